@@ -1,0 +1,331 @@
+"""The records that parts exchange: Task, Case, Batch, Prompts, Prediction. Nothing is None: the unknown is a mask.
+
+Frames: every affine maps voxel indices to millimetres in RAS (x to the right, y to the front, z to the head);
+2-D images have 3x3 affines in pixels unless their file says otherwise. `*S` stands for the spatial axes,
+two or three of them. This module imports nothing of ours, and no torch: only `Batch` and `Prompts` hold tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Array = NDArray[Any]
+CROPS = ("image", "present", "label", "weight")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where voxels lie: `shape` and the affine from voxel index to RAS mm."""
+
+    shape: tuple[int, ...]
+    affine: Array
+
+    @property
+    def dims(self) -> int:
+        """2 or 3."""
+        return len(self.shape)
+
+    @property
+    def spacing(self) -> tuple[float, ...]:
+        """Voxel edge lengths in mm, one an axis."""
+        return tuple(float(length) for length in np.linalg.norm(self.affine[:-1, :-1], axis=0))
+
+    @property
+    def voxel_volume(self) -> float:
+        """Volume of a voxel in mm^3 (area in mm^2 in 2-D), exact also for sheared grids."""
+        return float(abs(np.linalg.det(self.affine[:-1, :-1])))
+
+    def same_as(self, other: Grid, tolerance_mm: float = 1e-2) -> bool:
+        """Whether both grids put every voxel at the same place, to within `tolerance_mm` at the far corner."""
+        if self.shape != other.shape:
+            return False
+        corners = np.array(np.meshgrid(*[(0, size - 1) for size in self.shape])).reshape(
+            self.dims, -1
+        )
+        there = (self.affine - other.affine) @ np.vstack([corners, np.ones(corners.shape[1])])
+        return bool(np.abs(there).max() <= tolerance_mm)
+
+
+@dataclass(frozen=True)
+class Volume:
+    """One image or label map on its own grid: `array` (*S), as stored, in the unit its file states."""
+
+    array: Array
+    grid: Grid
+    path: Path
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a case lies on disk, before anything is read.
+
+    `images` maps a modality's name to its file (or to a folder of DICOM slices). `labels` maps the modality on
+    whose grid a label map was drawn to that file; empty means that the case is not labelled.
+    """
+
+    case: str
+    patient: str
+    images: Mapping[str, Path]
+    labels: Mapping[str, Path] = field(default_factory=dict)
+    site: str = ""
+
+
+@dataclass(frozen=True)
+class Case:
+    """What was read for one patient at one time: each modality on its own grid.
+
+    `labels` holds label maps by the modality on whose grid they were drawn, empty if the case is not labelled;
+    `annotated` names the labels that were looked for in it (a label not named is unknown, never background).
+    """
+
+    id: str
+    patient: str
+    images: Mapping[str, Volume]
+    labels: Mapping[str, Volume] = field(default_factory=dict)
+    annotated: tuple[str, ...] = ()
+    site: str = ""
+
+    @property
+    def reference(self) -> str:
+        """The modality on whose grid results are given back: the one with the smallest voxels, then the first."""
+        return min(self.images, key=lambda name: round(self.images[name].grid.voxel_volume, 4))
+
+    @property
+    def grid(self) -> Grid:
+        """The grid of `reference`, as its file has it."""
+        return self.images[self.reference].grid
+
+    @property
+    def labeled(self) -> bool:
+        """Whether there is any label map."""
+        return bool(self.labels)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be segmented, in what, and on what grid a network sees it.
+
+    `labels` maps names to the integers in label maps (0 is always background). `regions` maps each output's name
+    to the labels it is made of, in the order of the network's output channels: one region a label, none shared,
+    means mutually exclusive classes (softmax with a background channel first); anything else means overlapping
+    regions (a sigmoid each), for example WT = {NCR, ED, ET}. `spacing` (mm) and `patch` (voxels) have one entry
+    an axis; `strides` holds the down-sampling of each stage below the first, one integer an axis.
+    """
+
+    name: str
+    modalities: tuple[str, ...]
+    labels: Mapping[str, int]
+    regions: Mapping[str, tuple[str, ...]]
+    spacing: tuple[float, ...] = (1.0, 1.0, 1.0)
+    patch: tuple[int, ...] = (64, 64, 64)
+    strides: tuple[tuple[int, ...], ...] = ((2, 2, 2), (2, 2, 2), (2, 2, 2))
+
+    @property
+    def dims(self) -> int:
+        """2 or 3 spatial axes."""
+        return len(self.patch)
+
+    @property
+    def inputs(self) -> int:
+        """Number of modalities."""
+        return len(self.modalities)
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether regions are single, unshared labels, so that a softmax over them and background fits."""
+        members = [name for region in self.regions.values() for name in region]
+        return len(members) == len(set(members)) == len(self.regions)
+
+    @property
+    def outputs(self) -> int:
+        """Number of output channels: a region each, and background first if they exclude one another."""
+        return len(self.regions) + int(self.exclusive)
+
+    @cached_property
+    def membership(self) -> Array:
+        """(outputs, values): 1 where the label value belongs to the output; values run from 0 to the largest label."""
+        table = np.zeros((self.outputs, max(self.labels.values()) + 1), dtype=np.float32)
+        table[0, 0] = float(self.exclusive)
+        for row, members in enumerate(self.regions.values(), start=int(self.exclusive)):
+            table[row, [self.labels[name] for name in members]] = 1
+        return table
+
+    def encode(self, label: Array) -> Array:
+        """Label map (*S) -> membership of every output (outputs, *S), uint8."""
+        return self.membership.astype(np.uint8)[:, label]
+
+    def decode(self, logits: Array) -> Array:
+        """Logits (outputs, *S) -> label map (*S) of the most probable label, uint8.
+
+        Exclusive classes: the largest logit. Regions: taking them as independent, the log-odds of a label against
+        background is the sum of the logits of the regions that hold it, so the label with the largest sum wins and
+        background wins where every sum is negative: nested regions come out nested.
+        """
+        if self.exclusive:
+            values = np.array(
+                [0, *(self.labels[members[0]] for members in self.regions.values())], dtype=np.uint8
+            )
+            return values[np.argmax(logits, axis=0)]
+        best = np.zeros(logits.shape[1:], dtype=np.float32)
+        label = np.zeros(logits.shape[1:], dtype=np.uint8)
+        for value in self.labels.values():
+            rows = np.flatnonzero(self.membership[:, value])
+            if not len(rows):
+                continue
+            score = logits[rows].sum(axis=0, dtype=np.float32)
+            better = score > best
+            best[better], label[better] = score[better], value
+        return label
+
+    def masks(self, label: Array) -> dict[str, Array]:
+        """Label map (*S) -> region name -> boolean mask (*S)."""
+        return {
+            name: np.isin(label, [self.labels[member] for member in members])
+            for name, members in self.regions.items()
+        }
+
+    def probabilities(self, logits: Array) -> Array:
+        """Logits (outputs, *S) -> probability of each region (regions, *S), background left out."""
+        if not self.exclusive:
+            return 1 / (1 + np.exp(-np.clip(logits, -60, 60)))
+        exponents = np.exp(logits - logits.max(axis=0, keepdims=True))
+        return exponents[1:] / exponents.sum(axis=0, keepdims=True)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON; `from_dict` is its inverse."""
+        return {
+            "name": self.name,
+            "modalities": list(self.modalities),
+            "labels": dict(self.labels),
+            "regions": {name: list(members) for name, members in self.regions.items()},
+            "spacing": list(self.spacing),
+            "patch": list(self.patch),
+            "strides": [list(stride) for stride in self.strides],
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Task:
+        """Inverse of `as_dict`."""
+        return cls(
+            name=str(data["name"]),
+            modalities=tuple(data["modalities"]),
+            labels={str(name): int(value) for name, value in data["labels"].items()},
+            regions={str(name): tuple(members) for name, members in data["regions"].items()},
+            spacing=tuple(float(length) for length in data["spacing"]),
+            patch=tuple(int(size) for size in data["patch"]),
+            strides=tuple(tuple(int(step) for step in stride) for stride in data["strides"]),
+        )
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """What a person pointed at. Empty tensors mean that nothing was said.
+
+    `points` (B, P, dims) voxel coordinates in the patch; `foreground` (B, P): 1 inside, 0 outside, -1 no point;
+    `boxes` (B, Q, 2, dims) lower and upper corner; `mask` (B, 1, *S) the segmentation so far; `text` one phrase an item.
+    """
+
+    points: Tensor
+    foreground: Tensor
+    boxes: Tensor
+    mask: Tensor
+    text: tuple[str, ...] = ()
+
+    @classmethod
+    def none(cls, image: Tensor) -> Prompts:
+        """No prompts for images (B, M, *S)."""
+        size, dims = image.shape[0], image.ndim - 2
+        empty = image.new_zeros
+        return cls(
+            empty(size, 0, dims),
+            empty(size, 0),
+            empty(size, 0, 2, dims),
+            empty(size, 0, *image.shape[2:]),
+        )
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Patches on their way through a network.
+
+    image (B, M, *S) normalised, 0 where not present; present (B, M, *S) bool, which modality covers which voxel;
+    label (B, outputs, *S) membership of each output in [0, 1]; weight (B, 1, *S) of each voxel in the loss, 0 outside
+    the scan; labeled (B,) bool; annotated (B, outputs) bool; domain (B,) integer site; prompts.
+    """
+
+    image: Tensor
+    present: Tensor
+    label: Tensor
+    weight: Tensor
+    labeled: Tensor
+    annotated: Tensor
+    domain: Tensor
+    prompts: Prompts
+
+    def but(self, **changes: Any) -> Batch:
+        """A copy with some fields replaced: the only way a batch changes, so no field is ever dropped."""
+        return replace(self, **changes)
+
+    def to(self, device: Any, **options: Any) -> Batch:
+        """The same batch on another device."""
+        return self._each(lambda tensor: tensor.to(device, **options))
+
+    def __len__(self) -> int:
+        return int(self.image.shape[0])
+
+    def __getitem__(self, index: Any) -> Batch:
+        """Select items along the batch axis with a slice, a boolean mask or indices."""
+        return self._each(lambda tensor: tensor[index])
+
+    def _each(self, change: Any) -> Batch:
+        prompts = replace(
+            self.prompts,
+            **{
+                name: change(getattr(self.prompts, name))
+                for name in ("points", "foreground", "boxes", "mask")
+            },
+        )
+        names = (*CROPS, "labeled", "annotated", "domain")
+        return replace(
+            self, prompts=prompts, **{name: change(getattr(self, name)) for name in names}
+        )
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of one case, on the grid of the case's own reference image.
+
+    label (*S) uint8, values as in `task.labels`; probability (regions, *S) float16, in the order of `task.regions`;
+    `used` and `missing` name modalities; `images` maps the used ones to their files; `notes` are sentences a reader
+    must see.
+    """
+
+    case: str
+    task: Task
+    grid: Grid
+    label: Array
+    probability: Array
+    used: tuple[str, ...]
+    missing: tuple[str, ...] = ()
+    images: Mapping[str, Path] = field(default_factory=dict)
+    model: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def masks(self) -> dict[str, Array]:
+        """Region name -> boolean mask (*S)."""
+        return self.task.masks(self.label)
+
+    def but(self, **changes: Any) -> Prediction:
+        """A copy with some fields replaced."""
+        return replace(self, **changes)

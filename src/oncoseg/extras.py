@@ -1,0 +1,18 @@
+"""Optional packages, imported on use; the error holds the pip line."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+from oncoseg.errors import MissingExtra
+
+
+def require(module: str, extra: str) -> ModuleType:
+    """Import `module`; raises `MissingExtra` naming the extra of oncoseg that brings it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        package = module.partition(".")[0]
+        message = f"this needs the package '{package}', which is not installed; run: pip install 'oncoseg[{extra}]'"
+        raise MissingExtra(message) from error

@@ -1,0 +1,100 @@
+"""Predictions on disk: a label map beside a JSON record of how it came about."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from oncoseg import __version__, files
+from oncoseg.case import Prediction, Task
+from oncoseg.errors import BadData, BadFile
+from oncoseg.read import read_volume
+from oncoseg.write import write_volume
+
+FORMAT = "oncoseg-prediction-1"
+NOTICE = "For research use only. Not a medical device; not for diagnosis or treatment."
+
+
+def save(prediction: Prediction, folder: Path, *, probabilities: bool = False) -> Path:
+    """Write `<case>.nii.gz` (labels on the case's own grid), then `<case>.json`; returns the path of the record.
+
+    The record comes last, so a case with a record is a case whose files are whole. With `probabilities`, each
+    region's probability is written beside them as `<case>.probability.<region>.nii.gz` in steps of 1/255.
+    """
+    label = folder / f"{prediction.case}.nii.gz"
+    write_volume(label, prediction.label, prediction.grid)
+    if probabilities:
+        for name, probability in zip(prediction.task.regions, prediction.probability):
+            scaled = np.round(probability.astype(np.float32) * 255).astype(np.uint8)
+            write_volume(folder / f"{prediction.case}.probability.{name}.nii.gz", scaled, prediction.grid)
+    record = {
+        "format": FORMAT,
+        "oncoseg": __version__,
+        "case": prediction.case,
+        "label": label.name,
+        "label_sha256": files.sha256(label),
+        "used": list(prediction.used),
+        "missing": list(prediction.missing),
+        "images": {name: str(path) for name, path in prediction.images.items()},
+        "model": dict(prediction.model),
+        "confidence": confidence(prediction),
+        "notes": list(prediction.notes),
+        "task": prediction.task.as_dict(),
+        "notice": NOTICE,
+    }
+    return files.write_json(folder / f"{prediction.case}.json", record)
+
+
+def confidence(prediction: Prediction) -> dict[str, float]:
+    """Region name -> the Dice to be expected if the probabilities are calibrated: 2 sum(p m) / sum(p + m).
+
+    m is the region's mask and p its probability. A region that is empty and nowhere probable counts as 1.
+    """
+    values = {}
+    for (name, mask), probability in zip(prediction.masks.items(), prediction.probability):
+        total = float(probability.sum(dtype=np.float64)) + float(mask.sum())
+        inside = float(probability[mask].sum(dtype=np.float64))
+        values[name] = round(2 * inside / total, 4) if total > 1 else 1.0
+    return values
+
+
+def find(folder: Path) -> dict[str, Path]:
+    """Case name -> record, for every prediction in a folder; other JSON files are passed over."""
+    found = {}
+    for path in sorted(folder.glob("*.json")):
+        record = files.read_json(path)
+        if isinstance(record, dict) and record.get("format") == FORMAT:
+            found[str(record["case"])] = path
+    return found
+
+
+def load(path: Path) -> tuple[Prediction, dict[str, Any]]:
+    """Read a record and its label map; raises `BadFile` if either was changed or cut since it was written.
+
+    The prediction's `probability` has no regions, since probabilities need not have been kept: what was computed
+    from them is in the record, which comes second.
+    """
+    record = files.read_json(path)
+    if record.get("format") != FORMAT:
+        raise BadFile(path, f"is no {FORMAT} record", "give the .json written by 'oncoseg predict'")
+    label = path.with_name(record["label"])
+    if not label.exists():
+        raise BadData(f"{path}: its label map {label.name} is missing; run 'oncoseg predict' again for this case")
+    if files.sha256(label) != record["label_sha256"]:
+        raise BadFile(label, "is not what was predicted (its checksum differs)", "run 'oncoseg predict' again")
+    volume = read_volume(label)
+    prediction = Prediction(
+        case=record["case"],
+        task=Task.from_dict(record["task"]),
+        grid=volume.grid,
+        label=volume.array.astype(np.uint8),
+        probability=np.zeros((0, *volume.array.shape), dtype=np.float16),
+        used=tuple(record["used"]),
+        missing=tuple(record["missing"]),
+        images={name: Path(where) for name, where in record["images"].items()},
+        model=record["model"],
+        notes=tuple(record["notes"]),
+    )
+    return prediction, record

@@ -1,0 +1,134 @@
+"""The contracts of parts that learn: networks, methods, losses, augmentations, strategies. Needs torch."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from oncoseg.case import Batch, Case, Task
+
+
+class Network(nn.Module, ABC):
+    """An architecture: `encode` a batch to a pyramid of features, `decode` the pyramid to logits.
+
+    The constructor takes the task, then keyword-only options. One law: `encode` never reads `batch.prompts`.
+    """
+
+    @abstractmethod
+    def encode(self, batch: Batch) -> list[Tensor]:
+        """Batch -> features [(B, C_i, *S_i)], finest first."""
+
+    @abstractmethod
+    def decode(self, pyramid: list[Tensor], batch: Batch) -> list[Tensor]:
+        """Pyramid -> logits [(B, outputs, *S), then coarser ones for deep supervision], finest first."""
+
+    def forward(self, batch: Batch) -> list[Tensor]:
+        """Logits, finest first; in evaluation the finest alone."""
+        logits = self.decode(self.encode(batch), batch)
+        return logits if self.training else logits[:1]
+
+    def samples(self, batch: Batch, count: int) -> Tensor:
+        """(count, B, outputs, *S) plausible logits; networks without randomness give copies."""
+        logits = self(batch)[0]
+        return logits.expand(count, *logits.shape)
+
+
+class Loss(nn.Module, ABC):
+    """(logits, target, weight) -> scalar; logits and target (B, outputs, *S), weight (B, 1 or outputs, *S).
+
+    `exclusive` says whether the outputs are classes under a softmax (background first) or regions under sigmoids.
+    """
+
+    def __init__(self, *, exclusive: bool = True) -> None:
+        super().__init__()
+        self.exclusive = exclusive
+
+    @abstractmethod
+    def forward(self, logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+        """Mean over what has weight; zero, with a gradient, where nothing has."""
+
+
+class Augmentation(ABC):
+    """Batch -> batch, on whatever device the batch is. Draws from torch's global generator, which the loop seeds."""
+
+    def fit(self, cases: Iterable[Case]) -> None:  # noqa: B027 - nothing to learn for most
+        """Learn from the training cases; augmentations with nothing to learn need not override."""
+
+    @abstractmethod
+    def __call__(self, batch: Batch) -> Batch:
+        """A new batch; the one given is not changed."""
+
+
+class Method(nn.Module, ABC):
+    """A way to learn: named losses from a batch. Loops, devices, precision and logging are not its business."""
+
+    needs: tuple[str, ...] = ("labeled",)
+
+    def __init__(self, network: Network, task: Task, loss: Loss) -> None:
+        super().__init__()
+        self.network, self.task, self.loss = network, task, loss
+
+    @abstractmethod
+    def losses(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        """Named scalars; their sum is what is minimised."""
+
+    def update(self, batch: Batch, step: int, optimise: Optimise) -> dict[str, Tensor]:
+        """One step of learning; methods with two optimisers override this and call `optimise` for each."""
+        losses = self.losses(batch, step)
+        optimise(torch.stack(list(losses.values())).sum(), self.trained)
+        return losses
+
+    def after_step(self, step: int) -> None:  # noqa: B027 - nothing to do for most
+        """Called after every optimiser step: moving averages, queues."""
+
+    @property
+    def trained(self) -> Sequence[nn.Module]:
+        """The modules whose parameters the optimiser holds."""
+        return [self.network]
+
+    @property
+    def result(self) -> Network:
+        """The network that is kept."""
+        return self.network
+
+    @staticmethod
+    def pretext(task: Task) -> Task:
+        """The task that is really trained, where it differs from the user's (self-supervised methods)."""
+        return task
+
+
+class Optimise(ABC):
+    """What the loop hands to `Method.update`: backward, clip, step, for the parameters of some modules."""
+
+    @abstractmethod
+    def __call__(self, loss: Tensor, modules: Sequence[nn.Module]) -> None:
+        """Make one optimiser step that lowers `loss`."""
+
+
+class Strategy(ABC):
+    """How sites learn together without sharing data; the defaults are federated averaging."""
+
+    def shares(self, name: str) -> bool:
+        """Whether the parameter of this name leaves its site."""
+        return True
+
+    def hold(self, method: Method, received: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Extra losses that hold a site near what it received."""
+        return {}
+
+    def merge(
+        self, states: Sequence[Mapping[str, Tensor]], weights: Sequence[float]
+    ) -> dict[str, Tensor]:
+        """Weighted mean of the sites' parameters."""
+        total = float(sum(weights))
+        return {
+            name: torch.stack(
+                [state[name].double() * (part / total) for state, part in zip(states, weights)]
+            )
+            .sum(0)
+            .to(states[0][name].dtype)
+            for name in states[0]
+        }
