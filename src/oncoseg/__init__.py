@@ -1,7 +1,8 @@
 """oncoseg turns scans into trusted tumour measurements. Research use only, not a medical device.
 
-The path of the data, a module each: read -> prepare -> sample -> train -> predict -> evaluate -> report.
-Verbs and records are loaded on first use, so importing the package is cheap and needs no torch.
+The path of the data, a module each: read -> prepare -> sample -> train -> predict -> evaluate ->
+report. Verbs and records are loaded on first use, so importing the package is cheap and needs no
+torch.
 """
 
 from __future__ import annotations

@@ -1,8 +1,11 @@
-"""The records that parts exchange: Task, Case, Batch, Prompts, Prediction. Nothing is None: the unknown is a mask.
+"""The records that parts exchange: Task, Case, Batch, Prompts, Prediction.
 
-Frames: every affine maps voxel indices to millimetres in RAS (x to the right, y to the front, z to the head);
-2-D images have 3x3 affines in pixels unless their file says otherwise. `*S` stands for the spatial axes,
-two or three of them. This module imports nothing of ours, and no torch: only `Batch` and `Prompts` hold tensors.
+Nothing is None: the unknown is a mask.
+
+Frames: every affine maps voxel indices to millimetres in RAS (x to the right, y to the front, z to
+the head); 2-D images have 3x3 affines in pixels unless their file says otherwise. `*S` stands for
+the spatial axes, two or three of them. This module imports nothing of ours, and no torch: only
+`Batch` and `Prompts` hold tensors.
 """
 
 from __future__ import annotations
@@ -46,7 +49,7 @@ class Grid:
         return float(abs(np.linalg.det(self.affine[:-1, :-1])))
 
     def same_as(self, other: Grid, tolerance_mm: float = 1e-2) -> bool:
-        """Whether both grids put every voxel at the same place, to within `tolerance_mm` at the far corner."""
+        """Whether both grids put every voxel, to the far corner, at one place (`tolerance_mm`)."""
         if self.shape != other.shape:
             return False
         corners = np.array(np.meshgrid(*[(0, size - 1) for size in self.shape])).reshape(
@@ -58,7 +61,10 @@ class Grid:
 
 @dataclass(frozen=True)
 class Volume:
-    """One image or label map on its own grid: `array` (*S), as stored, in the unit its file states."""
+    """One image or label map on its own grid.
+
+    `array` (*S) is as stored, in the unit its file states.
+    """
 
     array: Array
     grid: Grid
@@ -69,8 +75,9 @@ class Volume:
 class Source:
     """Where a case lies on disk, before anything is read.
 
-    `images` maps a modality's name to its file (or to a folder of DICOM slices). `labels` maps the modality on
-    whose grid a label map was drawn to that file; empty means that the case is not labelled.
+    `images` maps a modality's name to its file (or to a folder of DICOM slices). `labels` maps the
+    modality on whose grid a label map was drawn to that file; empty means that the case is not
+    labelled.
     """
 
     case: str
@@ -84,8 +91,9 @@ class Source:
 class Case:
     """What was read for one patient at one time: each modality on its own grid.
 
-    `labels` holds label maps by the modality on whose grid they were drawn, empty if the case is not labelled;
-    `annotated` names the labels that were looked for in it (a label not named is unknown, never background).
+    `labels` holds label maps by the modality on whose grid they were drawn, empty if the case is
+    not labelled; `annotated` names the labels that were looked for in it (a label not named is
+    unknown, never background).
     """
 
     id: str
@@ -97,7 +105,10 @@ class Case:
 
     @property
     def reference(self) -> str:
-        """The modality on whose grid results are given back: the one with the smallest voxels, then the first."""
+        """The modality on whose grid results are given back.
+
+        The one with the smallest voxels, then the first.
+        """
         return min(self.images, key=lambda name: round(self.images[name].grid.voxel_volume, 4))
 
     @property
@@ -115,11 +126,12 @@ class Case:
 class Task:
     """What is to be segmented, in what, and on what grid a network sees it.
 
-    `labels` maps names to the integers in label maps (0 is always background). `regions` maps each output's name
-    to the labels it is made of, in the order of the network's output channels: one region a label, none shared,
-    means mutually exclusive classes (softmax with a background channel first); anything else means overlapping
-    regions (a sigmoid each), for example WT = {NCR, ED, ET}. `spacing` (mm) and `patch` (voxels) have one entry
-    an axis; `strides` holds the down-sampling of each stage below the first, one integer an axis.
+    `labels` maps names to the integers in label maps (0 is always background). `regions` maps each
+    output's name to the labels it is made of, in the order of the network's output channels: one
+    region a label, none shared, means mutually exclusive classes (softmax with a background channel
+    first); anything else means overlapping regions (a sigmoid each), for example WT = {NCR, ED,
+    ET}. `spacing` (mm) and `patch` (voxels) have one entry an axis; `strides` holds the
+    down-sampling of each stage below the first, one integer an axis.
     """
 
     name: str
@@ -142,18 +154,21 @@ class Task:
 
     @property
     def exclusive(self) -> bool:
-        """Whether regions are single, unshared labels, so that a softmax over them and background fits."""
+        """Whether regions are single, unshared labels: a softmax with background then fits."""
         members = [name for region in self.regions.values() for name in region]
         return len(members) == len(set(members)) == len(self.regions)
 
     @property
     def outputs(self) -> int:
-        """Number of output channels: a region each, and background first if they exclude one another."""
+        """Number of output channels: a region each, background first if they are exclusive."""
         return len(self.regions) + int(self.exclusive)
 
     @cached_property
     def membership(self) -> Array:
-        """(outputs, values): 1 where the label value belongs to the output; values run from 0 to the largest label."""
+        """(outputs, values): 1 where the label value belongs to the output.
+
+        Values run from 0 to the largest label.
+        """
         table = np.zeros((self.outputs, max(self.labels.values()) + 1), dtype=np.float32)
         table[0, 0] = float(self.exclusive)
         for row, members in enumerate(self.regions.values(), start=int(self.exclusive)):
@@ -167,9 +182,10 @@ class Task:
     def decode(self, logits: Array) -> Array:
         """Logits (outputs, *S) -> label map (*S) of the most probable label, uint8.
 
-        Exclusive classes: the largest logit. Regions: taking them as independent, the log-odds of a label against
-        background is the sum of the logits of the regions that hold it, so the label with the largest sum wins and
-        background wins where every sum is negative: nested regions come out nested.
+        Exclusive classes: the largest logit. Regions: taking them as independent, the log-odds of a
+        label against background is the sum of the logits of the regions that hold it, so the label
+        with the largest sum wins and background wins where every sum is negative: nested regions
+        come out nested.
         """
         if self.exclusive:
             values = np.array(
@@ -231,8 +247,9 @@ class Task:
 class Prompts:
     """What a person pointed at. Empty tensors mean that nothing was said.
 
-    `points` (B, P, dims) voxel coordinates in the patch; `foreground` (B, P): 1 inside, 0 outside, -1 no point;
-    `boxes` (B, Q, 2, dims) lower and upper corner; `mask` (B, 1, *S) the segmentation so far; `text` one phrase an item.
+    `points` (B, P, dims) voxel coordinates in the patch; `foreground` (B, P): 1 inside, 0 outside,
+    -1 no point; `boxes` (B, Q, 2, dims) lower and upper corner; `mask` (B, 1, *S) the segmentation
+    so far; `text` one phrase an item.
     """
 
     points: Tensor
@@ -258,9 +275,10 @@ class Prompts:
 class Batch:
     """Patches on their way through a network.
 
-    image (B, M, *S) normalised, 0 where not present; present (B, M, *S) bool, which modality covers which voxel;
-    label (B, outputs, *S) membership of each output in [0, 1]; weight (B, 1, *S) of each voxel in the loss, 0 outside
-    the scan; labeled (B,) bool; annotated (B, outputs) bool; domain (B,) integer site; prompts.
+    image (B, M, *S) normalised, 0 where not present; present (B, M, *S) bool, which modality covers
+    which voxel; label (B, outputs, *S) membership of each output in [0, 1]; weight (B, 1, *S) of
+    each voxel in the loss, 0 outside the scan; labeled (B,) bool; annotated (B, outputs) bool;
+    domain (B,) integer site; prompts.
     """
 
     image: Tensor
@@ -273,7 +291,7 @@ class Batch:
     prompts: Prompts
 
     def but(self, **changes: Any) -> Batch:
-        """A copy with some fields replaced: the only way a batch changes, so no field is ever dropped."""
+        """A copy with some fields replaced: the only way a batch changes, so no field is lost."""
         return replace(self, **changes)
 
     def to(self, device: Any, **options: Any) -> Batch:
@@ -305,9 +323,9 @@ class Batch:
 class Prediction:
     """What a model says of one case, on the grid of the case's own reference image.
 
-    label (*S) uint8, values as in `task.labels`; probability (regions, *S) float16, in the order of `task.regions`;
-    `used` and `missing` name modalities; `images` maps the used ones to their files; `notes` are sentences a reader
-    must see.
+    label (*S) uint8, values as in `task.labels`; probability (regions, *S) float16, in the order of
+    `task.regions`; `used` and `missing` name modalities; `images` maps the used ones to their
+    files; `notes` are sentences a reader must see.
     """
 
     case: str

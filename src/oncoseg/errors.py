@@ -1,4 +1,7 @@
-"""What went wrong, with which file, and what to do: every message is one sentence a person can act on."""
+"""What went wrong, with which file, and what to do.
+
+Every message is one sentence a person can act on.
+"""
 
 from __future__ import annotations
 

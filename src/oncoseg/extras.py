@@ -14,5 +14,5 @@ def require(module: str, extra: str) -> ModuleType:
         return importlib.import_module(module)
     except ImportError as error:
         package = module.partition(".")[0]
-        message = f"this needs the package '{package}', which is not installed; run: pip install 'oncoseg[{extra}]'"
-        raise MissingExtra(message) from error
+        cause = f"this needs the package '{package}', which is not installed"
+        raise MissingExtra(f"{cause}; run: pip install 'oncoseg[{extra}]'") from error

@@ -16,11 +16,12 @@ from oncoseg.errors import BadFile
 
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; move it over `path`, flushed to disk, when the block ends well.
+    """Yield a temporary path beside `path`; move it over `path` when the block ends well.
 
-    The temporary name keeps every ending of the real one (`.nii.gz`), since writers choose their format by it.
-    If the block fails, or the process is killed, `path` keeps its former content. Raises `BadFile` when the
-    disk is full or the folder cannot be written.
+    It is flushed to disk first. The temporary name keeps every ending of the real one
+    (`.nii.gz`), since writers choose their format by it. If the block fails, or the process is
+    killed, `path` keeps its former content. Raises `BadFile` when the disk is full or the folder
+    cannot be written.
     """
     path = Path(path)
     temporary = path.with_name(f".{secrets.token_hex(6)}.part.{path.name}")
@@ -45,7 +46,7 @@ def write_bytes(path: str | Path, content: bytes) -> Path:
 
 
 def write_text(path: str | Path, content: str) -> Path:
-    """Write UTF-8 text atomically, with `\\n` line ends on every system."""
+    """Write UTF-8 text atomically, with LF line ends on every system."""
     return write_bytes(path, content.encode("utf-8"))
 
 

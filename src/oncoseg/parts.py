@@ -25,15 +25,16 @@ class Dataset(ABC):
         """Every case in `folder`, sorted by name; raises `BadData` on two cases under one name."""
 
     def describe(self, folder: Path) -> dict[str, Any]:
-        """What the folder itself says of its task: any of `name`, `labels`, `regions`, `modalities`."""
+        """What the folder says of its task: any of `name`, `labels`, `regions`, `modalities`."""
         return {}
 
 
 class Metric(ABC):
     """A number that compares two masks of one region.
 
-    `higher` says whether more is better, `unit` is "" for a pure number, `bounds` are the worst and best possible
-    value (`worst` may be infinite). `empty` is the rule for empty masks, as a sentence shown in tables.
+    `higher` says whether more is better, `unit` is "" for a pure number, `bounds` are the worst and
+    best possible value (`worst` may be infinite). `empty` is the rule for empty masks, as a
+    sentence shown in tables.
     """
 
     higher: ClassVar[bool] = True
@@ -43,22 +44,30 @@ class Metric(ABC):
 
     @abstractmethod
     def __call__(self, prediction: Array, truth: Array, spacing: Sequence[float]) -> float:
-        """Boolean masks (*S) and spacing in mm -> value; NaN means undefined, by the rule in `empty`."""
+        """Boolean masks (*S), spacing in mm -> value; NaN: undefined, by the rule in `empty`."""
 
 
 class Finding(ABC):
-    """A section of the report: what was measured in a prediction, with its unit and how it was measured."""
+    """A section of the report: what was measured in a prediction, its unit, and how."""
 
     @abstractmethod
     def __call__(self, prediction: Prediction, case: Case) -> dict[str, Any]:
-        """Plain data for JSON: {"title": ..., "method": ..., "rows": [{"name", "value", "unit"}, ...]}."""
+        """Plain data for JSON.
+
+        {"title": ..., "method": ..., "rows": [{"name", "value", "unit"}, ...]}.
+        """
 
 
 class Posthoc(ABC):
     """A step after prediction: calibration, clean-up, intervals."""
 
-    def fit(self, predictions: Sequence[Prediction], truths: Sequence[Array]) -> None:
-        """Learn from predictions and their true label maps (*S); steps with nothing to learn need not override."""
+    def fit(  # noqa: B027 - nothing to learn for most
+        self, predictions: Sequence[Prediction], truths: Sequence[Array]
+    ) -> None:
+        """Learn from predictions and their true label maps (*S).
+
+        Steps with nothing to learn need not override.
+        """
 
     @abstractmethod
     def __call__(self, prediction: Prediction) -> Prediction:

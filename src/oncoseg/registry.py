@@ -1,7 +1,8 @@
-"""Every part by the name of its file: found, listed and checked by parsing, imported only when built.
+"""Every part by the name of its file: found, listed, checked by parsing; imported when built.
 
-A part is one file in the folder of its slot, holding a literal `CARD = Card(...)` and a class named as the file's
-words joined (`dice_ce.py` -> `DiceCe`), whose keyword-only, typed constructor is its configuration.
+A part is one file in the folder of its slot, holding a literal `CARD = Card(...)` and a class named
+as the file's words joined (`dice_ce.py` -> `DiceCe`), whose keyword-only, typed constructor is its
+configuration.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class Option:
     required: bool = False
 
     def parse(self, text: str) -> Any:
-        """Text from the command line -> value; raises `ValueError` if it is not of the option's type."""
+        """Text from the command line -> value; raises `ValueError` if it is of another type."""
         if self.type.startswith("tuple"):
             return tuple(
                 _scalar(piece, self.type) for piece in text.strip("()").split("x") if piece
@@ -101,7 +102,10 @@ def names(slot: str) -> list[str]:
 
 @cache
 def entry(slot: str, name: str) -> Entry:
-    """The card and options of one part, from its source; raises `UnknownName` with the nearest names."""
+    """The card and options of one part, from its source.
+
+    Raises `UnknownName` with the nearest names.
+    """
     if name not in names(slot):
         raise unknown(SLOTS[slot], name, names(slot))
     path = HERE / slot / f"{name}.py"
@@ -121,7 +125,10 @@ def entries(slot: str) -> list[Entry]:
 
 
 def parse(slot: str, text: str) -> tuple[str, dict[str, Any]]:
-    """`name:option=value,option=value` -> name and values, checked against the constructor without importing it."""
+    """`name:option=value,option=value` -> name and values.
+
+    They are checked against the constructor without importing it.
+    """
     name, _, rest = text.partition(":")
     found = entry(slot, name.strip())
     known = {option.name: option for option in found.options}
@@ -143,7 +150,7 @@ def parse(slot: str, text: str) -> tuple[str, dict[str, Any]]:
 
 
 def build(slot: str, text: str, *arguments: Any, **options: Any) -> Any:
-    """Import a part and construct it; options in `text` win over keyword `options` that the part may not have.
+    """Import a part and construct it; options in `text` win over keyword `options`.
 
     Keyword options unknown to the part raise `BadOption`, as misspelt ones in `text` do.
     """
@@ -151,9 +158,8 @@ def build(slot: str, text: str, *arguments: Any, **options: Any) -> Any:
     found = entry(slot, name)
     known = {option.name for option in found.options}
     for key in options.keys() - known:
-        raise BadOption(
-            f"{found.type_name} has no option '{key}'; it has {', '.join(sorted(known)) or 'no options'}"
-        )
+        has = ", ".join(sorted(known)) or "no options"
+        raise BadOption(f"{found.type_name} has no option '{key}'; it has {has}")
     kind = getattr(importlib.import_module(found.module), found.type_name)
     return kind(*arguments, **{**options, **values})
 

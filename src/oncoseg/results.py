@@ -18,17 +18,20 @@ NOTICE = "For research use only. Not a medical device; not for diagnosis or trea
 
 
 def save(prediction: Prediction, folder: Path, *, probabilities: bool = False) -> Path:
-    """Write `<case>.nii.gz` (labels on the case's own grid), then `<case>.json`; returns the path of the record.
+    """Write `<case>.nii.gz` (labels on the case's own grid), then `<case>.json`.
 
-    The record comes last, so a case with a record is a case whose files are whole. With `probabilities`, each
-    region's probability is written beside them as `<case>.probability.<region>.nii.gz` in steps of 1/255.
+    Returns the path of the record. The record comes last, so a case with a record is a case whose
+    files are whole. With `probabilities`, each region's probability is written beside them as
+    `<case>.probability.<region>.nii.gz` in steps of 1/255.
     """
     label = folder / f"{prediction.case}.nii.gz"
     write_volume(label, prediction.label, prediction.grid)
     if probabilities:
         for name, probability in zip(prediction.task.regions, prediction.probability):
             scaled = np.round(probability.astype(np.float32) * 255).astype(np.uint8)
-            write_volume(folder / f"{prediction.case}.probability.{name}.nii.gz", scaled, prediction.grid)
+            write_volume(
+                folder / f"{prediction.case}.probability.{name}.nii.gz", scaled, prediction.grid
+            )
     record = {
         "format": FORMAT,
         "oncoseg": __version__,
@@ -48,9 +51,10 @@ def save(prediction: Prediction, folder: Path, *, probabilities: bool = False) -
 
 
 def confidence(prediction: Prediction) -> dict[str, float]:
-    """Region name -> the Dice to be expected if the probabilities are calibrated: 2 sum(p m) / sum(p + m).
+    """Region name -> the Dice to be expected if the probabilities are calibrated.
 
-    m is the region's mask and p its probability. A region that is empty and nowhere probable counts as 1.
+    It is 2 sum(p m) / sum(p + m). m is the region's mask and p its probability. A region that
+    is empty and nowhere probable counts as 1.
     """
     values = {}
     for (name, mask), probability in zip(prediction.masks.items(), prediction.probability):
@@ -71,19 +75,26 @@ def find(folder: Path) -> dict[str, Path]:
 
 
 def load(path: Path) -> tuple[Prediction, dict[str, Any]]:
-    """Read a record and its label map; raises `BadFile` if either was changed or cut since it was written.
+    """Read a record and its label map.
 
-    The prediction's `probability` has no regions, since probabilities need not have been kept: what was computed
-    from them is in the record, which comes second.
+    Raises `BadFile` if either was changed or cut since it was written.
+
+    The prediction's `probability` has no regions, since probabilities need not have been kept: what
+    was computed from them is in the record, which comes second.
     """
     record = files.read_json(path)
     if record.get("format") != FORMAT:
         raise BadFile(path, f"is no {FORMAT} record", "give the .json written by 'oncoseg predict'")
     label = path.with_name(record["label"])
     if not label.exists():
-        raise BadData(f"{path}: its label map {label.name} is missing; run 'oncoseg predict' again for this case")
+        raise BadData(
+            f"{path}: its label map {label.name} is missing; "
+            "run 'oncoseg predict' again for this case"
+        )
     if files.sha256(label) != record["label_sha256"]:
-        raise BadFile(label, "is not what was predicted (its checksum differs)", "run 'oncoseg predict' again")
+        raise BadFile(
+            label, "is not what was predicted (its checksum differs)", "run 'oncoseg predict' again"
+        )
     volume = read_volume(label)
     prediction = Prediction(
         case=record["case"],

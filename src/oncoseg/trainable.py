@@ -1,4 +1,7 @@
-"""The contracts of parts that learn: networks, methods, losses, augmentations, strategies. Needs torch."""
+"""The contracts of parts that learn: networks, methods, losses, augmentations, strategies.
+
+Needs torch.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,8 @@ from oncoseg.case import Batch, Case, Task
 class Network(nn.Module, ABC):
     """An architecture: `encode` a batch to a pyramid of features, `decode` the pyramid to logits.
 
-    The constructor takes the task, then keyword-only options. One law: `encode` never reads `batch.prompts`.
+    The constructor takes the task, then keyword-only options. One law: `encode` never reads
+    `batch.prompts`.
     """
 
     @abstractmethod
@@ -23,7 +27,7 @@ class Network(nn.Module, ABC):
 
     @abstractmethod
     def decode(self, pyramid: list[Tensor], batch: Batch) -> list[Tensor]:
-        """Pyramid -> logits [(B, outputs, *S), then coarser ones for deep supervision], finest first."""
+        """Pyramid -> logits [(B, outputs, *S), then coarser for deep supervision], finest first."""
 
     def forward(self, batch: Batch) -> list[Tensor]:
         """Logits, finest first; in evaluation the finest alone."""
@@ -37,9 +41,11 @@ class Network(nn.Module, ABC):
 
 
 class Loss(nn.Module, ABC):
-    """(logits, target, weight) -> scalar; logits and target (B, outputs, *S), weight (B, 1 or outputs, *S).
+    """(logits, target, weight) -> scalar.
 
-    `exclusive` says whether the outputs are classes under a softmax (background first) or regions under sigmoids.
+    Shapes: logits and target (B, outputs, *S), weight (B, 1 or outputs, *S).
+    `exclusive` says whether the outputs are classes under a softmax (background first) or regions
+    under sigmoids.
     """
 
     def __init__(self, *, exclusive: bool = True) -> None:
@@ -52,7 +58,10 @@ class Loss(nn.Module, ABC):
 
 
 class Augmentation(ABC):
-    """Batch -> batch, on whatever device the batch is. Draws from torch's global generator, which the loop seeds."""
+    """Batch -> batch, on whatever device the batch is.
+
+    Draws from torch's global generator, which the loop seeds.
+    """
 
     def fit(self, cases: Iterable[Case]) -> None:  # noqa: B027 - nothing to learn for most
         """Learn from the training cases; augmentations with nothing to learn need not override."""
@@ -63,7 +72,10 @@ class Augmentation(ABC):
 
 
 class Method(nn.Module, ABC):
-    """A way to learn: named losses from a batch. Loops, devices, precision and logging are not its business."""
+    """A way to learn: named losses from a batch.
+
+    Loops, devices, precision and logging are not its business.
+    """
 
     needs: tuple[str, ...] = ("labeled",)
 
@@ -76,12 +88,12 @@ class Method(nn.Module, ABC):
         """Named scalars; their sum is what is minimised."""
 
     def update(self, batch: Batch, step: int, optimise: Optimise) -> dict[str, Tensor]:
-        """One step of learning; methods with two optimisers override this and call `optimise` for each."""
+        """One step of learning; a method with two optimisers calls `optimise` for each."""
         losses = self.losses(batch, step)
         optimise(torch.stack(list(losses.values())).sum(), self.trained)
         return losses
 
-    def after_step(self, step: int) -> None:  # noqa: B027 - nothing to do for most
+    def after_step(self, step: int) -> None:
         """Called after every optimiser step: moving averages, queues."""
 
     @property
@@ -96,19 +108,19 @@ class Method(nn.Module, ABC):
 
     @staticmethod
     def pretext(task: Task) -> Task:
-        """The task that is really trained, where it differs from the user's (self-supervised methods)."""
+        """The task that is really trained, where not the user's (self-supervised methods)."""
         return task
 
 
 class Optimise(ABC):
-    """What the loop hands to `Method.update`: backward, clip, step, for the parameters of some modules."""
+    """What the loop hands to `Method.update`: backward, clip, step, for some modules."""
 
     @abstractmethod
     def __call__(self, loss: Tensor, modules: Sequence[nn.Module]) -> None:
         """Make one optimiser step that lowers `loss`."""
 
 
-class Strategy(ABC):
+class Strategy(ABC):  # noqa: B024 - every method has a default, none is forced
     """How sites learn together without sharing data; the defaults are federated averaging."""
 
     def shares(self, name: str) -> bool:
