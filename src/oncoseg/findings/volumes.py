@@ -1,0 +1,39 @@
+"""Volume of each region: its voxels counted, times the volume of a voxel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from oncoseg.blocks.planes import unit
+from oncoseg.case import Case, Prediction
+from oncoseg.parts import Finding
+from oncoseg.registry import Card
+
+CARD = Card(
+    "The Image Biomarker Standardization Initiative",
+    2020,
+    doi="10.1148/radiol.2020191145",
+)
+
+
+class Volumes(Finding):
+    """Approximate volume of the standard (voxel counting); area for 2-D images."""
+
+    def __call__(self, prediction: Prediction, case: Case) -> dict[str, Any]:
+        """One row a region: ml in 3-D; mm² or px (pixels, if no size is known) in 2-D."""
+        flat = prediction.grid.dims == 2
+        size = prediction.grid.voxel_volume / (1 if flat else 1000)
+        kind = {"mm": "mm²", "px": "px"}[unit(prediction.grid)] if flat else "ml"
+        rows = [
+            {
+                "region": name,
+                "name": "area" if flat else "volume",
+                "value": int(np.count_nonzero(mask)) * size,
+                "unit": kind,
+            }
+            for name, mask in prediction.masks.items()
+        ]
+        method = "Number of voxels times the volume of a voxel, on the scan's own grid."
+        return {"title": "Areas" if flat else "Volumes", "method": method, "rows": rows}
