@@ -1,0 +1,1 @@
+"""The command line: a module each for the catalogue, for learning and for measuring."""

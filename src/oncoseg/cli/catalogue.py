@@ -1,0 +1,153 @@
+"""What there is: `oncoseg list` and `oncoseg show`, from the sources alone, importing no part."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from oncoseg import registry
+from oncoseg.cli.words import Words, add_command, answer
+from oncoseg.errors import unknown
+
+LEARNING = ("networks", "methods", "augmentations", "losses", "strategies")
+MODELS = registry.HERE / "models"
+
+
+def add(commands: Any) -> None:
+    """Add `list` and `show`."""
+    parser = add_command(
+        commands,
+        "list",
+        "list what can be named: parts by slot, and the models that come with oncoseg",
+        show_list,
+        examples="  oncoseg list\n  oncoseg list metrics\n  oncoseg list losses --json",
+    )
+    parser.add_argument("slot", nargs="?", default="", help=f"models, {', '.join(registry.SLOTS)}")
+    parser.add_argument("--markdown", action="store_true", help="as the page docs/systems.md")
+    parser = add_command(
+        commands,
+        "show",
+        "show the paper, the options with types and defaults, and the needs of one part",
+        show_part,
+        examples="  oncoseg show dice\n  oncoseg show losses/dice_ce --json",
+    )
+    parser.add_argument("name", help="name of a part, or slot/name")
+
+
+def models() -> list[str]:
+    """Names of the model files that come with the package."""
+    return sorted(path.stem for path in MODELS.glob("*.onco"))
+
+
+def show_list(words: Words) -> int:
+    """`oncoseg list [slot]`."""
+    slot = words.slot
+    if slot and slot not in ("models", *registry.SLOTS):
+        raise unknown("slot", slot, ("models", *registry.SLOTS))
+    slots = [name for name in registry.SLOTS if slot in ("", name)]
+    found = {name: registry.entries(name) for name in slots}
+    shipped = models() if slot in ("", "models") else []
+    if hasattr(words, "markdown"):
+        print(markdown(found))
+        return 0
+    data: dict[str, Any] = {"models": shipped} if slot in ("", "models") else {}
+    data.update({name: [describe(entry) for entry in some] for name, some in found.items()})
+    answer(words, data, table(found, shipped))
+    return 0
+
+
+def table(found: dict[str, list[registry.Entry]], shipped: list[str]) -> str:
+    """Slots with the name and idea of each part, aligned."""
+    blocks = [f"models\n  {'  '.join(shipped)}"] if shipped else []
+    everyone = [entry for some in found.values() for entry in some]
+    width = max((len(entry.name) for entry in everyone), default=0)
+    for slot, some in found.items():
+        if some:
+            rows = [f"  {entry.name:<{width}}  {entry.summary}" for entry in some]
+            blocks.append("\n".join([slot, *rows]))
+    return "\n\n".join(blocks) or "there is nothing in this slot yet"
+
+
+def markdown(found: dict[str, list[registry.Entry]]) -> str:
+    """The page docs/systems.md: a table a slot, with the source of each idea."""
+    lines = ["# Systems", "", "Made from the cards by `make docs`; do not edit by hand."]
+    for slot, some in found.items():
+        if not some:
+            continue
+        lines += ["", f"## {slot}", "", "| name | idea | source |", "|---|---|---|"]
+        for entry in some:
+            summary = entry.summary.replace("|", "\\|")
+            lines.append(f"| `{entry.name}` | {summary} | {source(entry.card, link=True)} |")
+    return "\n".join(lines)
+
+
+def source(card: registry.Card, *, link: bool = False) -> str:
+    """Title, year and where to read it."""
+    places = [
+        ("arXiv:", "https://arxiv.org/abs/", card.arxiv),
+        ("doi:", "https://doi.org/", card.doi),
+    ]
+    where = [
+        f"[{word}{key}]({base}{key})" if link else word + key for word, base, key in places if key
+    ]
+    if card.url:
+        where.append(f"<{card.url}>" if link else card.url)
+    return ", ".join(
+        [card.title.replace("|", "\\|") if link else card.title, str(card.year), *where]
+    )
+
+
+def find(name: str) -> list[registry.Entry]:
+    """Every part of that name, or the one that `slot/name` names."""
+    slot, slash, rest = name.partition("/")
+    if slash:
+        return [registry.entry(slot, rest)]
+    homes = [slot for slot in registry.SLOTS if name in registry.names(slot)]
+    if not homes:
+        raise unknown(
+            "part", name, {each for slot in registry.SLOTS for each in registry.names(slot)}
+        )
+    return [registry.entry(slot, name) for slot in homes]
+
+
+def describe(entry: registry.Entry) -> dict[str, Any]:
+    """What is known of a part, as plain data."""
+    card = entry.card
+    return {
+        "slot": entry.slot,
+        "name": entry.name,
+        "summary": entry.summary,
+        "card": {key: value for key, value in vars(card).items() if value},
+        "options": [
+            {"name": option.name, "type": option.type, "required": option.required}
+            | ({} if option.required else {"default": option.default})
+            for option in entry.options
+        ],
+        "needs": "oncoseg[train]" if entry.slot in LEARNING else "oncoseg",
+    }
+
+
+def show_part(words: Words) -> int:
+    """`oncoseg show NAME`."""
+    found = find(words.name)
+    data = [describe(entry) for entry in found]
+    answer(words, {"parts": data}, "\n\n".join(page(entry) for entry in found))
+    return 0
+
+
+def page(entry: registry.Entry) -> str:
+    """A part on a few lines."""
+    known = describe(entry)
+    lines = [
+        f"{entry.name} ({registry.SLOTS[entry.slot]})",
+        f"  {entry.summary}",
+        f"  source   {source(entry.card)}",
+        f"  needs    pip install '{known['needs']}'",
+    ]
+    if entry.card.reading:
+        lines.append(f"  reading  {entry.card.reading}")
+    for option in entry.options:
+        default = "required" if option.required else f"default {option.default!r}"
+        lines.append(f"  option   {option.name}: {option.type}, {default}")
+    chosen = {option.name: option.default for option in entry.options if not option.required}
+    lines.append(f"  spelt    {registry.spell(entry.name, chosen)}")
+    return "\n".join(lines)

@@ -1,0 +1,117 @@
+"""From labelled scans to a model: `oncoseg prepare` and `oncoseg train`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from oncoseg.cli.words import (
+    Parser,
+    Words,
+    add_command,
+    answer,
+    count,
+    label_values,
+    listed,
+    options,
+    positive,
+    region_members,
+)
+from oncoseg.errors import BadOption
+from oncoseg.extras import require
+
+TASK = ("labels", "regions", "modalities")
+RUN = (
+    *("data", "to", "network", "method", "loss", "augmentations", "posthoc", "minutes", "steps"),
+    *("folds", "fold", "seed", "device", "batch", *TASK),
+)
+
+
+def add(commands: Any) -> None:
+    """Add the commands of this module."""
+    parser = add_command(
+        commands,
+        "prepare",
+        "plan a task and store its cases as arrays that patches are read from",
+        prepare,
+        examples="  oncoseg prepare data/ --to prepared/\n"
+        "  oncoseg prepare data/ --to prepared/ --labels edema=1,core=2",
+    )
+    parser.add_argument("data", type=Path, help="data set with labels")
+    parser.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="to write")
+    _add_task(parser)
+    _add_train(commands)
+
+
+def _add_train(commands: Any) -> None:
+    parser = add_command(
+        commands,
+        "train",
+        "train a model on labelled scans and write it as one file",
+        train,
+        examples="  oncoseg train data/ --to model.onco --minutes 60\n"
+        "  oncoseg train data/ --to model.onco --network unet --loss dice_ce --fold 0\n"
+        "  oncoseg train --run run.toml",
+    )
+    parser.add_argument(
+        "data", type=Path, nargs="?", default=None, help="data set with labels, or prepared"
+    )
+    parser.add_argument("--to", type=Path, metavar="MODEL", help="file to write (.onco)")
+    parser.add_argument(
+        "--run", type=Path, metavar="RUN", help="a run.toml to repeat; other options change it"
+    )
+    for slot in ("network", "method", "loss"):
+        parser.add_argument(f"--{slot}", help=f"name:option=value,...; see 'oncoseg list {slot}'")
+    parser.add_argument(
+        "--augmentation",
+        dest="augmentations",
+        action="append",
+        help="name:option=value,...; may be given several times, applied in that order",
+    )
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--minutes", type=positive, help="stop after so many minutes")
+    length.add_argument("--steps", type=count, help="stop after so many steps")
+    parser.add_argument("--fold", type=count, help="part of the patients to validate on")
+    parser.add_argument("--folds", type=count, help="number of parts the patients are split into")
+    parser.add_argument("--seed", type=count, help="the same seed gives the same run")
+    parser.add_argument("--device", help="cpu, cuda, ...")
+    parser.add_argument("--resume", action="store_true", help="go on where this run stopped")
+    _add_task(parser)
+
+
+def _add_task(parser: Parser) -> None:
+    parser.add_argument("--labels", type=label_values, help="name=number,... in the label maps")
+    parser.add_argument("--regions", type=region_members, help="region=label+label,...")
+    parser.add_argument("--modalities", type=listed, help="T1,T2,...: those to use, in this order")
+
+
+def prepare(words: Words) -> int:
+    """`oncoseg prepare`."""
+    from oncoseg.prepare import prepare as run
+
+    folder = run(words.data, words.to, **options(words, *TASK))
+    answer(words, {"prepared": str(folder)}, f"prepared in {folder}")
+    return 0
+
+
+def train(words: Words) -> int:
+    """`oncoseg train`."""
+    require("torch", "train")
+    from oncoseg.run import Run
+    from oncoseg.train import train as learn
+
+    given = options(words, *RUN)
+    if given.get("data") is None:
+        given.pop("data", None)
+    if "augmentations" in given:
+        given["augmentations"] = tuple(given["augmentations"])
+    if hasattr(words, "run"):
+        run = replace(Run.read(words.run), **given)
+    elif "data" in given and "to" in given:
+        run = Run(**given)
+    else:
+        raise BadOption("say what to train on and where: oncoseg train DATA --to MODEL.onco")
+    model = learn(run, resume=hasattr(words, "resume"))
+    answer(words, {"model": str(model)}, f"the model is {model}")
+    return 0

@@ -1,0 +1,128 @@
+"""From scans to measurements: `oncoseg predict`, `evaluate`, `report` and `demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from oncoseg.cli.words import (
+    Words,
+    add_command,
+    answer,
+    complain,
+    fraction,
+    options,
+    part_list,
+    paths,
+)
+
+
+def add(commands: Any) -> None:
+    """Add the commands of this module."""
+    _add_predict(commands)
+    _add_evaluate(commands)
+    parser = add_command(
+        commands,
+        "report",
+        "write a report, a web page and a JSON file, for each predicted case",
+        report,
+        examples="  oncoseg report out/\n  oncoseg report out/ --to reports/",
+    )
+    parser.add_argument("predictions", type=Path, help="folder that 'oncoseg predict' wrote")
+    parser.add_argument(
+        "--to", type=Path, metavar="FOLDER", help="for the reports; beside the predictions"
+    )
+    parser = add_command(
+        commands,
+        "demo",
+        "make a synthetic patient, segment, measure and report it: the whole path in a minute",
+        demo,
+        examples="  oncoseg demo\n  oncoseg demo --to demo/",
+    )
+    parser.add_argument(
+        "--to", type=Path, default=Path("demo"), metavar="FOLDER", help="to write; demo/"
+    )
+
+
+def _add_predict(commands: Any) -> None:
+    parser = add_command(
+        commands,
+        "predict",
+        "segment scans with a model, from any subset of the modalities it was trained on",
+        predict,
+        examples="  oncoseg predict glioma scans/ --to out/\n"
+        "  oncoseg predict model.onco scans/ --to out/ --probabilities --json",
+    )
+    parser.add_argument("model", help="a model file (.onco), or the name of one in 'oncoseg list'")
+    parser.add_argument("scans", type=Path, help="folder of cases, or one case")
+    parser.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="to write")
+    parser.add_argument(
+        "--probabilities", action="store_true", help="write each region's probability map too"
+    )
+    parser.add_argument("--engine", choices=("openvino", "torch"), help="what computes; openvino")
+    parser.add_argument("--device", help="cpu, cuda, ...; chosen by the engine if not given")
+    parser.add_argument("--overlap", type=fraction, help="of neighbouring windows, in [0, 1); 0.5")
+
+
+def _add_evaluate(commands: Any) -> None:
+    parser = add_command(
+        commands,
+        "evaluate",
+        "compare predictions with the truth: values a case and region, with intervals",
+        evaluate,
+        examples="  oncoseg evaluate out/ truth/\n"
+        "  oncoseg evaluate out/ truth/ --metrics dice,hd95 --to scores/",
+    )
+    parser.add_argument("predictions", type=Path, help="folder that 'oncoseg predict' wrote")
+    parser.add_argument("truth", type=Path, help="data set with labels, or a folder of label maps")
+    parser.add_argument("--to", type=Path, metavar="FOLDER", help="for the table, as JSON and CSV")
+    parser.add_argument(
+        "--metrics", type=part_list, help="names from 'oncoseg list metrics', with commas between"
+    )
+
+
+def predict(words: Words) -> int:
+    """`oncoseg predict`; 1 if a case failed, after the others are finished."""
+    from oncoseg.predict import predict as run
+
+    chosen = options(words, "engine", "device", "overlap", "probabilities")
+    outcome = run(words.model, words.scans, to=words.to, **chosen)
+    data = {"done": paths(outcome.done), "failed": dict(outcome.failed)}
+    text = f"{_cases(len(outcome.done))} predicted, written to {words.to}"
+    answer(words, data, text)
+    for case, cause in outcome.failed.items():
+        complain(f"case {case} failed: {cause}")
+    return 1 if outcome.failed else 0
+
+
+def evaluate(words: Words) -> int:
+    """`oncoseg evaluate`."""
+    from oncoseg.evaluate import evaluate as run
+
+    evaluation = run(words.predictions, words.truth, **options(words, "metrics"))
+    if hasattr(words, "to"):
+        evaluation.write(words.to)
+    answer(words, evaluation.as_dict(), evaluation.table())
+    return 0
+
+
+def report(words: Words) -> int:
+    """`oncoseg report`."""
+    from oncoseg.report import report as run
+
+    written = run(words.predictions, **options(words, "to"))
+    answer(words, {"reports": paths(written)}, "\n".join(paths(written)))
+    return 0
+
+
+def demo(words: Words) -> int:
+    """`oncoseg demo`."""
+    from oncoseg.demo import demo as run
+
+    page = run(words.to)
+    answer(words, {"report": str(page)}, f"the report is {page}; open it in a browser")
+    return 0
+
+
+def _cases(number: int) -> str:
+    return "1 case" if number == 1 else f"{number} cases"

@@ -1,0 +1,26 @@
+"""What every test may ask for."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).parent.parent
+
+# Several test processes share few cores: one thread each is faster than many that wait.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="session")
+def repo() -> Path:
+    """The repository's root."""
+    return REPO
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of real scans beside the repository; the test is skipped where there is none."""
+    folder = REPO.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"needs real scans in {folder}, which is not here")
+    return folder
