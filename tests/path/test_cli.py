@@ -3,13 +3,14 @@
 import json
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
 
 from oncoseg.__main__ import call, parser
+from oncoseg.cli import learn
 from oncoseg.errors import BadFile, BadRun
 
 
@@ -38,20 +39,22 @@ def verb(monkeypatch):
 class Recipe:
     """A stand-in for `oncoseg.run.Run`."""
 
-    data: Path = Path()
-    to: Path = Path()
+    data: str = ""
+    to: str = ""
     network: str = "unet"
     augmentations: tuple = ()
     minutes: float = 0.0
     steps: int = 0
+    folds: int = 1
+    fold: int = 0
     labels: dict = field(default_factory=dict)
     regions: dict = field(default_factory=dict)
     modalities: tuple = ()
     seed: int = 0
 
     @classmethod
-    def read(cls, path):
-        return cls(data=Path("from") / path.name, to=Path("old.onco"), seed=7)
+    def read(cls, path, **changes):
+        return cls(**{"data": path.name, "to": "old.onco", "seed": 7, "minutes": 9.0, **changes})
 
 
 def outcome(*done, **failed):
@@ -178,8 +181,8 @@ def test_train_makes_a_run_of_its_words(training, capsys):
     (((run,), options),) = training
     assert options == {"resume": False}
     assert run == Recipe(
-        data=Path("d"),
-        to=Path("m.onco"),
+        data="d",
+        to="m.onco",
         network="unet:width=8",
         augmentations=("spatial", "mix"),
         minutes=2.0,
@@ -192,8 +195,14 @@ def test_train_from_a_file_keeps_what_is_not_said(training):
     assert call(["train", "--run", "x/run.toml", "--steps", "3", "--resume"]) == 0
     (((run,), options),) = training
     assert options == {"resume": True}
-    wanted = Recipe(data=Path("from") / "run.toml", to=Path("old.onco"), seed=7, steps=3)
+    wanted = Recipe(data="run.toml", to="old.onco", seed=7, steps=3)
     assert run == wanted
+
+
+def test_a_fold_alone_is_one_of_five(training):
+    assert call(["train", "d", "--to", "m.onco", "--fold", "2"]) == 0
+    assert call(["train", "d", "--to", "m.onco", "--fold", "2", "--folds", "3"]) == 0
+    assert [run.folds for ((run,), _) in training] == [5, 3]
 
 
 @pytest.mark.parametrize("line", ["train", "train d", "train --to m.onco"])
@@ -273,3 +282,9 @@ def test_a_closed_pipe_is_no_error():
     with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdout.close()
         assert process.stderr.read() == b""
+
+
+def test_every_option_of_train_is_a_field_of_the_run():
+    from oncoseg.run import Run
+
+    assert set(learn.RUN) <= {entry.name for entry in fields(Run)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +22,10 @@ from oncoseg.extras import require
 
 TASK = ("labels", "regions", "modalities")
 RUN = (
-    *("data", "to", "network", "method", "loss", "augmentations", "posthoc", "minutes", "steps"),
-    *("folds", "fold", "seed", "device", "batch", *TASK),
+    *("data", "to", "network", "method", "loss", "augmentations", "minutes", "steps", "folds"),
+    *("fold", "seed", "rate", "batch", "device", "precision", "workers", "plan", "name", *TASK),
 )
+FOLDS = 5
 
 
 def add(commands: Any) -> None:
@@ -40,6 +40,7 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("data", type=Path, help="data set with labels")
     parser.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="to write")
+    parser.add_argument("--plan", type=Path, metavar="JSON", help="a plan made before, as it is")
     _add_task(parser)
     _add_train(commands)
 
@@ -54,10 +55,8 @@ def _add_train(commands: Any) -> None:
         "  oncoseg train data/ --to model.onco --network unet --loss dice_ce --fold 0\n"
         "  oncoseg train --run run.toml",
     )
-    parser.add_argument(
-        "data", type=Path, nargs="?", default=None, help="data set with labels, or prepared"
-    )
-    parser.add_argument("--to", type=Path, metavar="MODEL", help="file to write (.onco)")
+    parser.add_argument("data", nargs="?", default="", help="data set with labels")
+    parser.add_argument("--to", metavar="MODEL", help="file to write (.onco)")
     parser.add_argument(
         "--run", type=Path, metavar="RUN", help="a run.toml to repeat; other options change it"
     )
@@ -72,10 +71,16 @@ def _add_train(commands: Any) -> None:
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--minutes", type=positive, help="stop after so many minutes")
     length.add_argument("--steps", type=count, help="stop after so many steps")
-    parser.add_argument("--fold", type=count, help="part of the patients to validate on")
-    parser.add_argument("--folds", type=count, help="number of parts the patients are split into")
+    parser.add_argument("--folds", type=count, help="parts to split the patients into; 5 if --fold")
+    parser.add_argument("--fold", type=count, help="the part to validate on, counted from 0")
     parser.add_argument("--seed", type=count, help="the same seed gives the same run")
-    parser.add_argument("--device", help="cpu, cuda, ...")
+    parser.add_argument("--rate", type=positive, help="learning rate")
+    parser.add_argument("--batch", type=count, help="patches a step; the plan's if not given")
+    parser.add_argument("--precision", choices=("bf16", "f32"), help="of the arithmetic")
+    parser.add_argument("--workers", type=count, help="processes that read patches")
+    parser.add_argument("--device", help="cpu, cuda, ...; the best there is if not given")
+    parser.add_argument("--name", help="name of the model, in its card")
+    parser.add_argument("--plan", metavar="JSON", help="a plan made before, used as it is")
     parser.add_argument("--resume", action="store_true", help="go on where this run stopped")
     _add_task(parser)
 
@@ -90,8 +95,8 @@ def prepare(words: Words) -> int:
     """`oncoseg prepare`."""
     from oncoseg.prepare import prepare as run
 
-    folder = run(words.data, words.to, **options(words, *TASK))
-    answer(words, {"prepared": str(folder)}, f"prepared in {folder}")
+    plan = run(words.data, words.to, **options(words, "plan", *TASK))
+    answer(words, {"plan": str(plan)}, f"the plan is {plan}, the arrays lie beside it")
     return 0
 
 
@@ -101,13 +106,9 @@ def train(words: Words) -> int:
     from oncoseg.run import Run
     from oncoseg.train import train as learn
 
-    given = options(words, *RUN)
-    if given.get("data") is None:
-        given.pop("data", None)
-    if "augmentations" in given:
-        given["augmentations"] = tuple(given["augmentations"])
+    given = choices(words)
     if hasattr(words, "run"):
-        run = replace(Run.read(words.run), **given)
+        run = Run.read(words.run, **given)
     elif "data" in given and "to" in given:
         run = Run(**given)
     else:
@@ -115,3 +116,17 @@ def train(words: Words) -> int:
     model = learn(run, resume=hasattr(words, "resume"))
     answer(words, {"model": str(model)}, f"the model is {model}")
     return 0
+
+
+def choices(words: Words) -> dict[str, Any]:
+    """What the words say of a run, and what follows from it: one bound on its length, and folds."""
+    given = {name: value for name, value in options(words, *RUN).items() if value != ""}
+    if "augmentations" in given:
+        given["augmentations"] = tuple(given["augmentations"])
+    if "steps" in given:
+        given["minutes"] = 0.0
+    elif "minutes" in given:
+        given["steps"] = 0
+    if "fold" in given and not hasattr(words, "run"):
+        given.setdefault("folds", FOLDS)
+    return given
