@@ -1,0 +1,192 @@
+"""A brain by level sets: envelope, folded cortex, ventricles, nuclei, cerebellum, stem, vessels.
+
+Everything smooth is a signed depth on the coarse grid; sulci are the zero sheets of noise drawn on
+the surface and carried inwards, so they stand upright on it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from scipy import ndimage
+
+from oncoseg.case import Array
+from oncoseg.phantom import fields
+from oncoseg.phantom.fields import capsule, ellipsoid, intersection, noise, union
+
+TISSUES = ("outside", "csf", "gm", "wm", "nucleus", "stem", "vessel", "choroid", "lesion")
+OUTSIDE, CSF, GM, WM, NUCLEUS, STEM, VESSEL, CHOROID, LESION = range(len(TISSUES))
+
+# The lateral ventricle of one side: points (x, y, z) in mm and the radius there.
+VENTRICLE = (
+    ((7, 30, 6), 3.5),
+    ((9, 18, 12), 5.0),
+    ((11, -6, 18), 4.5),
+    ((19, -28, 12), 6.5),
+    ((26, -38, 2), 5.0),
+    ((25, -60, 2), 1.5),
+)
+TEMPORAL_HORN = (((26, -36, 2), 4.0), ((32, -18, -14), 2.4), ((31, -4, -19), 1.5))
+NUCLEI = (
+    ((10, -14, 5), (8, 14, 8)),
+    ((13, 19, 9), (5, 10, 8)),
+    ((15, 0, 16), (3, 14, 5)),
+    ((25, 4, 1), (5, 16, 9)),
+    ((18, -2, 0), (4, 8, 6)),
+)
+
+
+@dataclass(frozen=True)
+class Head:
+    """The smooth part of an anatomy on the coarse grid: depths in mm, positive inside.
+
+    `place` (3, *S) says which point of the template lies at each voxel.
+    """
+
+    place: Array
+    brain: Array
+    cerebrum: Array
+    cerebellum: Array
+    stem: Array
+    ventricles: Array
+    nuclei: Array
+    atrophy: float
+
+
+def placement(rng: np.random.Generator) -> Array:
+    """Coordinates of the template for every voxel of the coarse grid (3, *S).
+
+    Head size, asymmetry and smooth warps are drawn here.
+    """
+    axes = fields.coarse_axes()
+    size = rng.normal((1.0, 0.99, 1.0), 0.035).astype(np.float32)
+    grid = np.stack(np.meshgrid(*axes, indexing="ij"))
+    warp = np.stack([3.0 * noise(rng, axes, 40) + 1.0 * noise(rng, axes, 18) for _ in range(3)])
+    tilt = np.eye(3) + rng.normal(0, 0.03, (3, 3))
+    grid = np.tensordot(tilt.astype(np.float32), grid, axes=1)
+    return (grid + warp.astype(np.float32)) / size[:, None, None, None]
+
+
+def envelope(place: Array) -> tuple[Array, Array, Array]:
+    """Depths of the cerebrum, the cerebellum and the brain stem, on the coarse grid."""
+    x, y, z = np.abs(place[0]), place[1], place[2]
+    taper = 1 - 0.09 * ((y + 18) / 80) ** 2 - 0.05 * y / 80
+    half = np.stack([x / taper, y, z])
+    upper = ellipsoid(half, (0, -1, 6), (66, 81, 59))
+    upper = intersection(upper, z + 20 + 0.12 * (y - 20), 4)
+    temporal = ellipsoid(half, (38, 5, -18), (24, 39, 22))
+    frontal = ellipsoid(half, (16, 44, -8), (26, 30, 18))
+    cerebrum = union(union(upper, temporal, 3), frontal, 3)
+    cerebellum = ellipsoid(half, (21, -46, -40), (30, 29, 23))
+    stem = capsule(place, (0, -15, -12), (0, -29, -76), np.array([15.0, 9.0]))
+    stem = union(stem, ellipsoid(place, (0, -14, -35), (17, 13, 14)), 2)
+    return cerebrum, cerebellum, stem
+
+
+def head(place: Array, rng: np.random.Generator) -> Head:
+    """Every smooth body of the template, at the given placement."""
+    half = np.stack([np.abs(place[0]), place[1], place[2]])
+    cerebrum, cerebellum, stem = envelope(place)
+    brain = union(union(cerebrum, cerebellum, 5), stem, 5) + 1.0
+    atrophy = float(rng.uniform(0, 1))
+    widen = rng.normal(0.6, 0.8) + 2.2 * atrophy
+    ventricles = np.full(brain.shape, -99.0, dtype=np.float32)
+    for tube in (VENTRICLE, TEMPORAL_HORN):
+        for (start, first), (end, second) in pairwise(tube):
+            radii = np.array([first, second]) * (0.8 + 0.12 * widen)
+            ventricles = np.maximum(ventricles, capsule(half, start, end, radii))
+    # A thin wall keeps the two sides apart; the third and fourth ventricle lie in the middle.
+    ventricles = np.minimum(ventricles, half[0] - 1.2)
+    third = ellipsoid(place, (0, -6, 0), (2.0 + widen / 2, 13, 9))
+    fourth = ellipsoid(place, (0, -39, -36), (6, 5, 10))
+    ventricles = np.maximum(np.maximum(ventricles, third), fourth)
+    nuclei = np.full(brain.shape, -99.0, dtype=np.float32)
+    for centre, size in NUCLEI:
+        nuclei = np.maximum(nuclei, ellipsoid(half, centre, size))
+    return Head(place, brain, cerebrum, cerebellum, stem, ventricles, nuclei, atrophy)
+
+
+def sulci(body: Head, rng: np.random.Generator) -> Array:
+    """Distance in mm to the nearest sulcus on the coarse grid, not yet less its width.
+
+    Noise is read where the ray through a voxel leaves the cerebrum.
+    """
+    axes = fields.coarse_axes()
+    rays = np.stack(np.meshgrid(*axes, indexing="ij")) - np.array([0, -4, 4])[:, None, None, None]
+    # Rays of each half start at its own middle, so gyri fan out from the white matter.
+    rays[0] -= np.where(body.place[0] > 0, 18, -18)
+    length = np.sqrt((rays**2).sum(0)) + 1e-3
+    stretch = 1 + np.clip(body.cerebrum, -3, 30) / length
+    rays = rays * np.minimum(stretch, 3)
+    index = [(ray - axis[0]) / fields.STEP for ray, axis in zip(rays, axes)]
+    nearest = np.full(length.shape, 99.0, dtype=np.float32)
+    for scale, depth in ((rng.uniform(6.5, 8.0), 21.0), (rng.uniform(4.2, 5.2), 11.0)):
+        sheet = ndimage.map_coordinates(noise(rng, axes, scale), index, order=1, mode="nearest")
+        steep = np.sqrt(sum(slope**2 for slope in np.gradient(sheet, fields.STEP)))
+        reach = np.clip(depth * (1 + 0.3 * noise(rng, axes, 16)), 3, 26)
+        below = np.clip(body.cerebrum - reach, 0, None)
+        away = np.abs(sheet) / np.maximum(steep, 0.5 * steep.mean())
+        nearest = np.minimum(nearest, np.sqrt(away**2 + below**2))
+    return np.minimum(nearest, fissures(body))
+
+
+def fissures(body: Head) -> Array:
+    """Distance in mm to the fissure between the hemispheres and to the Sylvian fissures."""
+    x, y, z = body.place
+    callosum = ellipsoid(body.place, (0, -8, 4), (40, 42, 25))
+    middle = np.sqrt(x**2 + np.clip(callosum, 0, None) ** 2)
+    sheet = z + 4 - 0.30 * (-y - 5)
+    inner = np.clip(37 - np.abs(x), 0, None) + np.clip(-42 - y, 0, None)
+    return np.minimum(middle, np.sqrt(sheet**2 + inner**2 + np.clip(y - 28, 0, None) ** 2))
+
+
+def tissues(body: Head, rng: np.random.Generator, axes: fields.Axes) -> Array:
+    """The tissue of every voxel on the grid of `axes`: indices into `TISSUES`, uint8."""
+    width = 0.5 + 0.7 * body.atrophy
+    fold = fields.upsample(sulci(body, rng), axes) - width
+    depth = {
+        name: fields.upsample(getattr(body, name), axes)
+        for name in ("brain", "cerebrum", "cerebellum", "stem", "ventricles", "nuclei")
+    }
+    surface = depth["cerebrum"] - width
+    ribbon = np.minimum(fold, surface)
+    thick = rng.uniform(2.3, 3.0)
+    tissue = np.full(ribbon.shape, CSF, dtype=np.uint8)
+    small = depth["cerebellum"] - 0.5
+    folia = np.abs(noise(rng, axes, 2.2)) - 0.025 * np.clip(small, 0, 14)
+    tissue[small > 0] = GM
+    tissue[(small > 2) & (folia < 0.10 - 0.05 * (small < 4))] = CSF
+    tissue[(small > 3) & (folia + 0.9 - 0.09 * small < 0.25)] = WM
+    tissue[depth["stem"] > 0] = STEM
+    tissue[ribbon > 0] = GM
+    tissue[ribbon > thick] = WM
+    tissue[(depth["nuclei"] > 0) & (ribbon > 0)] = NUCLEUS
+    lesions(tissue, depth["ventricles"], rng, axes)
+    tissue[depth["ventricles"] > 0] = CSF
+    vessels(tissue, depth, rng, axes)
+    rough = 0.6 * noise(rng, axes, 5) - 0.4
+    tissue[depth["brain"] + rough < 0] = OUTSIDE
+    return tissue
+
+
+def lesions(tissue: Array, ventricles: Array, rng: np.random.Generator, axes: fields.Axes) -> None:
+    """Age-related bright spots of white matter near the ventricles, in some heads."""
+    burden = rng.uniform(-1.5, 1.0)
+    spots = noise(rng, axes, 4) + np.clip(-ventricles, 0, 30) / 7
+    tissue[(tissue == WM) & (spots < -1.6 + burden)] = LESION
+
+
+def vessels(
+    tissue: Array, depth: dict[str, Array], rng: np.random.Generator, axes: fields.Axes
+) -> None:
+    """Veins and arteries: threads in the fluid, the sagittal sinus, and choroid plexus."""
+    first, second = noise(rng, axes, 6), noise(rng, axes, 7)
+    thread = (np.abs(first) < 0.22) & (np.abs(second) < 0.22) & (depth["ventricles"] < -3)
+    tissue[thread & (tissue == CSF)] = VESSEL
+    x, y, z = np.meshgrid(*axes, indexing="ij", sparse=True)
+    sinus = (np.abs(x) < 3.5) & (depth["cerebrum"] < 1.5) & (y < 20) & (z > -10)
+    tissue[sinus & (first > -0.8)] = VESSEL
+    plexus = (depth["ventricles"] > 1.5) & (depth["ventricles"] < 4) & (y < -8) & (first > 0.9)
+    tissue[plexus & (np.abs(x) > 8)] = CHOROID
