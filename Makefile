@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 JOBS ?= 2
 
 .PHONY: demo test test-all check bench docs clean
@@ -56,7 +56,7 @@ $(VENV)/made.stamp:
 
 $(VENV)/core.stamp: pyproject.toml $(VENV)/made.stamp
 	@echo "installing the core (no torch)"
-	@$(PIP) -c constraints.txt -e .
+	@$(PIP) --no-compile -c constraints.txt -e .
 	@touch $@
 
 $(VENV)/dev.stamp: pyproject.toml constraints.txt $(VENV)/core.stamp

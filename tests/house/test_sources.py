@@ -19,8 +19,7 @@ NAMES = [path.relative_to(SOURCE).as_posix() for path in FILES]
 # Who may import whom: a file imports only from layers at or below its own.
 RECORDS = {"", "case", "errors", "files", "extras", "registry"}
 CONTRACTS = {"parts", "trainable"}
-VERBS = {"read", "prepare", "sample", "train", "predict", "evaluate", "report"}
-LOOPS = {"prompt", "annotate", "federate", "demo", "results", "run"}
+LOW = {"blocks", "phantom", "write"}
 COMMAND_LINE = {"cli", "__main__"}
 LIMITS = {"networks": 250, "methods": 120}
 PART_LIMIT, LIMIT = 90, 400
@@ -38,11 +37,11 @@ def top(path):
 
 
 def layer(name):
-    """Records 0, contracts 1, blocks and machinery 2, parts 3, verbs 4, the command line 5."""
-    for rank, members in enumerate((RECORDS, CONTRACTS, (), registry.SLOTS, VERBS | LOOPS)):
+    """Records 0, contracts 1, blocks 2, parts 3, verbs and what serves them 4, command line 5."""
+    for rank, members in enumerate((RECORDS, CONTRACTS, LOW, registry.SLOTS)):
         if name in members:
             return rank
-    return 5 if name in COMMAND_LINE else 2
+    return 5 if name in COMMAND_LINE else 4
 
 
 def imported(path, *, at_start=False):

@@ -156,7 +156,8 @@ def test_report_and_demo_say_where_the_pages_are(verb, capsys):
     assert capsys.readouterr().out.split() == [str(Path("r/a.html")), str(Path("r/b.html"))]
     calls = verb("demo", Path("demo/x.html"))
     assert call(["demo", "--json"]) == 0
-    assert calls == [((Path("demo"),), {})]
+    assert call(["demo", "--to", "x"]) == 0
+    assert calls == [((Path("demo"),), {}), ((Path("x"),), {"say": print})]
     assert json.loads(capsys.readouterr().out) == {"report": str(Path("demo/x.html"))}
 
 

@@ -55,7 +55,7 @@ def _add_train(commands: Any) -> None:
         "  oncoseg train data/ --to model.onco --network unet --loss dice_ce --fold 0\n"
         "  oncoseg train --run run.toml",
     )
-    parser.add_argument("data", nargs="?", default="", help="data set with labels")
+    parser.add_argument("data", nargs="?", default="", help="data set with labels, or prepared")
     parser.add_argument("--to", metavar="MODEL", help="file to write (.onco)")
     parser.add_argument(
         "--run", type=Path, metavar="RUN", help="a run.toml to repeat; other options change it"

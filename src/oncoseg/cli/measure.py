@@ -119,8 +119,10 @@ def demo(words: Words) -> int:
     """`oncoseg demo`."""
     from oncoseg.demo import demo as run
 
-    page = run(words.to)
-    answer(words, {"report": str(page)}, f"the report is {page}; open it in a browser")
+    if hasattr(words, "json"):
+        answer(words, {"report": str(run(words.to))}, "")
+    else:
+        run(words.to, say=print)
     return 0
 
 
