@@ -80,13 +80,12 @@ def in_slices(mask: Array, grid: Grid, axis: int) -> dict[str, Any]:
     best: dict[str, Any] = {"value": 0.0, "across": 0.0}
     frame = np.linalg.qr(columns)[1]  # in-slice index -> orthonormal axes, also for sheared grids
     back = np.linalg.inv(frame).T
-    for piece, box in _pieces(sliced, frame, WITHIN, best):
-        start = [box[0].start, box[1].start]
-        points = (corners(piece[..., 0]) + np.array(start)) @ frame.T
+    for piece, start in _pieces(sliced, frame, WITHIN, best):
+        points = (corners(piece[..., 0]) + start[:2]) @ frame.T
         value, ends = longest(points)
         if value > best["value"]:
             across, chord = perpendicular(points, ends)
-            best |= {"value": value, "across": across, "axis": axis, "slice": box[2].start}
+            best |= {"value": value, "across": across, "axis": axis, "slice": int(start[2])}
             best |= {"ends": (ends @ back).tolist(), "perpendicular_ends": (chord @ back).tolist()}
     return best
 
@@ -101,9 +100,12 @@ def in_space(mask: Array, grid: Grid) -> float:
 
 def _pieces(
     mask: Array, frame: Array, structure: Array, best: dict[str, Any]
-) -> Iterator[tuple[Array, tuple[slice, ...]]]:
-    """Connected pieces with their boxes, largest box first, as long as they may beat `best`."""
-    pieces, _ = ndimage.label(mask, structure=structure)
+) -> Iterator[tuple[Array, Array]]:
+    """Connected pieces and where their boxes start, largest first, while they may beat `best`."""
+    whole = ndimage.find_objects(mask.astype(np.uint8))
+    if not whole:
+        return
+    pieces, _ = ndimage.label(mask[whole[0]], structure=structure)
     boxes = ndimage.find_objects(pieces)
     sides = np.array([[side.stop - side.start for side in box] for box in boxes]).reshape(-1, 3)
     # No line in a box is longer than the norm of what its edges reach along each coordinate.
@@ -111,4 +113,5 @@ def _pieces(
     for number in np.argsort(-reach):
         if reach[number] <= best["value"]:
             return
-        yield pieces[boxes[number]] == number + 1, boxes[number]
+        start = np.array([part.start + all_.start for part, all_ in zip(boxes[number], whole[0])])
+        yield pieces[boxes[number]] == number + 1, start

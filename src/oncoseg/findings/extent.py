@@ -39,13 +39,14 @@ class Extent(Finding):
         size = {2: {"mm": "mm²", "px": "px"}[unit(grid)], 3: "mm³"}[grid.dims]
         method = (
             f"Pieces connect by faces, edges or corners and count from {self.smallest:g} {size}; "
-            "the box is along the grid's axes. Image side is the side of the image's middle, which is "
-            "the patient's only if centred."
+            "the box is along the grid's axes. Image side is the side of the image's middle, the "
+            "patient's only if centred."
         )
         return {"title": "Extent", "method": method, "rows": rows}
 
     def _pieces(self, mask: Array, grid: Grid) -> list[dict[str, Any]]:
-        pieces, count = ndimage.label(mask, structure=np.ones((3,) * mask.ndim))
+        (box,) = ndimage.find_objects(mask.astype(np.uint8)) or [(slice(0),) * mask.ndim]
+        pieces, count = ndimage.label(mask[box], structure=np.ones((3,) * mask.ndim))
         volumes = np.bincount(pieces.ravel(), minlength=count + 1)[1:] * grid.voxel_volume
         large = int((volumes >= self.smallest).sum())
         return [
