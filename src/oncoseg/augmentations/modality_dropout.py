@@ -1,0 +1,37 @@
+"""Hide some modalities of an item, never all, so that one network serves every subset of them."""
+
+from __future__ import annotations
+
+import torch
+
+from oncoseg.case import Batch, Task
+from oncoseg.registry import Card
+from oncoseg.trainable import Augmentation
+
+CARD = Card(
+    "ModDrop: adaptive multi-modal gesture recognition",
+    2016,
+    arxiv="1501.00102",
+    reading="Our reading: a subset is drawn evenly by its size, and at least one modality is kept.",
+)
+
+
+class ModalityDropout(Augmentation):
+    """With probability `probability` keep a random subset: its size drawn evenly from 1 to all but one."""
+
+    def __init__(self, task: Task, *, probability: float = 0.5) -> None:
+        self.task, self.probability = task, probability
+
+    def __call__(self, batch: Batch) -> Batch:
+        """Hidden modalities are 0 and not present; modalities that were absent stay so and do not count."""
+        there = batch.present.flatten(2).any(2).cpu()
+        keep = there.clone()
+        for item in range(len(batch)):
+            names = torch.nonzero(there[item]).flatten()
+            if len(names) < 2 or torch.rand(()) >= self.probability:
+                continue
+            count = int(torch.randint(1, len(names), ()))
+            keep[item] = False
+            keep[item, names[torch.randperm(len(names))[:count]]] = True
+        mask = keep.to(batch.image.device).view(*keep.shape, *(1,) * (batch.image.ndim - 2))
+        return batch.but(image=batch.image * mask, present=batch.present & mask)

@@ -1,0 +1,64 @@
+"""Convolution blocks in two and three dimensions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+CONV = {2: nn.Conv2d, 3: nn.Conv3d}
+TRANSPOSED = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+NORM = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
+POOL = {2: nn.functional.avg_pool2d, 3: nn.functional.avg_pool3d}
+
+
+class ConvNormAct(nn.Sequential):
+    """Convolution (kernel 3), instance normalisation, leaky ReLU 0.01: (B, inputs, *S) -> (B, width, *S/stride)."""
+
+    def __init__(self, dims: int, inputs: int, width: int, stride: Sequence[int] | int = 1) -> None:
+        super().__init__(
+            CONV[dims](
+                inputs,
+                width,
+                3,
+                stride=tuple(stride) if isinstance(stride, Sequence) else stride,
+                padding=1,
+            ),
+            NORM[dims](width, affine=True),
+            nn.LeakyReLU(0.01, inplace=True),
+        )
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions round a shortcut, which is pooled and projected where shape changes (He 2016, ResNet-D)."""
+
+    def __init__(self, dims: int, inputs: int, width: int, stride: Sequence[int] = (1,)) -> None:
+        super().__init__()
+        self.stride = tuple(stride) if len(stride) == dims else (1,) * dims
+        self.pool = POOL[dims]
+        self.first = ConvNormAct(dims, inputs, width, self.stride)
+        self.second = nn.Sequential(
+            CONV[dims](width, width, 3, padding=1), NORM[dims](width, affine=True)
+        )
+        same = inputs == width
+        self.project = (
+            nn.Identity()
+            if same
+            else nn.Sequential(
+                CONV[dims](inputs, width, 1, bias=False), NORM[dims](width, affine=True)
+            )
+        )
+        self.act = nn.LeakyReLU(0.01, inplace=True)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, inputs, *S) -> (B, width, *S/stride)."""
+        shortcut = features
+        if max(self.stride) > 1:
+            shortcut = self.pool(features, self.stride, self.stride, ceil_mode=True)
+        return self.act(self.second(self.first(features)) + self.project(shortcut))
+
+
+def seen(image: Tensor, present: Tensor) -> Tensor:
+    """What a convolutional encoder is shown: images, 0 where absent, and where each is present: (B, 2 M, *S)."""
+    return torch.cat([image * present, present.to(image.dtype)], dim=1)

@@ -1,0 +1,17 @@
+"""The middle of a batch that was read with a margin."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from oncoseg.case import CROPS, Batch, Prompts
+
+
+def centre(batch: Batch, patch: tuple[int, ...]) -> Batch:
+    """The middle `patch` voxels of a batch that was read with a margin."""
+    if tuple(batch.image.shape[2:]) == tuple(patch):
+        return batch
+    first = [(size - length) // 2 for size, length in zip(batch.image.shape[2:], patch)]
+    box = (..., *(slice(start, start + length) for start, length in zip(first, patch)))
+    cut: dict[str, Tensor] = {name: getattr(batch, name)[box] for name in CROPS}
+    return batch.but(**cut, prompts=Prompts.none(cut["image"]))

@@ -1,0 +1,21 @@
+"""Deep supervision and pyramids: targets at the resolution of coarser logits."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+AREA = {2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d}
+
+
+def shrink(values: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """(B, C, *S) -> (B, C, *shape) by averaging, so that memberships and weights stay shares of their voxel."""
+    if tuple(values.shape[2:]) == tuple(shape):
+        return values
+    return AREA[values.ndim - 2](values, shape)
+
+
+def level_weights(count: int) -> list[float]:
+    """1, 1/2, 1/4, ... normalised to sum 1, finest first (deep supervision as in nnU-Net)."""
+    raw = [0.5**level for level in range(count)]
+    return [value / sum(raw) for value in raw]

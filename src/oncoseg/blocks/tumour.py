@@ -1,0 +1,39 @@
+"""Random shapes of nested tumours: a necrotic core, an enhancing rim round it, oedema further out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from oncoseg.blocks.noise import smooth_field
+
+
+def nested_tumour(
+    healthy: Tensor, fluid: Tensor, spacing: Sequence[float], radius: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Boolean masks (*S) of necrotic core, oedema and enhancing tumour about a random healthy voxel.
+
+    The tumour is an ellipsoid of about `radius` mm whose edge is noise; its core is an inner level of the same field
+    with other noise; oedema reaches up to 2.2 radii along slower noise and spares `fluid`. All lie in `healthy`.
+    """
+    shape, like = healthy.shape, healthy.float()
+    step = torch.tensor(spacing).to(like).view(3, 1, 1, 1)
+    spot = (torch.rand_like(like) * (healthy & ~fluid)).argmax()
+    centre = torch.stack(torch.unravel_index(spot, shape)).to(like).view(3, 1, 1, 1)
+    axes = [torch.arange(size, device=like.device) for size in shape]
+    offsets = (torch.stack(torch.meshgrid(*axes, indexing="ij")) - centre) * step
+    stretch = (0.7 + 0.6 * torch.rand(3)).to(like).view(3, 1, 1, 1)
+    far = (offsets * stretch).square().sum(0).sqrt() / radius
+    knots = [max(6, round(size * length / 9)) for size, length in zip(shape, spacing)]
+
+    def noise(coarser: int) -> Tensor:
+        return smooth_field(shape, [count // coarser for count in knots], 1, like)[0, 0]
+
+    fine = 0.12 * noise(1)
+    tumour = (far + 0.22 * noise(2) + fine < 1) & healthy
+    core = tumour & (far + 0.25 * noise(1) < float(torch.rand(())) * 0.95)
+    reach = 1 + float(torch.rand(())) * 1.2
+    oedema = (far + 0.5 * noise(3) + fine < reach) & healthy & ~tumour & ~fluid
+    return core, oedema, tumour & ~core

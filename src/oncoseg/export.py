@@ -1,0 +1,87 @@
+"""Export: a network as an ONNX graph with float16 weights, held against torch before it is kept."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from oncoseg.case import Task
+from oncoseg.errors import BadRun
+from oncoseg.extras import require
+from oncoseg.predict.engines import bare_batch
+from oncoseg.trainable import Network
+
+TOLERANCE = 1e-2
+
+
+class _Patch(nn.Module):
+    """A network as a function of two tensors."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor, present: Tensor) -> Tensor:
+        return self.network(bare_batch(image, present > 0.5))[0]
+
+
+def to_onnx(network: Network, task: Task) -> bytes:
+    """image, present (1, M, *patch) float32 -> logits (1, outputs, *patch); raises `BadRun` if it is not equal."""
+    onnx = require("onnx", "train")
+    require("onnxscript", "train")
+    shape = (1, task.inputs, *task.patch)
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randn(shape, generator=generator)
+    present = torch.ones(shape)
+    wrapped = _Patch(network).eval()
+    with torch.no_grad():
+        expected = wrapped(image, present).numpy()
+        program = torch.onnx.export(
+            wrapped,
+            (image, present),
+            input_names=["image", "present"],
+            output_names=["logits"],
+            dynamo=True,
+            verbose=False,
+            external_data=False,
+        )
+    buffer = io.BytesIO()
+    onnx.save(_halved(onnx, program.model_proto), buffer)
+    graph = buffer.getvalue()
+    worst = float(
+        np.abs(_run(graph, image.numpy(), present.numpy()) - expected).max()
+        / max(expected.std(), 1e-6)
+    )
+    if not worst <= TOLERANCE:
+        raise BadRun(
+            f"the exported graph differs from the network by {worst:.3g} deviations; it was not written"
+        )
+    return graph
+
+
+def _halved(onnx: object, proto: object) -> object:
+    """Store large float32 weights as float16 with a cast behind each; runtimes fold the cast away."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    graph = proto.graph
+    casts = []
+    for tensor in graph.initializer:
+        if tensor.data_type == TensorProto.FLOAT and np.prod(tensor.dims) > 64:
+            name, half = tensor.name, numpy_helper.to_array(tensor).astype(np.float16)
+            tensor.CopyFrom(numpy_helper.from_array(half, f"{name}.half"))
+            casts.append(helper.make_node("Cast", [f"{name}.half"], [name], to=TensorProto.FLOAT))
+    nodes = [*casts, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    return proto
+
+
+def _run(graph: bytes, image: np.ndarray, present: np.ndarray) -> np.ndarray:
+    import openvino
+
+    core = openvino.Core()
+    network = core.compile_model(core.read_model(graph), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return np.asarray(network({"image": image, "present": present})[0])

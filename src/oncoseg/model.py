@@ -1,0 +1,190 @@
+"""A model file, `*.onco`: one zip of data alone, verified member by member when it is opened.
+
+weights.safetensors (float16), graph.onnx (the same network, exported for a patch), plan.json, network.json (the name
+and options of the network), card.json, LICENSE and checksums.json. Nothing in it can run code; sizes are limited.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from oncoseg import __version__, files, registry
+from oncoseg.case import Task
+from oncoseg.errors import BadFile, unknown
+from oncoseg.extras import require
+from oncoseg.prepare.plan import Plan
+
+if TYPE_CHECKING:
+    from oncoseg.trainable import Network
+
+FORMAT = "oncoseg-model-1"
+SHIPPED = Path(__file__).parent / "models"
+MEMBERS = ("weights.safetensors", "graph.onnx", "plan.json", "network.json", "card.json", "LICENSE")
+LARGEST = 2 << 30
+REMEDY = "fetch or train the model again"
+
+
+@dataclass(frozen=True)
+class Model:
+    """An opened model file."""
+
+    path: Path
+    members: Mapping[str, bytes]
+    sha256: str
+
+    @cached_property
+    def plan(self) -> Plan:
+        """How scans are prepared for it."""
+        return Plan.from_dict(self._json("plan.json"), self.path)
+
+    @property
+    def task(self) -> Task:
+        """What it segments."""
+        return self.plan.task
+
+    @cached_property
+    def card(self) -> dict[str, Any]:
+        """Name, version, what it was trained on, figures, licence, citation."""
+        return dict(self._json("card.json"))
+
+    @property
+    def graph(self) -> bytes:
+        """The exported network as ONNX: image, present (1, M, *patch) float32 -> logits (1, outputs, *patch)."""
+        return self.members["graph.onnx"]
+
+    @property
+    def described(self) -> dict[str, str]:
+        """What predictions and reports say of it: plain strings."""
+        words = {
+            name: str(value)
+            for name, value in self.card.items()
+            if isinstance(value, (str, int, float))
+        }
+        return {**words, "sha256": self.sha256}
+
+    def network(self) -> Network:
+        """The network with its weights, on the CPU; needs torch."""
+        require("torch", "train")
+        from safetensors.torch import load
+
+        network: Network = registry.build(
+            "networks", self._json("network.json")["network"], self.task
+        )
+        weights = load(self.members["weights.safetensors"])
+        like = network.state_dict()
+        if weights.keys() != like.keys():
+            raise BadFile(self.path, "its weights are not those of its network", REMEDY)
+        network.load_state_dict(
+            {name: value.to(like[name].dtype) for name, value in weights.items()}
+        )
+        return network.eval()
+
+    def _json(self, name: str) -> dict[str, Any]:
+        try:
+            content: dict[str, Any] = json.loads(self.members[name])
+        except ValueError as error:
+            raise BadFile(self.path, f"its {name} is not valid JSON", REMEDY) from error
+        return content
+
+
+def find_model(name: str | Path) -> Path:
+    """A path to a model file, or the name of a shipped model; raises `UnknownName` with those there are."""
+    path = Path(name)
+    if path.suffix == ".onco" or path.exists():
+        return path
+    shipped = {found.stem: found for found in SHIPPED.glob("*.onco")}
+    if str(name) not in shipped:
+        raise unknown("model", str(name), shipped)
+    return shipped[str(name)]
+
+
+def open_model(name: str | Path) -> Model:
+    """Open and verify a model: members, sizes and checksums; raises `BadFile` if anything is off."""
+    path = find_model(name)
+    try:
+        raw = path.read_bytes()
+        with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+            infos = {info.filename: info for info in archive.infolist()}
+            wanted = {*MEMBERS, "checksums.json"}
+            if infos.keys() != wanted or len(archive.infolist()) != len(wanted):
+                raise BadFile(
+                    path,
+                    f"holds {', '.join(sorted(infos))} where a model holds {', '.join(sorted(wanted))}",
+                    REMEDY,
+                )
+            if sum(info.file_size for info in infos.values()) > LARGEST:
+                raise BadFile(path, "would unpack to more than 2 GB", REMEDY)
+            members = {member: archive.read(member) for member in MEMBERS}
+            record = json.loads(archive.read("checksums.json"))
+    except FileNotFoundError as error:
+        raise BadFile(
+            path, "does not exist", "check the path, or see 'oncoseg list models'"
+        ) from error
+    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError) as error:
+        raise BadFile(path, f"is not a whole model file ({error})", REMEDY) from error
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        raise BadFile(
+            path, f"is not of the format {FORMAT}", "use the version of oncoseg that made it"
+        )
+    for member, content in members.items():
+        if hashlib.sha256(content).hexdigest() != record.get(member):
+            raise BadFile(
+                path, f"its {member} is not what was written (its checksum differs)", REMEDY
+            )
+    return Model(path, members, hashlib.sha256(raw).hexdigest())
+
+
+def save_model(
+    path: Path, network: Network, spelled: str, plan: Plan, card: Mapping[str, Any], licence: str
+) -> Path:
+    """Export a network and write its model file; `spelled` is its name with options, as on the command line."""
+    from safetensors.torch import save
+
+    torch = require("torch", "train")
+    network = network.cpu().float().eval()
+    half = {
+        name: value.to(torch.float16) if value.is_floating_point() else value
+        for name, value in network.state_dict().items()
+    }
+    network.load_state_dict(
+        {
+            name: value.float() if value.is_floating_point() else value
+            for name, value in half.items()
+        }
+    )
+    members = {
+        "weights.safetensors": save({name: value.contiguous() for name, value in half.items()}),
+        "graph.onnx": export(network, plan.task),
+        "plan.json": _dump(plan.as_dict()),
+        "network.json": _dump({"network": spelled}),
+        "card.json": _dump({"oncoseg": __version__, **card}),
+        "LICENSE": licence.encode(),
+    }
+    sums = {
+        "format": FORMAT,
+        **{name: hashlib.sha256(content).hexdigest() for name, content in members.items()},
+    }
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in {**members, "checksums.json": _dump(sums)}.items():
+            archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
+    return files.write_bytes(path, buffer.getvalue())
+
+
+def export(network: Network, task: Task) -> bytes:
+    """ONNX of the network for one patch, weights in float16; equality with torch is checked on random input."""
+    from oncoseg.export import to_onnx
+
+    return to_onnx(network, task)
+
+
+def _dump(content: Any) -> bytes:
+    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()

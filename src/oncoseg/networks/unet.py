@@ -1,0 +1,117 @@
+"""U-Net whose depth, strides and widths follow the plan, with a plain or a residual encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from oncoseg.blocks.convs import CONV, TRANSPOSED, ConvNormAct, ResidualBlock, seen
+from oncoseg.case import Batch, Task
+from oncoseg.errors import BadOption
+from oncoseg.registry import Card
+from oncoseg.trainable import Network
+
+CARD = Card(
+    "nnU-Net: a self-configuring method for deep learning-based biomedical image segmentation",
+    2021,
+    doi="10.1038/s41592-020-01008-z",
+    reading="Strides and patch follow our own rules (see the plan); the encoder is also told which modality is present.",
+)
+
+
+class Unet(Network):
+    """Stages of `blocks` convolutions, each but the first strided by `task.strides`; widths double up to `limit`.
+
+    The image (B, M, *S) enters with its presence mask, as 2 M channels. Logits come at every resolution but the two
+    coarsest, for deep supervision. `residual` replaces each pair of convolutions in the encoder by a residual block.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        *,
+        width: int = 32,
+        limit: int = 320,
+        blocks: int = 2,
+        residual: bool = False,
+    ) -> None:
+        super().__init__()
+        if blocks < 1 or width < 1:
+            raise BadOption(f"Unet takes width and blocks of at least 1, not {width} and {blocks}")
+        self.widths = [min(limit, width * 2**level) for level in range(len(task.strides) + 1)]
+        self.strides = [(1,) * task.dims, *task.strides]
+        stage = _residual_stage if residual else _plain_stage
+        inputs = [2 * task.inputs, *self.widths]
+        self.encoder = nn.ModuleList(
+            stage(task.dims, inputs[level], width, stride, blocks)
+            for level, (width, stride) in enumerate(zip(self.widths, self.strides))
+        )
+        finer = list(zip(self.widths[:-1], self.widths[1:], self.strides[1:]))
+        self.up = nn.ModuleList(
+            TRANSPOSED[task.dims](coarse, fine, stride, stride) for fine, coarse, stride in finer
+        )
+        self.decoder = nn.ModuleList(
+            _plain_stage(task.dims, 2 * fine, fine, (1,) * task.dims, blocks)
+            for fine, _, _ in finer
+        )
+        heads = max(1, len(finer) - 1)
+        self.heads = nn.ModuleList(
+            CONV[task.dims](fine, task.outputs, 1) for fine, _, _ in finer[:heads]
+        )
+        self.apply(_initialise)
+
+    def encode(self, batch: Batch) -> list[Tensor]:
+        """Features (B, widths[i], *S / product of strides up to i), finest first."""
+        features = seen(batch.image, batch.present)
+        pyramid = []
+        for stage in self.encoder:
+            features = stage(features)
+            pyramid.append(features)
+        return pyramid
+
+    def decode(self, pyramid: list[Tensor], batch: Batch) -> list[Tensor]:
+        """Logits (B, outputs, *S_i), finest first."""
+        features = pyramid[-1]
+        logits: list[Tensor] = []
+        for level in reversed(range(len(self.up))):
+            features = self.up[level](features)
+            features = self.decoder[level](
+                torch.cat([_fit(features, pyramid[level]), pyramid[level]], dim=1)
+            )
+            if level < len(self.heads) and (self.training or level == 0):
+                logits.insert(0, self.heads[level](features))
+        return logits
+
+
+def _plain_stage(
+    dims: int, inputs: int, width: int, stride: Sequence[int], blocks: int
+) -> nn.Sequential:
+    return nn.Sequential(
+        ConvNormAct(dims, inputs, width, stride),
+        *(ConvNormAct(dims, width, width) for _ in range(blocks - 1)),
+    )
+
+
+def _residual_stage(
+    dims: int, inputs: int, width: int, stride: Sequence[int], blocks: int
+) -> nn.Sequential:
+    return nn.Sequential(
+        ResidualBlock(dims, inputs, width, stride),
+        *(ResidualBlock(dims, width, width) for _ in range(blocks - 1)),
+    )
+
+
+def _fit(features: Tensor, like: Tensor) -> Tensor:
+    """Cut what up-sampling made too large where an odd size had been halved."""
+    if features.shape[2:] == like.shape[2:]:
+        return features
+    return features[(..., *(slice(0, size) for size in like.shape[2:]))]
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)):
+        nn.init.kaiming_normal_(module.weight, a=0.01)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -1,0 +1,123 @@
+"""Predict: whole scans, on any subset of the trained modalities, on the grid they came on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from oncoseg import results
+from oncoseg.case import Array, Case, Prediction, Task
+from oncoseg.errors import BadData, OncosegError
+from oncoseg.model import open_model
+from oncoseg.predict.engines import engine as make_engine
+from oncoseg.predict.window import Infer, slide
+from oncoseg.prepare.align import align, resample
+from oncoseg.prepare.plan import Plan
+from oncoseg.read import find, read_case
+
+__all__ = ["Outcome", "predict", "segment"]
+OUTSIDE = -20.0
+
+
+@dataclass
+class Outcome:
+    """What became of a batch: records written, and a sentence for every case that could not be done."""
+
+    done: list[Path] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+def predict(
+    model: str | Path,
+    scans: Path,
+    *,
+    to: Path,
+    engine: str = "openvino",
+    device: str = "",
+    overlap: float = 0.5,
+    probabilities: bool = False,
+) -> Outcome:
+    """Segment every case found in `scans` and write label maps and records to `to`.
+
+    A case that cannot be read or segmented is reported in the outcome and leaves nothing behind; the rest finish.
+    Raises `BadData` if there is no case at all, and whatever opening the model raises.
+    """
+    opened = open_model(model)
+    found = find(scans)
+    if not found.sources:
+        raise BadData(f"{scans}: holds no scans; give a folder of cases, or one scan")
+    infer = make_engine(opened, engine, device)
+    outcome = Outcome()
+    for source in found.sources:
+        try:
+            bare = type(source)(source.case, source.patient, source.images, {}, source.site)
+            case = read_case(bare, modalities=opened.task.modalities)
+            prediction = segment(case, opened.plan, infer, overlap=overlap, progress=True)
+            prediction = prediction.but(model=opened.described)
+            outcome.done.append(results.save(prediction, to, probabilities=probabilities))
+        except OncosegError as error:
+            outcome.failed[source.case] = str(error)
+    return outcome
+
+
+def segment(
+    case: Case, plan: Plan, infer: Infer, *, overlap: float = 0.5, progress: bool = False
+) -> Prediction:
+    """One case -> its prediction, on the grid of its reference modality."""
+    task = plan.task
+    aligned = align(case, plan)
+    logits = slide(
+        infer,
+        aligned.image,
+        aligned.present,
+        task.patch,
+        overlap=overlap,
+        progress=_bar(case.id) if progress else iter,
+    )
+    logits[:, ~aligned.present.any(0)] = background(task)
+    native = np.stack(
+        [
+            resample(channel, aligned.grid, case.grid, outside=outside)
+            for channel, outside in zip(logits, background(task)[:, 0])
+        ]
+    )
+    used = tuple(name for name in task.modalities if name in case.images)
+    missing = tuple(name for name in task.modalities if name not in case.images)
+    return Prediction(
+        case=case.id,
+        task=task,
+        grid=case.grid,
+        label=task.decode(native),
+        probability=task.probabilities(native).astype(np.float16),
+        used=used,
+        missing=missing,
+        images={name: case.images[name].path for name in used},
+        notes=_notes(used, missing),
+    )
+
+
+def background(task: Task) -> Array:
+    """Logits (outputs, 1) of a voxel that is certainly background."""
+    values = np.full((task.outputs, 1), OUTSIDE, dtype=np.float32)
+    if task.exclusive:
+        values[0] = -OUTSIDE
+    return values
+
+
+def _notes(used: tuple[str, ...], missing: tuple[str, ...]) -> tuple[str, ...]:
+    if not missing:
+        return ()
+    return (
+        f"Segmented from {', '.join(used)} alone; {', '.join(missing)} was not given, so expect less accuracy.",
+    )
+
+
+def _bar(name: str) -> Callable[[list[Any]], Iterator[Any]]:
+    return lambda boxes: iter(
+        tqdm(boxes, desc=name, unit="window", disable=None, delay=2, leave=False)
+    )

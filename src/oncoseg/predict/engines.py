@@ -1,0 +1,114 @@
+"""What runs a network on a patch: an exported graph on OpenVINO (default, no torch), or torch itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from oncoseg.case import Array, Batch, Prompts
+from oncoseg.errors import BadRun
+from oncoseg.extras import require
+from oncoseg.model import Model
+from oncoseg.predict.window import Infer
+
+if TYPE_CHECKING:
+    from oncoseg.trainable import Network
+
+DISAGREE = (
+    0.002  # largest share of voxels whose sign may differ between a reduced precision and float32
+)
+
+
+def engine(model: Model, name: str, device: str = "") -> Infer:
+    """The engine of that name for a model; raises `BadRun` for an unknown one."""
+    known: dict[str, Callable[[Model, str], Infer]] = {
+        "openvino": openvino_engine,
+        "torch": torch_engine,
+    }
+    if name not in known:
+        raise BadRun(f"no engine '{name}'; there are {', '.join(known)}")
+    return known[name](model, device)
+
+
+def openvino_engine(model: Model, device: str = "") -> Infer:
+    """The exported graph on the CPU, in the fastest precision that the processor has and that agrees with float32.
+
+    On the first patch that holds a scan, the reduced precision is compared with float32; if more than `DISAGREE` of
+    the outputs change sign, float32 is used from then on.
+    """
+    import openvino
+
+    core = openvino.Core()
+    graph = core.read_model(model.graph)
+    kinds = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    reduced = next((kind for kind in ("FP16", "BF16") if kind in kinds), "")
+
+    def compiled(precision: str) -> Any:
+        hints = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
+        return core.compile_model(graph, device or "CPU", hints)
+
+    def run(network: Any, image: Array, present: Array) -> Array:
+        inputs = {"image": image.astype(np.float32), "present": present.astype(np.float32)}
+        return np.asarray(network(inputs)[0])
+
+    chosen: list[Any] = []
+
+    def infer(image: Array, present: Array) -> Array:
+        if chosen:
+            return run(chosen[0], image, present)
+        exact = compiled("f32")
+        if not reduced:
+            chosen.append(exact)
+            return run(exact, image, present)
+        fast = compiled({"FP16": "f16", "BF16": "bf16"}[reduced])
+        slow, quick = run(exact, image, present), run(fast, image, present)
+        if not image.any():
+            return slow
+        agree = np.isfinite(quick).all() and ((slow > 0) != (quick > 0)).mean() <= DISAGREE
+        chosen.append(fast if agree else exact)
+        return slow
+
+    return infer
+
+
+def torch_engine(model: Model, device: str = "") -> Infer:
+    """The network itself, on CUDA where there is one."""
+    return network_engine(model.network(), device)
+
+
+def network_engine(network: Network, device: str = "") -> Infer:
+    """Any network in memory as an engine; used for validation while training."""
+    torch = require("torch", "train")
+    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    network = network.to(place).eval()
+
+    def infer(image: Array, present: Array) -> Array:
+        with (
+            torch.inference_mode(),
+            torch.autocast(place.type, torch.bfloat16, enabled=place.type == "cuda"),
+        ):
+            batch = bare_batch(
+                torch.from_numpy(image).to(place), torch.from_numpy(present).to(place)
+            )
+            return np.asarray(network(batch)[0].float().cpu())
+
+    return infer
+
+
+def bare_batch(image: Any, present: Any) -> Batch:
+    """A batch for inference: images and presence, nothing known of labels."""
+    torch = require("torch", "train")
+    size = image.shape[0]
+    unknown = torch.zeros(size, dtype=torch.bool)
+    return Batch(
+        image=image,
+        present=present.bool(),
+        label=image.new_zeros(size, 0),
+        weight=image.new_zeros(size, 0),
+        labeled=unknown,
+        annotated=unknown[:, None],
+        domain=torch.zeros(size, dtype=torch.long),
+        prompts=Prompts.none(image),
+    )

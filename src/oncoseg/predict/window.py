@@ -1,0 +1,72 @@
+"""The sliding window: patches of a whole scan, blended by a Gaussian, on any engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import product
+
+import numpy as np
+
+from oncoseg.case import Array
+
+Infer = Callable[[Array, Array], Array]
+
+
+def starts(size: int, patch: int, overlap: float) -> list[int]:
+    """First voxels of windows along one axis: evenly spaced, overlapping by at least `overlap` of the patch."""
+    if size <= patch:
+        return [0]
+    count = int(np.ceil((size - patch) / (patch * (1 - overlap)))) + 1
+    return [round(place * (size - patch) / (count - 1)) for place in range(count)]
+
+
+def gaussian(patch: Sequence[int]) -> Array:
+    """Weights (*patch): a Gaussian of one eighth of the patch as deviation, 1 in the middle, nowhere below 1e-3."""
+    weight = np.ones((1,) * len(patch), dtype=np.float32)
+    for axis, size in enumerate(patch):
+        offsets = (np.arange(size) - (size - 1) / 2) / (size / 8)
+        shape = [1] * len(patch)
+        shape[axis] = size
+        weight = weight * np.exp(-0.5 * offsets**2).reshape(shape).astype(np.float32)
+    return np.maximum(weight, 1e-3)
+
+
+def windows(shape: Sequence[int], patch: Sequence[int], overlap: float) -> list[tuple[slice, ...]]:
+    """Boxes that cover `shape` (at least a patch along each axis)."""
+    axes = [starts(size, length, overlap) for size, length in zip(shape, patch)]
+    return [
+        tuple(slice(first, first + length) for first, length in zip(corner, patch))
+        for corner in product(*axes)
+    ]
+
+
+def slide(
+    infer: Infer,
+    image: Array,
+    present: Array,
+    patch: Sequence[int],
+    *,
+    overlap: float = 0.5,
+    progress: Callable[[list[tuple[slice, ...]]], Iterator[tuple[slice, ...]]] = iter,
+) -> Array:
+    """Image and presence (M, *S) -> blended logits (outputs, *S) float32.
+
+    `infer` takes one patch of each, (1, M, *patch), and gives logits (1, outputs, *patch).
+    """
+    shape = image.shape[1:]
+    pad = [(0, 0)] + [(0, max(0, length - size)) for size, length in zip(shape, patch)]
+    image, present = np.pad(image, pad), np.pad(present, pad)
+    weight = gaussian(patch)
+    total = np.zeros(image.shape[1:], dtype=np.float32)
+    logits = np.zeros((0, *image.shape[1:]), dtype=np.float32)
+    for box in progress(windows(image.shape[1:], patch, overlap)):
+        inside = (slice(None), *box)
+        values = infer(image[None][(slice(None), *inside)], present[None][(slice(None), *inside)])[
+            0
+        ]
+        if not len(logits):
+            logits = np.zeros((len(values), *image.shape[1:]), dtype=np.float32)
+        logits[inside] += values * weight
+        total[box] += weight
+    logits /= total
+    return logits[(slice(None), *(slice(0, size) for size in shape))]

@@ -1,0 +1,167 @@
+"""Prepare: a data set's fingerprint decides a plan, and its cases become arrays that patches are read from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from oncoseg.case import Case, Source, Task
+from oncoseg.errors import BadData, OncosegError
+from oncoseg.prepare.align import Aligned, align, crop, working_grid
+from oncoseg.prepare.plan import Fingerprint, Plan, make_plan
+from oncoseg.prepare.store import Stored, open_store, splits, write
+from oncoseg.read import canonical, find, read_case, read_volume
+
+__all__ = ["Aligned", "Plan", "Stored", "align", "define_task", "open_store", "prepare", "splits"]
+
+
+def prepare(
+    data: Path,
+    to: Path,
+    *,
+    labels: Mapping[str, int] | None = None,
+    regions: Mapping[str, Sequence[str]] | None = None,
+    modalities: Sequence[str] = (),
+    voxels: int = 96**3,
+    plan: Path | None = None,
+) -> Path:
+    """Data set folder -> store folder with `plan.json` and a folder a case; returns the path of the plan.
+
+    `labels`, `regions` and `modalities` win over what the data set says of itself. A `plan` made before (and perhaps
+    edited) is used as it is. Raises `BadData` naming every case that cannot be used, and on the same image under two
+    names; nothing is left out silently.
+    """
+    found = find(data)
+    task = define_task(data, found.sources, found.description, labels, regions, modalities)
+    if not any(source.labels for source in found.sources):
+        raise BadData(f"{data}: no case has a label map; training needs at least one")
+    made = (
+        Plan.read(plan)
+        if plan
+        else make_plan(task, fingerprint(found.sources, task), voxels=voxels)
+    )
+    seen: dict[str, str] = {}
+    for number, source in enumerate(_progress(found.sources, "prepare")):
+        case = read_case(source, modalities=made.task.modalities, labels=made.task.labels)
+        _refuse_duplicates(case, seen)
+        record = {
+            "case": case.id,
+            "patient": case.patient,
+            "site": case.site,
+            "modalities": list(case.images),
+        }
+        write(to / case.id, align(case, made), made.task, record, seed=number)
+    return made.write(to / "plan.json")
+
+
+def define_task(
+    data: Path,
+    sources: Sequence[Source],
+    description: Mapping[str, Any],
+    labels: Mapping[str, int] | None = None,
+    regions: Mapping[str, Sequence[str]] | None = None,
+    modalities: Sequence[str] = (),
+) -> Task:
+    """The task as the user states it, else as the data set's own description does, else as its files show it."""
+    names = [canonical(name) for name in modalities or description.get("modalities", ())]
+    if not names:
+        names = sorted({name for source in sources for name in source.images})
+    values = dict(labels or description.get("labels") or _values(sources))
+    values = {name: int(value) for name, value in values.items() if int(value) != 0}
+    if not values:
+        raise BadData(f"{data}: no label has a name; state them, for example --labels tumour=1")
+    parts = {
+        name: tuple(members)
+        for name, members in (regions or description.get("regions") or {}).items()
+    }
+    parts = parts or {name: (name,) for name in values}
+    for name, members in parts.items():
+        for member in members:
+            if member not in values:
+                raise BadData(
+                    f"region {name} is made of '{member}', but the labels are {', '.join(values)}"
+                )
+    return Task(str(description.get("name") or data.resolve().name), tuple(names), values, parts)
+
+
+def fingerprint(sources: Sequence[Source], task: Task) -> Fingerprint:
+    """Shapes and spacings of all cases, cut to the body, and intensities inside the labels."""
+    shapes, spacings = [], []
+    samples: dict[str, list[np.ndarray]] = {name: [] for name in task.modalities}
+    problems = []
+    for source in _progress(sources, "fingerprint"):
+        try:
+            case = read_case(source, modalities=task.modalities, labels=task.labels)
+        except OncosegError as error:
+            problems.append(str(error))
+            continue
+        turned = working_grid(crop(case, case.grid, list(case.images)))
+        shapes.append(turned.shape)
+        spacings.append(turned.spacing)
+        for name, values in _inside(case).items():
+            samples[name].append(values)
+    if problems:
+        listed = "\n  ".join(problems)
+        raise BadData(
+            f"{len(problems)} of {len(sources)} cases cannot be used; mend or remove them:\n  {listed}"
+        )
+    return Fingerprint(shapes, spacings, samples)
+
+
+def held_out(
+    cases: Sequence[Stored], folds: int, fold: int, seed: int
+) -> tuple[list[Stored], list[Stored]]:
+    """Cases to train on and cases held out: `folds` of 1 or less holds nothing out."""
+    if folds <= 1:
+        return list(cases), []
+    names = set(splits(list(cases), folds, seed)[fold])
+    return [case for case in cases if case.id not in names], [
+        case for case in cases if case.id in names
+    ]
+
+
+def _inside(case: Case) -> dict[str, np.ndarray]:
+    """Modality -> up to 5000 intensities inside any label drawn on its own grid."""
+    rng = np.random.default_rng(0)
+    values = {}
+    for name, volume in case.images.items():
+        label = case.labels.get(name)
+        if label is None or label.array.shape != volume.array.shape or not label.array.any():
+            continue
+        inside = volume.array[label.array > 0].astype(np.float32)
+        values[name] = rng.choice(inside, min(5000, inside.size), replace=False)
+    return values
+
+
+def _values(sources: Sequence[Source]) -> dict[str, int]:
+    """Label values found in the files, named by their number; a single label is called `tumour`."""
+    seen: set[int] = set()
+    for source in sources:
+        for path in source.labels.values():
+            seen |= {int(value) for value in np.unique(read_volume(path).array)}
+    seen -= {0}
+    return (
+        {"tumour": 1}
+        if seen in ({1}, {255})
+        else {f"label_{value}": value for value in sorted(seen)}
+    )
+
+
+def _refuse_duplicates(case: Case, seen: dict[str, str]) -> None:
+    for name, volume in case.images.items():
+        digest = hashlib.sha256(np.ascontiguousarray(volume.array)).hexdigest()
+        other = seen.setdefault(digest, case.id)
+        if other != case.id:
+            raise BadData(
+                f"cases {other} and {case.id} hold the same {name} image ({volume.path.name}); remove one of them, or"
+                " a patient would be trained on and tested on"
+            )
+
+
+def _progress(items: Sequence[Any], name: str) -> Any:
+    return tqdm(items, desc=name, unit="case", disable=None, delay=2, leave=False)

@@ -1,0 +1,199 @@
+"""Bring every modality of a case onto one grid by physical coordinates, and bring results exactly back.
+
+Inside, axes run as close to right, anterior, superior (RAS) as the scan allows and voxels have the plan's spacing;
+outside, a result lies on the case's own reference grid. Where voxels map one to one, nothing is interpolated.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from oncoseg.case import Array, Case, Grid
+from oncoseg.errors import BadData
+from oncoseg.prepare.plan import Plan
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """A case as a network sees it, cut to the body.
+
+    image (M, *S) float32 normalised, 0 where not present; present (M, *S) bool; label (*S) int16, 0 where the case is
+    not labelled; grid of these arrays; `labeled`.
+    """
+
+    image: Array
+    present: Array
+    label: Array
+    grid: Grid
+    labeled: bool
+
+
+def align(case: Case, plan: Plan) -> Aligned:
+    """Case -> arrays on the plan's grid; raises `BadData` if it has none of the task's modalities."""
+    task = plan.task
+    used = [name for name in task.modalities if name in case.images]
+    if not used:
+        has = ", ".join(case.images)
+        wants = ", ".join(task.modalities)
+        raise BadData(f"case {case.id} has {has}, but the task needs at least one of {wants}")
+    if case.grid.dims != task.dims:
+        raise BadData(
+            f"case {case.id} is {case.grid.dims}-D, but the task is {task.dims}-D; give scans of that kind"
+        )
+    grid = working_grid(crop(case, case.grid, used), task.spacing)
+    image = np.zeros((task.inputs, *grid.shape), dtype=np.float32)
+    present = np.zeros(image.shape, dtype=bool)
+    for channel, name in enumerate(task.modalities):
+        if name in case.images:
+            volume = case.images[name]
+            present[channel] = covered(volume.grid, grid)
+            values = resample(volume.array, volume.grid, grid)
+            image[channel] = plan.normalisation[name](values, present[channel])
+    return Aligned(image, present, aligned_label(case, grid), grid, case.labeled)
+
+
+def aligned_label(case: Case, grid: Grid) -> Array:
+    """The label map drawn on the reference modality (else the first there is) on `grid`, int16, nearest voxel."""
+    if not case.labels:
+        return np.zeros(grid.shape, dtype=np.int16)
+    volume = case.labels.get(case.reference, next(iter(case.labels.values())))
+    return resample(volume.array.astype(np.int16), volume.grid, grid, order=0)
+
+
+def body(array: Array) -> Array:
+    """Voxels that are not the constant air around a scan: those above its minimum, if that fills at least 5 %."""
+    mask = array > array.min()
+    return mask if mask.mean() < 0.95 and mask.any() else np.ones(array.shape, dtype=bool)
+
+
+def crop(case: Case, grid: Grid, used: list[str]) -> Grid:
+    """The part of the reference grid that holds the body in any used modality (on other grids: all of it)."""
+    inside = np.zeros(grid.shape, dtype=bool)
+    for name in used:
+        volume = case.images[name]
+        inside |= body(volume.array) if volume.grid.same_as(grid) else covered(volume.grid, grid)
+    box = ndimage.find_objects(inside.astype(np.uint8))[0]
+    return subgrid(grid, box)
+
+
+def subgrid(grid: Grid, box: tuple[slice, ...]) -> Grid:
+    """The grid of `array[box]`."""
+    affine = grid.affine.copy()
+    affine[:-1, -1] += affine[:-1, :-1] @ [piece.start for piece in box]
+    return Grid(tuple(piece.stop - piece.start for piece in box), affine)
+
+
+def working_grid(grid: Grid, spacing: tuple[float, ...] = ()) -> Grid:
+    """The same field of view, axes turned towards RAS (3-D), voxels of `spacing` mm (empty: as they are)."""
+    order, flips = orientation(grid)
+    linear = grid.affine[:-1, :-1][:, order] * flips
+    old = np.array(grid.spacing)[order]
+    sizes = np.array(grid.shape)[order]
+    new = np.where(np.isclose(old, spacing, rtol=1e-3), old, spacing) if spacing else old
+    shape = np.maximum(1, np.round(sizes * old / new)).astype(int)
+    first = grid.affine[:-1, -1] + grid.affine[:-1, :-1][:, order] @ np.where(
+        flips < 0, sizes - 1, 0
+    )
+    affine = np.eye(grid.dims + 1)
+    affine[:-1, :-1] = linear * (new / old)
+    middle = linear @ ((sizes - 1) / 2) - affine[:-1, :-1] @ ((shape - 1) / 2)
+    affine[:-1, -1] = first + middle
+    return Grid(tuple(int(size) for size in shape), affine)
+
+
+def orientation(grid: Grid) -> tuple[list[int], Array]:
+    """For each RAS axis the voxel axis nearest to it, and its sign; 2-D images keep their axes."""
+    if grid.dims == 2:
+        return [0, 1], np.ones(2)
+    direction = grid.affine[:3, :3] / np.array(grid.spacing)
+    order: list[int] = [-1, -1, -1]
+    strength = np.abs(direction)
+    for _ in range(3):
+        world, voxel = np.unravel_index(np.argmax(strength), (3, 3))
+        order[world] = int(voxel)
+        strength[world, :], strength[:, voxel] = -1, -1
+    return order, np.array([np.sign(direction[world, voxel]) for world, voxel in enumerate(order)])
+
+
+def covered(source: Grid, target: Grid) -> Array:
+    """Where the centres of the target's voxels lie inside the source's field of view (edges of its outer voxels)."""
+    matrix = np.linalg.inv(source.affine) @ target.affine
+    inside = np.ones(target.shape, dtype=bool)
+    for axis, size in enumerate(source.shape):
+        index = matrix[axis, -1]
+        for other, length in enumerate(target.shape):
+            steps = np.arange(length) * matrix[axis, other]
+            index = index + steps.reshape(
+                [-1 if this == other else 1 for this in range(target.dims)]
+            )
+        inside &= (index >= -0.501) & (index <= size - 0.499)
+    return inside
+
+
+def resample(
+    array: Array, source: Grid, target: Grid, *, order: int = 1, outside: float = 0.0
+) -> Array:
+    """`array` (*S) on `source` -> values at the voxel centres of `target`; float32 for order 1, same dtype for 0.
+
+    Grids that differ by flips, permutations and whole-voxel shifts are copied exactly. Going to coarser voxels, the
+    image is smoothed first (Gaussian, sigma of half the ratio less one), so that nothing aliases.
+    """
+    matrix = np.linalg.inv(source.affine) @ target.affine
+    linear, shift = matrix[:-1, :-1], matrix[:-1, -1]
+    if order:
+        array = array.astype(np.float32, copy=False)
+    whole = np.round(linear)
+    exact = np.allclose(linear, whole, atol=1e-3 / max(target.shape)) and np.allclose(
+        shift, np.round(shift), atol=1e-2
+    )
+    if exact and np.array_equal(np.abs(whole).sum(0), np.ones(source.dims)):
+        return _copied(array, whole.astype(int), np.round(shift).astype(int), target.shape, outside)
+    axes = np.argmax(np.abs(linear), axis=0)
+    if len(set(axes)) == source.dims:
+        array, linear, shift = array.transpose(axes), linear[axes], shift[axes]
+    if order:
+        ratio = np.abs(np.diag(linear))
+        if (ratio > 1.2).any():
+            array = ndimage.gaussian_filter(
+                array, np.maximum(0, (ratio - 1) / 2), mode="nearest", truncate=3
+            )
+        shift, array = (
+            shift + 1,
+            np.pad(array, 1, mode="edge"),
+        )  # so that the outer half voxel is interpolated
+    off = linear - np.diag(np.diag(linear))
+    transform = np.diag(linear) if np.allclose(off, 0, atol=1e-6) else linear
+    return ndimage.affine_transform(
+        array,
+        transform,
+        shift,
+        output_shape=target.shape,
+        order=order,
+        mode="constant",
+        cval=outside,
+    )
+
+
+def _copied(
+    array: Array, linear: Array, shift: Array, shape: tuple[int, ...], outside: float
+) -> Array:
+    """Signed permutation and whole shift: slices are copied, nothing is computed."""
+    axes = np.argmax(np.abs(linear), axis=0)  # source axis of each target axis
+    signs = linear[axes, range(len(axes))]
+    moved = array.transpose(axes)
+    result = np.full(shape, outside, dtype=array.dtype)
+    read, write = [], []
+    for axis, (sign, start, size) in enumerate(zip(signs, shift[axes], shape)):
+        index = start + sign * np.arange(size)
+        valid = np.flatnonzero((index >= 0) & (index < moved.shape[axis]))
+        if not len(valid):
+            return result
+        first, last = int(index[valid[0]]), int(index[valid[-1]])
+        stop = last + int(sign)
+        read.append(slice(first, stop if stop >= 0 else None, int(sign)))
+        write.append(slice(int(valid[0]), int(valid[-1]) + 1))
+    result[tuple(write)] = moved[tuple(read)]
+    return result

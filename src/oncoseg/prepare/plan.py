@@ -1,0 +1,163 @@
+"""The plan: what a fingerprint of the data set decides, by rules a person can read, as JSON a person can edit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from oncoseg import files
+from oncoseg.case import Array, Task
+from oncoseg.errors import BadFile
+
+FORMAT = "oncoseg-plan-1"
+QUANTITATIVE = ("ct", "pet", "suv", "adc", "hu")
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """How one modality's intensities are brought to a common scale.
+
+    Scheme `image`: mean 0 and deviation 1 over the body of each image, for arbitrary units (MRI, pictures). Scheme
+    `dataset`: clipped to [low, high] and scaled by the data set's own mean and deviation, for units that mean
+    something (HU, SUV).
+    """
+
+    scheme: str = "image"
+    low: float = 0.0
+    high: float = 0.0
+    mean: float = 0.0
+    deviation: float = 1.0
+
+    def __call__(self, image: Array, present: Array) -> Array:
+        """Image (*S) float32 on the working grid and where the scan covers it -> normalised, 0 where it does not."""
+        if self.scheme == "dataset":
+            scaled = (np.clip(image, self.low, self.high) - self.mean) / self.deviation
+            return np.where(present, scaled, 0).astype(np.float32)
+        values = image[present]
+        if not values.size:
+            return np.zeros_like(image)
+        inside = present & (image > values.min())
+        if inside.sum() > 0.95 * values.size or not inside.any():
+            inside = present
+        values = image[inside]
+        scaled = (image - float(values.mean())) / max(float(values.std()), 1e-6)
+        return np.where(inside, scaled, 0).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What the rules look at: shapes and spacings of the cut cases (RAS axes) and foreground intensities."""
+
+    shapes: list[tuple[int, ...]]
+    spacings: list[tuple[float, ...]]
+    intensities: dict[str, list[Array]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The task on its grid, how each modality is normalised, and how many patches a step sees."""
+
+    task: Task
+    normalisation: dict[str, Normalisation] = field(default_factory=dict)
+    batch: int = 2
+
+    def write(self, path: Path) -> Path:
+        """As JSON, atomically."""
+        return files.write_json(path, self.as_dict())
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data; `from_dict` is its inverse."""
+        schemes = {name: vars(scheme) for name, scheme in self.normalisation.items()}
+        return {
+            "format": FORMAT,
+            "task": self.task.as_dict(),
+            "normalisation": schemes,
+            "batch": self.batch,
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any], path: Path) -> Plan:
+        """Inverse of `as_dict`; `path` is named in the error if something is missing."""
+        try:
+            schemes = {
+                name: Normalisation(**scheme) for name, scheme in data["normalisation"].items()
+            }
+            return cls(Task.from_dict(data["task"]), schemes, int(data["batch"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise BadFile(
+                path, f"is not a whole plan ({error!r})", "prepare the data again"
+            ) from error
+
+    @classmethod
+    def read(cls, path: Path) -> Plan:
+        """Read what `write` wrote, or a person edited."""
+        return cls.from_dict(files.read_json(path), path)
+
+
+def make_plan(task: Task, fingerprint: Fingerprint, *, voxels: int = 96**3) -> Plan:
+    """Fingerprint -> plan; `voxels` bounds the size of a patch.
+
+    Spacing: the median of each axis, or its 10th percentile where that axis is three times coarser than the finest.
+    Patch: the median shape on that grid, its longest axis shortened until it fits. Strides: halve every axis that
+    still has eight voxels and is not yet coarser than twice the finest, while any can be halved, five times at most.
+    """
+    spacings = np.array(fingerprint.spacings)
+    spacing = np.median(spacings, axis=0)
+    coarse = spacing > 3 * spacing.min()
+    spacing = np.where(coarse, np.percentile(spacings, 10, axis=0), spacing)
+    sizes = [np.array(shape) * old / spacing for shape, old in zip(fingerprint.shapes, spacings)]
+    patch, strides = patch_and_strides(np.median(sizes, axis=0), spacing, voxels)
+    batch = int(np.clip(voxels * 2 // int(np.prod(patch)), 2, 8))
+    planned = Task(
+        name=task.name,
+        modalities=task.modalities,
+        labels=task.labels,
+        regions=task.regions,
+        spacing=tuple(round(float(length), 4) for length in spacing),
+        patch=patch,
+        strides=strides,
+    )
+    schemes = {
+        name: normalisation(name, fingerprint.intensities.get(name, [])) for name in task.modalities
+    }
+    return Plan(planned, schemes, batch)
+
+
+def patch_and_strides(
+    shape: Array, spacing: Array, voxels: int
+) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]:
+    """Patch (voxels) and strides for a median shape and spacing: see `make_plan`."""
+    size = np.maximum(np.ceil(shape), 8).astype(int)
+    while np.prod(size) > voxels:
+        size[np.argmax(size * spacing / spacing.min())] -= 1
+    strides: list[tuple[int, ...]] = []
+    left, length = size.copy(), spacing.astype(float).copy()
+    while len(strides) < 5:
+        stride = np.where((left >= 8) & (length < 2 * length[left >= 8].min(initial=np.inf)), 2, 1)
+        if (stride == 1).all():
+            break
+        strides.append(tuple(int(step) for step in stride))
+        left, length = -(-left // stride), length * stride
+    factor = np.prod(strides, axis=0) if strides else np.ones_like(size)
+    patch = np.maximum(factor, (size // factor) * factor)
+    wider = patch + factor
+    patch = np.where((patch < size) & (np.prod(wider) <= voxels * 1.2), wider, patch)
+    return tuple(int(length) for length in patch), tuple(strides)
+
+
+def normalisation(name: str, samples: Sequence[Array]) -> Normalisation:
+    """Scheme `dataset` for modalities whose name says that their unit is absolute, `image` for all others."""
+    absolute = any(word in QUANTITATIVE for word in name.lower().replace("-", "_").split("_"))
+    if not absolute or not samples:
+        return Normalisation()
+    values = np.concatenate(samples)
+    low, high = (float(edge) for edge in np.percentile(values, (0.5, 99.5)))
+    inside = np.clip(values, low, high)
+    spread = max(float(inside.std()), 1e-6)
+    return Normalisation(
+        "dataset", round(low, 4), round(high, 4), round(float(inside.mean()), 4), round(spread, 4)
+    )

@@ -1,0 +1,139 @@
+"""The store: prepared cases as compressed chunks, so that a patch is read without loading its case.
+
+A folder a case with `image.b2nd` (M, *S) float16, `present.b2nd` (M, *S) bool, `label.b2nd` (*S) int16 and
+`case.json`, which is written last: a case without it is not there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from oncoseg import files
+from oncoseg.case import Array, Task
+from oncoseg.errors import BadData
+from oncoseg.extras import require
+from oncoseg.prepare.align import Aligned
+
+CHUNK, BLOCK = 64, 32
+POINTS = 4000
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One prepared case, opened on use."""
+
+    folder: Path
+    record: Mapping[str, Any]
+
+    @property
+    def id(self) -> str:
+        """The case's name."""
+        return str(self.record["case"])
+
+    @property
+    def patient(self) -> str:
+        """Whom it belongs to; splits never cut through a patient."""
+        return str(self.record["patient"])
+
+    @property
+    def labeled(self) -> bool:
+        """Whether it has a label map."""
+        return bool(self.record["labeled"])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Voxels along each axis."""
+        return tuple(self.record["shape"])
+
+    @cached_property
+    def arrays(self) -> dict[str, Any]:
+        """The opened chunked arrays, by name."""
+        blosc2 = require("blosc2", "train")
+        names = ("image", "present", "label")
+        return {name: blosc2.open(str(self.folder / f"{name}.b2nd"), mode="r") for name in names}
+
+    @cached_property
+    def points(self) -> dict[str, Array]:
+        """Region name -> voxel coordinates (n, dims) drawn evenly from it, at most some thousands."""
+        return {
+            name: np.array(points, dtype=np.int32) for name, points in self.record["points"].items()
+        }
+
+    def read(self, name: str, box: tuple[slice, ...] | None = None) -> Array:
+        """`image`, `present` or `label`, whole or the part in `box` (spatial slices inside the array)."""
+        array = self.arrays[name]
+        spatial = box or tuple(slice(0, size) for size in self.shape)
+        return np.asarray(array[spatial if name == "label" else (slice(None), *spatial)])
+
+
+def write(
+    folder: Path, aligned: Aligned, task: Task, record: Mapping[str, Any], seed: int
+) -> Stored:
+    """Write one case's arrays, then its record."""
+    blosc2 = require("blosc2", "train")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "case.json").unlink(missing_ok=True)
+    spatial = aligned.label.shape
+    for name, array in (
+        ("image", aligned.image.astype(np.float16)),
+        ("present", aligned.present),
+        ("label", aligned.label),
+    ):
+        lead = (1,) * (array.ndim - len(spatial))
+        target = folder / f"{name}.b2nd"
+        target.unlink(missing_ok=True)
+        blosc2.asarray(
+            np.ascontiguousarray(array),
+            urlpath=str(target),
+            mode="w",
+            chunks=lead + tuple(min(CHUNK, size) for size in spatial),
+            blocks=lead + tuple(min(BLOCK, size) for size in spatial),
+            cparams={"codec": blosc2.Codec.ZSTD, "clevel": 3, "nthreads": 2},
+        )
+    rng = np.random.default_rng(seed)
+    full = {
+        **record,
+        "shape": list(spatial),
+        "labeled": aligned.labeled,
+        "points": {name: _points(mask, rng) for name, mask in task.masks(aligned.label).items()},
+    }
+    files.write_json(folder / "case.json", full)
+    return Stored(folder, full)
+
+
+def open_store(folder: Path) -> list[Stored]:
+    """Every whole case in a store, by name."""
+    cases = [
+        Stored(path.parent, files.read_json(path)) for path in sorted(folder.glob("*/case.json"))
+    ]
+    if not cases:
+        raise BadData(f"{folder}: holds no prepared cases; run 'oncoseg prepare' first")
+    return cases
+
+
+def splits(cases: list[Stored], folds: int, seed: int = 0) -> list[list[str]]:
+    """Names of the labelled cases held out in each fold: patients are shuffled by `seed`, none is in two folds."""
+    patients = sorted({case.patient for case in cases if case.labeled})
+    if folds > len(patients):
+        raise BadData(
+            f"{folds} folds need as many labelled patients, but there are {len(patients)}; ask for fewer folds"
+        )
+    order = np.random.default_rng(seed).permutation(len(patients))
+    fold_of = {patients[patient]: place % folds for place, patient in enumerate(order)}
+    return [
+        [case.id for case in cases if case.labeled and fold_of[case.patient] == fold]
+        for fold in range(folds)
+    ]
+
+
+def _points(mask: Array, rng: np.random.Generator) -> list[list[int]]:
+    inside = np.flatnonzero(mask)
+    if inside.size > POINTS:
+        inside = np.sort(rng.choice(inside, POINTS, replace=False))
+    return np.stack(np.unravel_index(inside, mask.shape), axis=1).tolist()

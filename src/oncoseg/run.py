@@ -1,0 +1,132 @@
+"""One record of a training run, written as `run.toml` beside its checkpoints; that file alone reproduces the run."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from oncoseg import files, registry
+from oncoseg.errors import BadFile, BadRun
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+AUGMENTATIONS = ("spatial", "intensity", "modality_dropout")
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything that decides what a training run does.
+
+    Parts are spelt `name:option=value,...`. Either `minutes` (the default) or `steps` bounds the training; 0 means
+    that the other one does. `folds` of 1 trains on all cases. `fold` counts from 0. Empty `labels`, `regions` and
+    `modalities` mean what the data set itself says. `batch` 0 means the plan's, `device` "" the best there is.
+    """
+
+    data: str
+    to: str
+    network: str = "unet"
+    method: str = "supervised"
+    loss: str = "dice_ce"
+    augmentations: tuple[str, ...] = AUGMENTATIONS
+    minutes: float = 60.0
+    steps: int = 0
+    folds: int = 1
+    fold: int = 0
+    seed: int = 0
+    rate: float = 1e-3
+    decay: float = 1e-2
+    average: float = 0.999
+    batch: int = 0
+    voxels: int = 96**3
+    foreground: float = 0.5
+    device: str = ""
+    precision: str = "bf16"
+    compiled: bool = False
+    workers: int = 2
+    plan: str = ""
+    name: str = ""
+    card: str = ""
+    modalities: tuple[str, ...] = ()
+    labels: dict[str, int] = field(default_factory=dict)
+    regions: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> Path:
+        """Where checkpoints, metrics and the prepared data of the run lie: beside the model file."""
+        target = Path(self.to)
+        return target.with_name(target.stem + ".run")
+
+    def check(self) -> None:
+        """Refuse what cannot work, before any work; raises one of the errors in `oncoseg.errors`."""
+        for slot, text in (
+            ("networks", self.network),
+            ("methods", self.method),
+            ("losses", self.loss),
+        ):
+            registry.parse(slot, text)
+        for text in self.augmentations:
+            registry.parse("augmentations", text)
+        if Path(self.to).suffix != ".onco":
+            raise BadRun(f"a model is written to a file ending in .onco, not '{self.to}'")
+        if self.minutes <= 0 and self.steps <= 0:
+            raise BadRun("say how long to train: --minutes or --steps must be above 0")
+        if self.folds > 1 and not 0 <= self.fold < self.folds:
+            raise BadRun(
+                f"--fold counts from 0 to {self.folds - 1} with --folds {self.folds}, not {self.fold}"
+            )
+        if self.precision not in {"bf16", "f32"}:
+            raise BadRun(f"precision is bf16 or f32, not '{self.precision}'")
+        if not Path(self.data).exists():
+            raise BadFile(self.data, "does not exist", "give the folder of the data set")
+
+    def write(self, path: Path) -> Path:
+        """As TOML: one key a line, tables for labels and regions, whatever is at its default included."""
+        values = asdict(self)
+        tables = {name: value for name, value in values.items() if isinstance(value, dict)}
+        lines = [f"{name} = {_toml(value)}" for name, value in values.items() if name not in tables]
+        for name, table in tables.items():
+            lines += [
+                "",
+                f"[{name}]",
+                *(f"{json.dumps(key)} = {_toml(value)}" for key, value in table.items()),
+            ]
+        return files.write_text(path, "\n".join(lines) + "\n")
+
+    @classmethod
+    def read(cls, path: Path, **changes: Any) -> Run:
+        """Inverse of `write`; `changes` replace what the file says. Unknown keys are refused."""
+        try:
+            values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise BadFile(
+                path, f"cannot be read ({error})", "give a run.toml written by 'oncoseg train'"
+            ) from error
+        known = {entry.name for entry in fields(cls)}
+        for key in values.keys() - known:
+            raise BadFile(
+                path, f"has the unknown key '{key}'", f"known are {', '.join(sorted(known))}"
+            )
+        for key, value in values.items():
+            if isinstance(value, list):
+                values[key] = tuple(value)
+        values["regions"] = {
+            name: tuple(members) for name, members in values.get("regions", {}).items()
+        }
+        try:
+            return cls(**{**values, **changes})
+        except TypeError as error:
+            raise BadFile(
+                path, f"is not a whole run ({error})", "it must name at least data and to"
+            ) from error
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, (tuple, list)):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    return json.dumps(value, ensure_ascii=False)

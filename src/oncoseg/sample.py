@@ -1,0 +1,113 @@
+"""Sample: patches from prepared cases, foreground seen often enough, the same for the same seed and step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from oncoseg.case import Array, Batch, Prompts, Task
+from oncoseg.prepare import Stored
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """Draws batches of patches: which ones depends only on `seed` and the step, so a resumed run sees the same.
+
+    A share `foreground` of the patches (at least one a batch where anything is labelled) holds a point of a region
+    drawn evenly among the regions of its case. `patch` may exceed the task's, for augmentations that need a margin.
+    """
+
+    cases: Sequence[Stored]
+    task: Task
+    patch: tuple[int, ...]
+    batch: int
+    foreground: float = 0.5
+    seed: int = 0
+
+    def __call__(self, step: int) -> Batch:
+        """The batch of a step, on the CPU."""
+        rng = np.random.default_rng([self.seed, step])
+        chosen = rng.choice(len(self.cases), self.batch, replace=len(self.cases) < self.batch)
+        aimed = rng.random(self.batch) < self.foreground
+        aimed[0] |= self.foreground > 0
+        items = [self._item(self.cases[case], bool(aim), rng) for case, aim in zip(chosen, aimed)]
+        image, present, label, weight, labeled = (np.stack(column) for column in zip(*items))
+        whole = torch.from_numpy(image)
+        return Batch(
+            image=whole,
+            present=torch.from_numpy(present),
+            label=torch.from_numpy(label),
+            weight=torch.from_numpy(weight),
+            labeled=torch.from_numpy(labeled),
+            annotated=torch.ones(self.batch, self.task.outputs, dtype=torch.bool),
+            domain=torch.zeros(self.batch, dtype=torch.long),
+            prompts=Prompts.none(whole),
+        )
+
+    def _item(self, case: Stored, aimed: bool, rng: np.random.Generator) -> tuple[Array, ...]:
+        box = _box(case, self.patch, self._target(case, aimed, rng), rng)
+        cut = tuple(slice(max(0, start), start + size) for start, size in zip(box, self.patch))
+        cut = tuple(
+            slice(piece.start, min(piece.stop, size)) for piece, size in zip(cut, case.shape)
+        )
+        pad = tuple(
+            (piece.start - start, start + size - piece.stop)
+            for piece, start, size in zip(cut, box, self.patch)
+        )
+        image = np.pad(case.read("image", cut).astype(np.float32), ((0, 0), *pad))
+        present = np.pad(case.read("present", cut), ((0, 0), *pad))
+        label = self.task.encode(np.pad(case.read("label", cut), pad)).astype(np.float32)
+        weight = np.pad(
+            np.ones((1, *(piece.stop - piece.start for piece in cut)), np.float32), ((0, 0), *pad)
+        )
+        return image, present, label, weight * float(case.labeled), np.array(case.labeled)
+
+    def _target(self, case: Stored, aimed: bool, rng: np.random.Generator) -> Array | None:
+        filled = [name for name, points in case.points.items() if len(points)]
+        if not (aimed and filled):
+            return None
+        points = case.points[filled[rng.integers(len(filled))]]
+        return points[rng.integers(len(points))]
+
+
+def _box(
+    case: Stored, patch: tuple[int, ...], target: Array | None, rng: np.random.Generator
+) -> list[int]:
+    """First voxel of a patch: anywhere, or so that `target` lies in its middle half; small cases are centred."""
+    first = []
+    for axis, (size, length) in enumerate(zip(case.shape, patch)):
+        if size <= length:
+            first.append(-((length - size) // 2))
+        elif target is None:
+            first.append(int(rng.integers(0, size - length + 1)))
+        else:
+            start = (
+                int(target[axis]) - length // 2 + int(rng.integers(-(length // 4), length // 4 + 1))
+            )
+            first.append(int(np.clip(start, 0, size - length)))
+    return first
+
+
+def stream(
+    sampler: Sampler, start: int, stop: int, workers: int = 2
+) -> Iterator[tuple[int, Batch]]:
+    """Steps and their batches in order, read ahead by threads; closing the generator stops the reading."""
+    with ThreadPoolExecutor(workers, thread_name_prefix="sample") as pool:
+        ahead = {
+            step: pool.submit(sampler, step)
+            for step in range(start, min(stop, start + 2 * workers))
+        }
+        try:
+            for step in range(start, stop):
+                batch = ahead.pop(step).result()
+                later = step + 2 * workers
+                if later < stop:
+                    ahead[later] = pool.submit(sampler, later)
+                yield step, batch
+        finally:
+            for waiting in ahead.values():
+                waiting.cancel()

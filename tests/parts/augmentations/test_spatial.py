@@ -1,0 +1,49 @@
+"""Spatial: image and label move together, in millimetres."""
+
+import torch
+from worlds import make_batch, regions_task
+
+from oncoseg import registry
+
+TASK = regions_task(3, 24)
+
+
+def test_image_and_label_move_together():
+    augment = registry.build("augmentations", "spatial:probability=1,elastic=3", TASK)
+    batch = make_batch(TASK, margin=1.25)
+    batch = batch.but(image=batch.label[:, -1:].expand_as(batch.image).clone())
+    torch.manual_seed(0)
+    result = augment(batch)
+    assert torch.allclose(result.image[:, 0], result.label[:, -1], atol=1e-5)
+    assert float(result.label[:, -1].sum()) > 0
+
+
+def test_nothing_asked_is_the_middle_of_the_patch():
+    augment = registry.build("augmentations", "spatial:probability=0,flip=false", TASK)
+    batch = make_batch(TASK, margin=1.25)
+    assert torch.equal(augment(batch).image, batch.image[:, :, 3:27, 3:27, 3:27])
+
+
+def test_identity_resampling_is_exact_and_rotation_keeps_volume():
+    still = registry.build(
+        "augmentations", "spatial:probability=1,degrees=0,scale=1,elastic=0,flip=false", TASK
+    )
+    batch = make_batch(TASK, margin=1.25)
+    assert torch.allclose(still(batch).image, batch.image[:, :, 3:27, 3:27, 3:27], atol=1e-4)
+    turned = registry.build(
+        "augmentations", "spatial:probability=1,degrees=20,scale=1,elastic=0,flip=false", TASK
+    )
+    torch.manual_seed(0)
+    before, after = still(batch).label[:, 0].sum(), turned(batch).label[:, 0].sum()
+    assert abs(float(after / before) - 1) < 0.1
+
+
+def test_outside_the_scan_has_no_weight():
+    augment = registry.build(
+        "augmentations", "spatial:probability=1,degrees=45,scale=1,elastic=0", TASK
+    )
+    batch = make_batch(TASK)
+    torch.manual_seed(1)
+    result = augment(batch)
+    assert float(result.weight.min()) == 0
+    assert not result.image[~result.present].any()
