@@ -61,6 +61,15 @@ def test_the_repository_holds(name):
     assert (REPO / name).exists()
 
 
+@pytest.mark.parametrize("name", ["models/a.onco", "report/a.css", "recipes/a.toml", "demo/a.py"])
+def test_wheels_leave_nothing_of_the_package_out(name):
+    """The build takes every file of the package that git does not ignore."""
+    words = ["git", "check-ignore", "--quiet", f"src/oncoseg/{name}"]
+    if not (REPO / ".git").exists():
+        pytest.skip("needs a git checkout")
+    assert subprocess.run(words, cwd=REPO, check=False).returncode == 1
+
+
 def test_both_commands_are_at_the_top_of_the_readme():
     head = "\n".join((REPO / "README.md").read_text(encoding="utf-8").splitlines()[:30])
     for words in ("make demo", "make test", "pip install", "esearch use only"):
