@@ -16,12 +16,12 @@ COLUMNS = (*TISSUES, "ncr", "ed", "et")
 NCR, ED, ET = range(len(TISSUES), len(COLUMNS))
 # Means in parts of normal white matter, in the order of COLUMNS, and each one's scatter below.
 MEANS = {
-    "t1": (0.30, 0.32, 0.84, 1.00, 0.90, 0.96, 0.45, 0.50, 0.82, 0.72, 0.84, 0.84),
-    "t1ce": (0.45, 0.38, 0.87, 1.00, 0.92, 0.96, 1.75, 1.50, 0.86, 0.80, 0.86, 1.75),
-    "t2": (1.30, 3.20, 1.40, 1.00, 1.15, 1.10, 0.70, 2.20, 1.50, 2.30, 2.00, 1.90),
-    "flair": (0.60, 0.40, 1.08, 0.95, 1.00, 1.00, 0.55, 0.90, 1.40, 1.30, 1.55, 1.35),
+    "t1": (0.30, 0.32, 0.84, 1.00, 0.88, 0.95, 0.45, 0.50, 0.82, 0.77, 0.83, 0.83),
+    "t1ce": (0.35, 0.34, 0.87, 1.00, 0.92, 0.96, 1.75, 1.50, 0.86, 0.84, 0.86, 1.52),
+    "t2": (0.50, 3.60, 1.45, 1.00, 1.05, 1.05, 0.45, 2.20, 1.50, 2.25, 2.15, 1.95),
+    "flair": (0.60, 0.40, 1.08, 0.95, 1.00, 1.00, 0.55, 0.90, 1.25, 1.20, 1.35, 1.22),
 }
-SCATTER = (0.20, 0.10, 0.03, 0.00, 0.03, 0.03, 0.25, 0.25, 0.10, 0.15, 0.06, 0.10)
+SCATTER = (0.20, 0.10, 0.03, 0.00, 0.03, 0.03, 0.25, 0.25, 0.10, 0.12, 0.06, 0.10)
 
 
 def means(modality: str, rng: np.random.Generator, contrast: Contrast) -> Array:
@@ -30,7 +30,10 @@ def means(modality: str, rng: np.random.Generator, contrast: Contrast) -> Array:
     An unknown sequence is drawn at random.
     """
     if contrast == "typical" and modality in MEANS:
-        return np.array(MEANS[modality]) * np.exp(rng.normal(0, SCATTER))
+        # The parts of one tumour are bright together.
+        shift = np.ones(len(COLUMNS))
+        shift[NCR:] = np.exp(rng.normal(0, 0.03 if modality == "t1" else 0.10))
+        return np.array(MEANS[modality]) * np.exp(rng.normal(0, SCATTER)) * shift
     table = rng.uniform(0.25, 1.6, len(COLUMNS))
     table[[NUCLEUS, STEM]] = rng.uniform(np.minimum(table[GM], table[WM]), table[GM], 2)
     bright = max(table[GM], table[WM])
@@ -60,12 +63,12 @@ def expose(
     mapped = tissue.copy()
     for value, column in ((1, NCR), (2, ED), (4, ET)):
         mapped[label == value] = column
-    texture = np.array([0.02] * len(TISSUES) + [0.12, 0.10, 0.18], dtype=np.float32)
+    texture = np.array([0.02] * len(TISSUES) + [0.10, 0.06, 0.11], dtype=np.float32)
     if modality == "t1ce":
-        texture[ET] = 0.35
-    grain = noise(rng, axes, 2.0) * 0.7 + noise(rng, axes, 5.0) * 0.7
+        texture[ET] = 0.25
+    grain = noise(rng, axes, 2.5) * 0.6 + noise(rng, axes, 7.0) * 0.8
     clean = table[mapped] * (1 + texture[mapped] * grain)
-    clean *= np.exp(rng.uniform(0.02, 0.10) * noise(rng, axes, 60))
+    clean *= np.exp(rng.uniform(0.04, 0.13) * noise(rng, axes, 50))
     image = acquire(np.maximum(clean, 0.02), rng, axes)
     image[tissue == OUTSIDE] = 0
     return image

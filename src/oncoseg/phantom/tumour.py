@@ -34,8 +34,8 @@ class Plan:
 
 def plan(place: Array, rng: np.random.Generator) -> Plan:
     """Draw a tumour for a head: its centre lies deep in the white matter of either hemisphere."""
-    core = float(np.clip(np.exp(rng.normal(np.log(24e3), 0.75)), 5e3, 60e3))
-    whole = float(np.clip(core * 1.25 + np.exp(rng.normal(np.log(48e3), 0.6)), 20e3, 150e3))
+    core = float(np.clip(np.exp(rng.normal(np.log(28e3), 0.7)), 5e3, 60e3))
+    whole = float(np.clip(core * 1.25 + np.exp(rng.normal(np.log(58e3), 0.55)), 20e3, 150e3))
     depth = envelope(place)[0]
     x, y, z = place
     free = (depth > 12) & (np.abs(x) > 15) & (z > -18) & (y > -60)
