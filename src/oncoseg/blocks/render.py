@@ -57,17 +57,26 @@ def surface(
     return Surface(field, steps, origin, colour, opacity)
 
 
+def width_of(surfaces: Sequence[Surface], views: Sequence[tuple[float, float]]) -> float:
+    """Width in mm of the smallest square picture that holds every surface in all the views."""
+    centre = _centre(surfaces)
+    points = np.concatenate(
+        [item.origin + np.argwhere(item.field > 0.5) * item.spacing - centre for item in surfaces]
+    )
+    frames = [_frame(np.radians(azimuth), np.radians(lift))[:2] for azimuth, lift in views]
+    return 2.06 * float(max(np.abs(points @ frame.T).max(initial=1.0) for frame in frames))
+
+
 def render(
     surfaces: Sequence[Surface], azimuth: float, elevation: float, pixel_mm: float, width_mm: float
 ) -> Array:
     """Square picture (N, N, 4) uint8 RGBA, transparent outside, of what a viewer sees.
 
     Angles in degrees: 0, 0 looks from the front, azimuth 90 from the patient's left, elevation 90
-    from the head. All surfaces stay within the picture if `width_mm` is their largest diagonal.
+    from the head.
     """
     frame = _frame(np.radians(azimuth), np.radians(elevation))
-    everything = np.concatenate([item.corners for item in surfaces])
-    centre = (everything.min(axis=0) + everything.max(axis=0)) / 2
+    centre = _centre(surfaces)
     count = round(width_mm / pixel_mm)
     layers = [_seen(item, frame, centre, pixel_mm, count) for item in surfaces]
     distance = np.stack([layer[0] for layer in layers])
@@ -81,6 +90,11 @@ def render(
         alpha = above + alpha * (1 - above)
     picture = np.concatenate([colour / np.maximum(alpha, 1e-6), alpha], axis=-1)
     return (picture * 255).round().astype(np.uint8)
+
+
+def _centre(surfaces: Sequence[Surface]) -> Array:
+    everything = np.concatenate([item.corners for item in surfaces])
+    return (everything.min(axis=0) + everything.max(axis=0)) / 2
 
 
 def _frame(azimuth: float, elevation: float) -> Array:

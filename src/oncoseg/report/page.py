@@ -97,7 +97,8 @@ def index(rows: Sequence[tuple[str, str, Content]], date: str) -> str:
         )
     body = (
         f'<header><div><p class="brand">oncoseg</p><h1>Tumour reports</h1><p class="meta">{date}, '
-        f'{len(rows)} cases</p></div><p class="stamp">{STAMP}</p></header><table class="list"><thead>'
+        f'{len(rows)} cases</p></div><p class="stamp">{STAMP}</p></header>'
+        '<table class="list"><thead>'
         "<tr><th>Case</th><th>Result</th><th>Missing modalities</th><th>Notes</th></tr></thead>"
         f"<tbody>{''.join(lines)}</tbody></table>{_footer()}"
     )

@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from oncoseg.blocks.contours import svg_path
 from oncoseg.blocks.planes import PLANES, unit, upright
-from oncoseg.blocks.render import Surface, render, surface
+from oncoseg.blocks.render import Surface, render, surface, width_of
 from oncoseg.case import Array, Prediction, Volume
 from oncoseg.report import slices
 from oncoseg.report.slices import ACROSS, Frame
@@ -116,7 +116,9 @@ class Atlas:
         axis = PLANES.index(plane)
         there = np.flatnonzero(self.tumour.any(axis=tuple({0, 1, 2} - {axis})))
         if not len(there):
-            there = np.arange(self.tumour.shape[axis])[self.tumour.shape[axis] // 8 :]
+            low, high = (part[axis] / self.steps[axis] for part in self.field)
+            size = self.tumour.shape[axis]
+            there = np.arange(size)[max(0, round(low) + 1) : max(1, min(size, round(high) - 1))]
         places = np.linspace(len(there) - 1, 0, min(count, len(there)))
         return [int(there[round(place)]) for place in places]
 
@@ -140,8 +142,7 @@ class Atlas:
         items = self._surfaces()
         if not self.tumour.any():
             return []
-        corners = np.concatenate([item.corners for item in items])
-        width = float(np.linalg.norm(np.ptp(corners, axis=0))) * (0.8 if self.body.any() else 1)
+        width = width_of(items, [(turn, lift) for _, turn, lift in VIEWS])
         return [
             (name, slices.data_uri(Image.fromarray(render(items, turn, lift, width / 340, width))))
             for name, turn, lift in VIEWS
@@ -212,12 +213,12 @@ class Atlas:
         return Frame(plane, index, x, y, side, side)
 
     def _drawn(self, modality: str, frame: Frame, pixels: int, lines: str = "") -> str:
-        wide, high = self.steps[list(ACROSS[frame.plane])]
+        wide, high = (float(self.steps[axis]) for axis in ACROSS[frame.plane])
         mask = slices.picture_of(self.tumour, frame.plane, frame.index)
         rows = _span(frame.y, frame.height, high, mask.shape[0])
         columns = _span(frame.x, frame.width, wide, mask.shape[1])
         part = (slice(*rows), slice(*columns))
-        grey = np.full(mask[part].shape, 40, dtype=np.uint8)
+        grey: Array = np.full(mask[part].shape, 40, dtype=np.uint8)
         if modality:
             image = self.images[modality]
             values = slices.slice_of(image, self.grid, frame.plane, frame.index)

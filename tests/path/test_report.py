@@ -1,0 +1,178 @@
+"""The report: self-contained, private, right about what it shows, honest about what it lacks."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from oncoseg.write import write_volume
+
+from oncoseg import Grid, Prediction, Task, results
+from oncoseg.blocks.contours import contours, svg_path
+from oncoseg.errors import BadData, UnknownName
+from oncoseg.report import report
+from oncoseg.report.pictures import Atlas
+from oncoseg.report.plates import plates
+
+RAS = np.diag([1.0, 1, 2, 1])
+
+
+def predict(folder, case="p1", *, affine=RAS, empty=False, shift=0.0):
+    shape = (30, 32, 16)
+    label = np.zeros(shape, np.uint8)
+    if not empty:
+        label[4:12, 8:18, 5:11] = 1
+        label[6:9, 10:14, 6:9] = 2
+    image = np.zeros(shape, np.float32)
+    image[2:28, 2:30, 1:15] = 100
+    image[label > 0] += 80
+    images = {}
+    for number, name in enumerate(("t1", "flair")):
+        images[name] = folder / "Jane Doe" / f"{case}_{name}.nii.gz"
+        moved = np.array(affine)
+        moved[0, 3] += shift * number
+        write_volume(images[name], image, Grid(shape, moved))
+    task = Task(
+        "toy",
+        ("t1", "flair", "t2"),
+        {"rim": 1, "core": 2},
+        {"WT": ("rim", "core"), "TC": ("core",)},
+    )
+    probability = np.stack([label > 0, label > 1]).astype(np.float16)
+    model = {"name": "<b>toy</b>", "licence": "CC0"}
+    prediction = Prediction(
+        case,
+        task,
+        Grid(shape, np.array(affine)),
+        label,
+        probability,
+        ("t1", "flair"),
+        ("t2",),
+        images,
+        model,
+    )
+    return prediction.but(notes=(f"A note on {images['t1']} & more.",))
+
+
+def test_a_page_needs_nothing_else_names_nobody_and_escapes(tmp_path):
+    prediction = predict(tmp_path)
+    results.save(prediction, tmp_path / "out")
+    (page,) = report(tmp_path / "out")
+    text = page.read_text(encoding="utf-8")
+    assert page.name == "p1.html"
+    assert not re.search(r"(src|href)=[\"'](?!data:|#)", text)
+    assert "<script" not in text
+    assert "@import" not in text
+    assert "Jane Doe" not in text
+    assert "<b>toy</b>" not in text
+    assert "&lt;b&gt;toy" in text
+    assert "A note on p1_t1.nii.gz &amp; more." in text
+    assert "Research use only. Not a medical device." in text
+    assert text.count("<svg") == 3 + 2 + 6 + 2  # planes, modalities, slices, diameters
+    assert "Jane Doe" not in (tmp_path / "out" / "p1.report.json").read_text(encoding="utf-8")
+
+
+def test_the_numbers_on_disk_are_the_measured_ones(tmp_path):
+    results.save(predict(tmp_path), tmp_path / "out")
+    report(tmp_path / "out", to=tmp_path / "pages")
+    plain = json.loads((tmp_path / "pages" / "p1.report.json").read_text(encoding="utf-8"))
+    rows = plain["findings"]["volumes"]["rows"]
+    assert [(row["region"], row["value"]) for row in rows] == [
+        ("WT", pytest.approx(8 * 10 * 6 * 2 / 1000)),
+        ("TC", pytest.approx(3 * 4 * 3 * 2 / 1000)),
+    ]
+    dice = {row["region"]: row["value"] for row in plain["findings"]["quality"]["rows"][2:]}
+    assert dice == {"WT": 1.0, "TC": 1.0}
+    assert plain["missing"] == ["t2"]
+
+
+def test_moved_images_are_said_and_measured_all_the_same(tmp_path):
+    prediction = predict(tmp_path)
+    results.save(prediction, tmp_path / "out")
+    for path in prediction.images.values():
+        path.unlink()
+    text = report(tmp_path / "out")[0].read_text(encoding="utf-8")
+    assert "Without pictures of t1, flair" in text
+    assert "<svg" not in text
+    assert "0.960" in text
+
+
+def test_images_that_lie_elsewhere_are_said(tmp_path):
+    prediction = predict(tmp_path)
+    other = np.array(RAS)
+    other[1, 3] = 40
+    image = np.ones(prediction.grid.shape, np.float32)
+    for path in prediction.images.values():
+        write_volume(path, image, Grid(image.shape, other))
+    results.save(prediction, tmp_path / "out")
+    assert "may have been replaced" in report(tmp_path / "out")[0].read_text(encoding="utf-8")
+
+
+def test_an_empty_prediction_says_so(tmp_path):
+    results.save(predict(tmp_path, empty=True), tmp_path / "out")
+    text = report(tmp_path / "out")[0].read_text(encoding="utf-8")
+    assert "No tumour was found" in text
+    assert "Diameters as measured" not in text
+
+
+def test_many_cases_are_listed_and_a_spoilt_one_is_refused_after_the_others(tmp_path):
+    out = tmp_path / "a folder"
+    for case in ("p1", "p2", "p 3 é"):
+        results.save(predict(tmp_path, case), out)
+    pages = report(out)
+    assert [page.name for page in pages] == ["p 3 é.html", "p1.html", "p2.html", "index.html"]
+    assert [page.name for page in report(out, cases=["p2"])] == ["p2.html"]
+    with pytest.raises(UnknownName, match="did you mean"):
+        report(out, cases=["p4"])
+    (out / "p1.nii.gz").write_bytes(b"cut")
+    (out / "p2.html").unlink()
+    with pytest.raises(BadData, match="1 of 3"):
+        report(out)
+    assert (out / "p2.html").exists()
+    with pytest.raises(BadData, match="no prediction"):
+        report(tmp_path)
+
+
+def test_pictures_do_not_depend_on_how_the_scan_is_stored(tmp_path):
+    straight = predict(tmp_path)
+    turned = np.transpose(straight.label, (2, 0, 1))[::-1, :, ::-1]
+    affine = np.array([[0, 1.0, 0, 0], [0, 0, -1, 31], [-2, 0, 0, 30], [0, 0, 0, 1]])
+    other = straight.but(label=turned, grid=Grid(turned.shape, affine))
+    one, two = Atlas(straight, {}), Atlas(other, {})
+    for plane in ("axial", "coronal", "sagittal"):
+        at = one.widest(plane)
+        assert two.widest(plane) == at
+        assert one.panel("", plane, at) == two.panel("", plane, at)
+
+
+def test_the_right_of_the_patient_is_on_the_left_of_the_picture(tmp_path):
+    atlas = Atlas(predict(tmp_path), {})  # the tumour lies in the low, left half of the first axis
+    d = re.search(r'class="line"[^>]*d="M(\d+) (\d+)', atlas.panel("", "axial", 7))
+    assert int(d[1]) / 2 > 15  # left of the patient: right of the picture
+    assert int(d[2]) / 2 > 12  # low along the second axis is the back: below the picture's middle
+
+
+def test_diameter_lines_lie_on_the_contour(tmp_path):
+    from oncoseg import Case, build
+
+    prediction = predict(tmp_path)
+    section = build("findings", "diameters")(prediction, Case("p1", "p1", {}))
+    drawn = plates(prediction.but(images={}), {}, section)[-1]
+    assert drawn.heading == "Diameters as measured"
+    line = re.search(r'class="rule" d="M(\S+) (\S+)L(\S+) ([\d.]+)"', drawn.figures[0].markup)
+    ax, ay, bx, by = map(float, line.groups())
+    assert sorted((ax, bx)) == pytest.approx([30 - 12, 30 - 4])
+    assert sorted((ay, by)) == pytest.approx([32 - 18, 32 - 8])
+
+
+def test_contours_run_midway_around_pixels_and_holes():
+    mask = np.zeros((5, 6), bool)
+    mask[1:4, 1:4] = True
+    (square,) = contours(mask)
+    x, y = np.array(square).T / 2
+    area = abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))) / 2
+    assert area == pytest.approx(9 - 4 * 0.5**2 / 2)  # corners are cut
+    mask[2, 2] = False
+    assert len(contours(mask)) == 2
+    assert svg_path(np.zeros((3, 3), bool)) == ""
+    assert len(contours(np.eye(4, dtype=bool))) == 1  # diagonal neighbours are one piece
