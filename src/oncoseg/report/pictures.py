@@ -53,6 +53,7 @@ class Atlas:
         self.palette = {name: palette[name] for name in largest}  # small ones are drawn last
         self.images = {name: slices.shown(name, volume) for name, volume in images.items()}
         self.thick = self._thickness()
+        self.full = self._filled()
         self.strides = np.maximum(1, np.round(3 / self.steps)).astype(int)
         self.body = self._body()
         self.field = self._field()
@@ -150,7 +151,7 @@ class Atlas:
 
     def _surfaces(self) -> list[Surface]:
         items = []
-        named = [name for name in self.palette if self.masks[name].any()]
+        named = [name for name in self.palette if self.masks[name].any() and name not in self.full]
         for place, name in enumerate(named, start=1):
             solid = 1.0 if place == len(named) else 0.2 + 0.25 * place / len(named)
             red, green, blue = (int(self.palette[name][at : at + 2], 16) / 255 for at in (1, 3, 5))
@@ -174,6 +175,17 @@ class Atlas:
                 for small in names[place + 1 :]
             )
             for place, name in enumerate(names)
+        }
+
+    def _filled(self) -> dict[str, str]:
+        """Regions that a smaller one fills by four fifths: in 3-D they would hide each other."""
+        names = list(self.palette)
+        sizes = {name: int(self.masks[name].sum()) for name in names}
+        return {
+            name: small
+            for place, name in enumerate(names)
+            for small in names[place + 1 :]
+            if int((self.masks[name] & self.masks[small]).sum()) > 0.8 * sizes[name]
         }
 
     def _body(self) -> Array:
@@ -226,11 +238,13 @@ class Atlas:
         x, y = columns[0] * wide, rows[0] * high
         place = f"translate({x:.3f} {y:.3f}) scale({wide / 2:.5f} {high / 2:.5f})"
         inside = slices.image_tag(grey, (x, y, grey.shape[1] * wide, grey.shape[0] * high), pixels)
-        for name, colour in self.palette.items():
-            cut = slices.picture_of(self.masks[name], frame.plane, frame.index)[part]
-            inside += slices.outline(
-                svg_path(cut), colour, place, self.thick[name] * (1 if pixels == LARGE else 0.75)
-            )
+        share = 1 if pixels == LARGE else 0.75
+        paths = [
+            (svg_path(slices.picture_of(self.masks[name], frame.plane, frame.index)[part]), colour)
+            for name, colour in self.palette.items()
+        ]
+        widths = [share * self.thick[name] for name in self.palette]
+        inside += slices.outlines([(*path, width) for path, width in zip(paths, widths)], place)
         title = f"{frame.plane} slice at {self.position(frame.plane, frame.index)}, {modality}"
         return slices.svg(frame, inside + lines + slices.furniture(frame, "mm"), title)
 
@@ -245,9 +259,10 @@ def flat(prediction: Prediction, images: Mapping[str, Volume], modality: str) ->
         grey = image.greys(image.array.astype(np.float32))
     inside = slices.image_tag(grey, (0, 0, frame.width, frame.height), 900)
     masks, palette = prediction.masks, colours(prediction.masks)
-    for name in sorted(masks, key=lambda name: -int(masks[name].sum())):
-        place = f"scale({wide / 2:.5f} {high / 2:.5f})"
-        inside += slices.outline(svg_path(masks[name]), palette[name], place, LINE)
+    largest = sorted(masks, key=lambda name: -int(masks[name].sum()))
+    place = f"scale({wide / 2:.5f} {high / 2:.5f})"
+    paths = [(svg_path(masks[name]), palette[name], LINE) for name in largest]
+    inside += slices.outlines(paths, place)
     inside += slices.furniture(frame, unit(prediction.grid))
     return slices.svg(frame, inside, f"{prediction.case}, {modality}")
 

@@ -82,6 +82,9 @@ def _surfaces(atlas: Atlas) -> list[Plate]:
         for name, uri in atlas.surfaces()
     ]
     text = "Surfaces of the regions, smoothed for display only, within the outline of the image."
+    text += "".join(
+        f" {name} is left out: {small} fills most of it." for name, small in atlas.full.items()
+    )
     return [Plate("In three dimensions", text, figures, 4)] if figures else []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -126,14 +127,21 @@ def image_tag(grey: Array, box: tuple[float, float, float, float], pixels: int) 
     )
 
 
-def outline(path: str, colour: str, place: str, width: float) -> str:
-    """A contour in its colour over a dark edge, so that it shows on black and on white."""
-    if not path:
-        return ""
-    return (
+def outlines(paths: Sequence[tuple[str, str, float]], place: str) -> str:
+    """Contours (path, colour, width), each over a dark edge so that it shows on black and white.
+
+    All edges lie below all colours, so that no edge darkens the colour of another contour.
+    """
+    under = "".join(
         f'<path class="under" transform="{place}" stroke-width="{width + 1.4:.1f}" d="{path}"/>'
+        for path, _, width in paths
+        if path
+    )
+    return under + "".join(
         f'<path class="line" transform="{place}" stroke="{colour}" stroke-width="{width:.1f}" '
         f'd="{path}"/>'
+        for path, colour, width in paths
+        if path
     )
 
 
