@@ -6,9 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from oncoseg import phantom
+from oncoseg import demo, phantom
 
-demo = pytest.importorskip("oncoseg.demo", reason="the verbs of the path are not all there")
 MODEL = Path(phantom.__file__).parents[1] / "models" / "glioma.onco"
 SMALL = {"shape": (32, 38, 30), "spacing": (5.0, 5.0, 5.0)}
 

@@ -56,6 +56,11 @@ def test_a_seed_fixes_every_voxel_and_another_changes_the_head(small):
     assert all(not np.array_equal(a, b) for a, b in zip(arrays(small), arrays(other)))
 
 
+def test_a_sequence_does_not_depend_on_the_others(small):
+    alone = patient(3, modalities=("t2",), **SMALL)
+    assert np.array_equal(alone.images["t2"].array, small.images["t2"].array)
+
+
 def test_the_head_does_not_depend_on_the_grid(small):
     fine = patient(3, shape=(128, 152, 116), spacing=(1.25,) * 3, modalities=("flair",))
     halves = fine.labels["flair"].array[::2, ::2, ::2] > 0

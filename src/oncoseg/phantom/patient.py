@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -56,8 +57,9 @@ def patient(
         return Volume(whole[::-1, ::-1].copy(), grid, Path(f"{name}_{ending}.nii.gz"))
 
     images = {}
-    for index, modality in enumerate(modalities):
-        rng = np.random.default_rng((seed, 2, index))
+    for modality in modalities:
+        # By name, so that a sequence looks the same whichever others are asked for.
+        rng = np.random.default_rng((seed, 2, zlib.crc32(modality.encode())))
         image = scanner.expose(modality, tissue, label, rng, axes, contrast=contrast)
         gain = np.exp(rng.uniform(np.log(300), np.log(2000)))
         counts = np.clip(np.round(image * gain), image > 0, 32000)

@@ -44,6 +44,7 @@ def means(modality: str, rng: np.random.Generator, contrast: Contrast) -> Array:
             table[CSF] = min(table[GM], table[WM]) * rng.uniform(0.2, 0.9)
     if modality == "t1ce":
         table[ET] = bright * rng.uniform(1.4, 2.4)
+        table[CSF] = min(table[CSF], 0.9 * table[ET])
         table[NCR] = bright * rng.uniform(0.4, 1.0)
         table[ED] = bright * rng.uniform(0.6, 1.0)
     return table
@@ -64,6 +65,7 @@ def expose(
     for value, column in ((1, NCR), (2, ED), (4, ET)):
         mapped[label == value] = column
     texture = np.array([0.02] * len(TISSUES) + [0.10, 0.06, 0.11], dtype=np.float32)
+    texture[NCR:] *= {"t2": 1.8, "t1ce": 1.3}.get(modality, 1)
     if modality == "t1ce":
         texture[ET] = 0.25
     grain = noise(rng, axes, 2.5) * 0.6 + noise(rng, axes, 7.0) * 0.8

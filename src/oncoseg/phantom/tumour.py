@@ -9,7 +9,18 @@ from scipy import ndimage
 
 from oncoseg.case import Array
 from oncoseg.phantom import fields
-from oncoseg.phantom.anatomy import CSF, GM, NUCLEUS, OUTSIDE, STEM, VESSEL, WM, Head, envelope
+from oncoseg.phantom.anatomy import (
+    CSF,
+    GM,
+    LESION,
+    NUCLEUS,
+    OUTSIDE,
+    STEM,
+    VESSEL,
+    WM,
+    Head,
+    envelope,
+)
 from oncoseg.phantom.fields import noise
 
 NCR, ED, ET = 1, 2, 4
@@ -124,11 +135,11 @@ def oedema(
     """
     coarse = fields.coarse_axes()
     conduct = np.zeros(256, dtype=np.float32)
-    conduct[[WM, NUCLEUS, GM, STEM]] = 1, 0.2, 0.08, 0.3
-    conduct[WM + 5] = 1
+    conduct[[WM, NUCLEUS, GM, STEM]] = 1, 0.1, 0.03, 0.3
+    conduct[LESION] = 1
     back = [fields.gaussian(at, axis, 0.8 * fields.STEP) for at, axis in zip(coarse, axes)]
     ease = fields.resample(conduct[tissue] + 1e-5, back)
-    ease *= np.exp(0.7 * noise(rng, coarse, 8))
+    ease *= np.exp(1.0 * noise(rng, coarse, 8))
     ease[body.brain < 0] = 0
     source = fields.resample(mask.astype(np.float32), back) > 0.4
     ease[source] = 1
@@ -137,16 +148,17 @@ def oedema(
     seep = np.full(ease.shape, -30.0, dtype=np.float32)
     seep[box] = diffuse(source[box], ease[box])
     blocked = np.isin(tissue, (OUTSIDE, CSF, VESSEL))
-    cost = np.where(tissue == GM, 1.5, 0.0).astype(np.float32)
-    field = fields.blur(fields.upsample(seep, axes) - cost, axes, 0.7)
+    cost = np.where(tissue == GM, 3.0, 0.0).astype(np.float32)
+    field = fields.blur(fields.upsample(seep, axes) - cost + 0.8 * noise(rng, axes, 6), axes, 1.0)
     return np.where(blocked, -np.inf, field)
 
 
 def diffuse(source: Array, ease: Array, sweeps: int = 90, loss: float = 0.06) -> Array:
     """Logarithm of the steady concentration round `source` (1 there), by Jacobi sweeps."""
-    ease = np.pad(ease, 1)
-    level = np.pad(source, 1).astype(np.float32)
-    hold = level > 0
+    ease, hold = np.pad(ease, 1), np.pad(source, 1)
+    # Sweeps reach one voxel each: start from the solution in even tissue, or fronts are diamonds.
+    away = ndimage.distance_transform_edt(~hold).astype(np.float32)
+    level = np.exp(-np.arccosh(1 + 3 * loss) * away)
     middle = (slice(1, -1),) * 3
     sides = [
         tuple(
