@@ -35,20 +35,18 @@ def save(
 ) -> Path:
     """Write tensors `module.parameter` and `optimiser.index.name`; progress goes into the header."""
     tensors = {
-        f"{prefix}.{name}": value.detach().cpu().contiguous()
+        f"{prefix}.{name}": value
         for prefix, module in modules.items()
         for name, value in module.state_dict().items()
     }
     for index, entry in optimiser.state_dict()["state"].items():
-        tensors.update(
-            {
-                f"optimiser.{index}.{name}": value.detach().cpu().clone()
-                for name, value in entry.items()
-            }
-        )
-    unique = {name: value.clone() for name, value in tensors.items()}
+        tensors.update({f"optimiser.{index}.{name}": value for name, value in entry.items()})
+    copies = {
+        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, value in tensors.items()
+    }
     with files.atomic(path) as temporary:
-        save_file(unique, temporary, metadata={"progress": json.dumps(vars(progress))})
+        save_file(copies, temporary, metadata={"progress": json.dumps(vars(progress))})
     return path
 
 

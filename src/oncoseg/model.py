@@ -1,7 +1,8 @@
 """A model file, `*.onco`: one zip of data alone, verified member by member when it is opened.
 
-weights.safetensors (float16), graph.onnx (the same network, exported for a patch), plan.json, network.json (the name
-and options of the network), card.json, LICENSE and checksums.json. Nothing in it can run code; sizes are limited.
+weights.safetensors (float16), graph.onnx (the same network, exported for a patch), plan.json,
+network.json (the name and options of the network), card.json, LICENSE and checksums.json. Nothing
+in it can run code; sizes are limited.
 """
 
 from __future__ import annotations

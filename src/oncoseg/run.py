@@ -23,14 +23,16 @@ AUGMENTATIONS = ("spatial", "intensity", "modality_dropout")
 class Run:
     """Everything that decides what a training run does.
 
-    Parts are spelt `name:option=value,...`. Either `minutes` (the default) or `steps` bounds the training; 0 means
-    that the other one does. `folds` of 1 trains on all cases. `fold` counts from 0. Empty `labels`, `regions` and
-    `modalities` mean what the data set itself says. `batch` 0 means the plan's, `device` "" the best there is.
+    Parts are spelt `name:option=value,...`; an empty `network` means a U-Net as wide as the device
+    can train. Either `minutes` (the default) or `steps` bounds the training; 0 means that the other
+    one does. `folds` of 1 trains on all cases. `fold` counts from 0. Empty `labels`, `regions` and
+    `modalities` mean what the data set itself says; patients in `hold` are held out instead of a
+    fold. `batch` 0 means the plan's (2 on a CPU), `device` "" the best there is.
     """
 
     data: str
     to: str
-    network: str = "unet"
+    network: str = ""
     method: str = "supervised"
     loss: str = "dice_ce"
     augmentations: tuple[str, ...] = AUGMENTATIONS
@@ -38,6 +40,7 @@ class Run:
     steps: int = 0
     folds: int = 1
     fold: int = 0
+    hold: tuple[str, ...] = ()
     seed: int = 0
     rate: float = 1e-3
     decay: float = 1e-2

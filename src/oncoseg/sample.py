@@ -17,8 +17,9 @@ from oncoseg.prepare import Stored
 class Sampler:
     """Draws batches of patches: which ones depends only on `seed` and the step, so a resumed run sees the same.
 
-    A share `foreground` of the patches (at least one a batch where anything is labelled) holds a point of a region
-    drawn evenly among the regions of its case. `patch` may exceed the task's, for augmentations that need a margin.
+    A share `foreground` of the patches (at least one a batch where anything is labelled) holds a
+    point of a region drawn evenly among the regions of its case. `patch` may exceed the task's, for
+    augmentations that need a margin.
     """
 
     cases: Sequence[Stored]

@@ -6,8 +6,7 @@ import json
 import math
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from oncoseg.blocks.crop import centre
 from oncoseg.blocks.ema import Ema
 from oncoseg.case import Batch, Task
 from oncoseg.checkpoint import Progress
-from oncoseg.errors import BadData, BadFile, BadRun
+from oncoseg.errors import BadData, BadRun
 from oncoseg.evaluate import score
 from oncoseg.model import save_model
 from oncoseg.predict import segment
@@ -44,18 +43,19 @@ LICENCE = "The weights are given under the licence named in the card, for resear
 def train(run: Run, *, resume: bool = False) -> Path:
     """Prepare (once), train, validate on what was held out, and write the model to `run.to`.
 
-    Beside it, `<name>.run/` holds run.toml, the prepared data, checkpoints, metrics.jsonl and, if cases were held
-    out, their predictions and validation.json. With `resume` it goes on from the last checkpoint; without, a run
-    folder that already holds one is refused.
+    Beside it, `<name>.run/` holds run.toml, the prepared data, checkpoints, metrics.jsonl and, if
+    cases were held out, their predictions and validation.json. With `resume` it goes on from the
+    last checkpoint; without, a run folder that already holds one is refused.
     """
     run.check()
+    run = resolved(run)
     folder = run.folder
     last = folder / "last.safetensors"
     if last.exists() and not resume:
         raise BadRun(f"{folder} already holds a run; go on with --resume, or train to another file")
     store = prepared(run)
     plan, cases = Plan.read(store / "plan.json"), open_store(store)
-    training, held = held_out(cases, run.folds, run.fold, seed=0)
+    training, held = held_out(cases, run.folds, run.fold, run.hold)
     run.write(folder / "run.toml")
     files.write_json(folder / "held_out.json", [case.id for case in held])
     loop = Loop(run, plan, training, held[:PEEK])
@@ -63,6 +63,14 @@ def train(run: Run, *, resume: bool = False) -> Path:
         loop.progress = checkpoint.load(last, loop.modules, loop.optimiser)
     loop()
     return finish(run, plan, loop, held)
+
+
+def resolved(run: Run) -> Run:
+    """The run with its device and, where none is named, a network that the device can train in the time."""
+    device = run.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    slow = device == "cpu"
+    network = run.network or f"unet:width={16 if slow else 32}"
+    return replace(run, device=device, network=network, batch=run.batch or (2 if slow else 0))
 
 
 def prepared(run: Run) -> Path:
@@ -121,7 +129,7 @@ class Loop:
 
     def __post_init__(self) -> None:
         run, task = self.run, self.plan.task
-        self.device = torch.device(run.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = torch.device(run.device or "cpu")
         method, self.augmentations = build(run, task)
         layout = torch.channels_last_3d if task.dims == 3 else torch.channels_last
         self.method = method.to(self.device, memory_format=layout)  # type: ignore[call-overload]
@@ -248,7 +256,10 @@ def finish(run: Run, plan: Plan, loop: Loop, held: Sequence[Stored]) -> Path:
     network = loop.average.network
     if not isinstance(network, Network):
         raise BadRun(f"the method {run.method} gives no network to keep")
-    figures = validate(run, plan, network, held, str(loop.device)) if held else {}
+    scans = (
+        held and not (Path(run.data) / "plan.json").exists()
+    )  # a bare store has no files to read again
+    figures = validate(run, plan, network, held, str(loop.device)) if scans else {}
     card = {
         "name": run.name or Path(run.to).stem,
         "version": __version__,
@@ -267,9 +278,7 @@ def validate(
 ) -> dict[str, Any]:
     """Predictions of held-out cases from their own files, on their own grids, and Dice a region over them."""
     names = {case.id for case in held}
-    sources = []
-    with suppress(BadData, BadFile):
-        sources = [source for source in find(Path(run.data)).sources if source.case in names]
+    sources = [source for source in find(Path(run.data)).sources if source.case in names]
     infer = network_engine(network, device)
     rows: dict[str, dict[str, float]] = {}
     for source in tqdm(sources, desc="validate", unit="case", disable=None, delay=2, leave=False):
@@ -280,13 +289,9 @@ def validate(
         truth = resample(drawn.array.astype(np.int16), drawn.grid, case.grid, order=0)
         found = score(prediction.label, truth, plan.task, case.grid.spacing, ("dice",))
         rows[case.id] = {region: round(metrics["dice"], 4) for region, metrics in found.items()}
-    mean = (
-        {
-            region: round(float(np.mean([row[region] for row in rows.values()])), 4)
-            for region in plan.task.regions
-        }
-        if rows
-        else {}
-    )
+    mean = {
+        region: round(float(np.mean([row[region] for row in rows.values()])), 4)
+        for region in plan.task.regions
+    }
     files.write_json(run.folder / "validation.json", {"dice": mean, "cases": rows})
     return {"dice": mean, "cases": len(rows), "fold": run.fold, "folds": run.folds}

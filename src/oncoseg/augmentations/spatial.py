@@ -24,9 +24,10 @@ CARD = Card(
 class Spatial(Augmentation):
     """Patches read with a margin are resampled once, by linear interpolation, to the task's patch.
 
-    Each item is rotated by up to `degrees` about each axis and scaled by a factor between 1/`scale` and `scale` with
-    probability `probability`, displaced by a smooth field of `elastic` mm (standard deviation) with half of it, and
-    mirrored along each axis with probability 1/2 if `flip`. Memberships become fractional at edges.
+    Each item is rotated by up to `degrees` about each axis and scaled by a factor between 1/`scale`
+    and `scale` with probability `probability`, displaced by a smooth field of `elastic` mm
+    (standard deviation) with half of it, and mirrored along each axis with probability 1/2 if
+    `flip`. Memberships become fractional at edges.
     """
 
     margin = 1.15

@@ -30,9 +30,10 @@ LOOK = {
 class TumourSynthesis(Augmentation):
     """With probability `probability` an item gets one tumour where it has none: core, oedema and enhancing rim.
 
-    For tasks whose labels are NCR, ED and ET. The core is an ellipsoid of `smallest` to `largest` mm radius with a
-    noisy edge; the rim is what lies outside an inner level of the same field; oedema reaches up to twice as far
-    along another noise and spares fluid. Raises `BadRun` for other tasks.
+    For tasks whose labels are NCR, ED and ET. The core is an ellipsoid of `smallest` to `largest`
+    mm radius with a noisy edge; the rim is what lies outside an inner level of the same field;
+    oedema reaches up to twice as far along another noise and spares fluid. Raises `BadRun` for
+    other tasks.
     """
 
     def __init__(

@@ -11,7 +11,8 @@ from torch import nn
 class Ema(nn.Module):
     """A copy of `network` that follows it: average = decay * average + (1 - decay) * weights.
 
-    The decay is warmed up as min(decay, (1 + n) / (10 + n)) after n updates, so that early averages forget the start.
+    The decay is warmed up as min(decay, (1 + n) / (10 + n)) after n updates, so that early averages
+    forget the start.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:

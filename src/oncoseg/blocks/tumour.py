@@ -15,8 +15,9 @@ def nested_tumour(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Boolean masks (*S) of necrotic core, oedema and enhancing tumour about a random healthy voxel.
 
-    The tumour is an ellipsoid of about `radius` mm whose edge is noise; its core is an inner level of the same field
-    with other noise; oedema reaches up to 2.2 radii along slower noise and spares `fluid`. All lie in `healthy`.
+    The tumour is an ellipsoid of about `radius` mm whose edge is noise; its core is an inner level
+    of the same field with other noise; oedema reaches up to 2.2 radii along slower noise and spares
+    `fluid`. All lie in `healthy`.
     """
     shape, like = healthy.shape, healthy.float()
     step = torch.tensor(spacing).to(like).view(3, 1, 1, 1)

@@ -19,9 +19,10 @@ CARD = Card(
 class DiceCe(Loss):
     """(1 - Dice) * `dice` + cross-entropy * `ce`.
 
-    Dice is taken over the whole batch for every output that has weight, background left out; cross-entropy is the
-    softmax's for exclusive classes, the sigmoid's for regions. Classes whose weight is 0 everywhere in an item were
-    not annotated there: exclusive ones are merged with background (marginal loss), regions are left out.
+    Dice is taken over the whole batch for every output that has weight, background left out;
+    cross-entropy is the softmax's for exclusive classes, the sigmoid's for regions. Classes whose
+    weight is 0 everywhere in an item were not annotated there: exclusive ones are merged with
+    background (marginal loss), regions are left out.
     """
 
     def __init__(

@@ -24,8 +24,9 @@ CARD = Card(
 class Unet(Network):
     """Stages of `blocks` convolutions, each but the first strided by `task.strides`; widths double up to `limit`.
 
-    The image (B, M, *S) enters with its presence mask, as 2 M channels. Logits come at every resolution but the two
-    coarsest, for deep supervision. `residual` replaces each pair of convolutions in the encoder by a residual block.
+    The image (B, M, *S) enters with its presence mask, as 2 M channels. Logits come at every
+    resolution but the two coarsest, for deep supervision. `residual` replaces each pair of
+    convolutions in the encoder by a residual block.
     """
 
     def __init__(

@@ -44,8 +44,9 @@ def predict(
 ) -> Outcome:
     """Segment every case found in `scans` and write label maps and records to `to`.
 
-    A case that cannot be read or segmented is reported in the outcome and leaves nothing behind; the rest finish.
-    Raises `BadData` if there is no case at all, and whatever opening the model raises.
+    A case that cannot be read or segmented is reported in the outcome and leaves nothing behind;
+    the rest finish. Raises `BadData` if there is no case at all, and whatever opening the model
+    raises.
     """
     opened = open_model(model)
     found = find(scans)

@@ -35,8 +35,8 @@ def engine(model: Model, name: str, device: str = "") -> Infer:
 def openvino_engine(model: Model, device: str = "") -> Infer:
     """The exported graph on the CPU, in the fastest precision that the processor has and that agrees with float32.
 
-    On the first patch that holds a scan, the reduced precision is compared with float32; if more than `DISAGREE` of
-    the outputs change sign, float32 is used from then on.
+    On the first patch that holds a scan, the reduced precision is compared with float32; if more
+    than `DISAGREE` of the outputs change sign, float32 is used from then on.
     """
     import openvino
 

@@ -17,7 +17,17 @@ from oncoseg.prepare.plan import Fingerprint, Plan, make_plan
 from oncoseg.prepare.store import Stored, open_store, splits, write
 from oncoseg.read import canonical, find, read_case, read_volume
 
-__all__ = ["Aligned", "Plan", "Stored", "align", "define_task", "open_store", "prepare", "splits"]
+__all__ = [
+    "Aligned",
+    "Plan",
+    "Stored",
+    "align",
+    "define_task",
+    "held_out",
+    "open_store",
+    "prepare",
+    "splits",
+]
 
 
 def prepare(
@@ -32,9 +42,9 @@ def prepare(
 ) -> Path:
     """Data set folder -> store folder with `plan.json` and a folder a case; returns the path of the plan.
 
-    `labels`, `regions` and `modalities` win over what the data set says of itself. A `plan` made before (and perhaps
-    edited) is used as it is. Raises `BadData` naming every case that cannot be used, and on the same image under two
-    names; nothing is left out silently.
+    `labels`, `regions` and `modalities` win over what the data set says of itself. A `plan` made
+    before (and perhaps edited) is used as it is. Raises `BadData` naming every case that cannot be
+    used, and on the same image under two names; nothing is left out silently.
     """
     found = find(data)
     task = define_task(data, found.sources, found.description, labels, regions, modalities)
@@ -114,12 +124,16 @@ def fingerprint(sources: Sequence[Source], task: Task) -> Fingerprint:
 
 
 def held_out(
-    cases: Sequence[Stored], folds: int, fold: int, seed: int
+    cases: Sequence[Stored], folds: int, fold: int, hold: Sequence[str] = ()
 ) -> tuple[list[Stored], list[Stored]]:
-    """Cases to train on and cases held out: `folds` of 1 or less holds nothing out."""
-    if folds <= 1:
-        return list(cases), []
-    names = set(splits(list(cases), folds, seed)[fold])
+    """Cases to train on and cases held out: the patients named in `hold`, else one of `folds` (1 holds none out)."""
+    patients = {case.patient for case in cases}
+    for name in set(hold) - patients:
+        raise BadData(f"no patient '{name}' to hold out; there are {', '.join(sorted(patients))}")
+    if hold:
+        names = {case.id for case in cases if case.patient in hold}
+    else:
+        names = set(splits(list(cases), folds)[fold]) if folds > 1 else set()
     return [case for case in cases if case.id not in names], [
         case for case in cases if case.id in names
     ]

@@ -1,7 +1,8 @@
 """Bring every modality of a case onto one grid by physical coordinates, and bring results exactly back.
 
-Inside, axes run as close to right, anterior, superior (RAS) as the scan allows and voxels have the plan's spacing;
-outside, a result lies on the case's own reference grid. Where voxels map one to one, nothing is interpolated.
+Inside, axes run as close to right, anterior, superior (RAS) as the scan allows and voxels have the
+plan's spacing; outside, a result lies on the case's own reference grid. Where voxels map one to
+one, nothing is interpolated.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from oncoseg.prepare.plan import Plan
 class Aligned:
     """A case as a network sees it, cut to the body.
 
-    image (M, *S) float32 normalised, 0 where not present; present (M, *S) bool; label (*S) int16, 0 where the case is
-    not labelled; grid of these arrays; `labeled`.
+    image (M, *S) float32 normalised, 0 where not present; present (M, *S) bool; label (*S) int16, 0
+    where the case is not labelled; grid of these arrays; `labeled`.
     """
 
     image: Array
@@ -138,8 +139,9 @@ def resample(
 ) -> Array:
     """`array` (*S) on `source` -> values at the voxel centres of `target`; float32 for order 1, same dtype for 0.
 
-    Grids that differ by flips, permutations and whole-voxel shifts are copied exactly. Going to coarser voxels, the
-    image is smoothed first (Gaussian, sigma of half the ratio less one), so that nothing aliases.
+    Grids that differ by flips, permutations and whole-voxel shifts are copied exactly. Going to
+    coarser voxels, the image is smoothed first (Gaussian, sigma of half the ratio less one), so
+    that nothing aliases.
     """
     matrix = np.linalg.inv(source.affine) @ target.affine
     linear, shift = matrix[:-1, :-1], matrix[:-1, -1]

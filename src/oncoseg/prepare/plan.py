@@ -21,9 +21,9 @@ QUANTITATIVE = ("ct", "pet", "suv", "adc", "hu")
 class Normalisation:
     """How one modality's intensities are brought to a common scale.
 
-    Scheme `image`: mean 0 and deviation 1 over the body of each image, for arbitrary units (MRI, pictures). Scheme
-    `dataset`: clipped to [low, high] and scaled by the data set's own mean and deviation, for units that mean
-    something (HU, SUV).
+    Scheme `image`: mean 0 and deviation 1 over the body of each image, for arbitrary units (MRI,
+    pictures). Scheme `dataset`: clipped to [low, high] and scaled by the data set's own mean and
+    deviation, for units that mean something (HU, SUV).
     """
 
     scheme: str = "image"
@@ -101,9 +101,10 @@ class Plan:
 def make_plan(task: Task, fingerprint: Fingerprint, *, voxels: int = 96**3) -> Plan:
     """Fingerprint -> plan; `voxels` bounds the size of a patch.
 
-    Spacing: the median of each axis, or its 10th percentile where that axis is three times coarser than the finest.
-    Patch: the median shape on that grid, its longest axis shortened until it fits. Strides: halve every axis that
-    still has eight voxels and is not yet coarser than twice the finest, while any can be halved, five times at most.
+    Spacing: the median of each axis, or its 10th percentile where that axis is three times coarser
+    than the finest. Patch: the median shape on that grid, its longest axis shortened until it fits.
+    Strides: halve every axis that still has eight voxels and is not yet coarser than twice the
+    finest, while any can be halved, five times at most.
     """
     spacings = np.array(fingerprint.spacings)
     spacing = np.median(spacings, axis=0)

@@ -1,7 +1,7 @@
 """The store: prepared cases as compressed chunks, so that a patch is read without loading its case.
 
-A folder a case with `image.b2nd` (M, *S) float16, `present.b2nd` (M, *S) bool, `label.b2nd` (*S) int16 and
-`case.json`, which is written last: a case without it is not there.
+A folder a case with `image.b2nd` (M, *S) float16, `present.b2nd` (M, *S) bool, `label.b2nd` (*S)
+int16 and `case.json`, which is written last: a case without it is not there.
 """
 
 from __future__ import annotations

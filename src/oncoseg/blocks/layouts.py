@@ -1,0 +1,171 @@
+"""How people name files: endings, label words, modality at the end of a name, patient and visit."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+from oncoseg.blocks.modalities import known
+from oncoseg.case import Source
+from oncoseg.errors import BadData, BadFile
+
+PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+ENDINGS = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", *PICTURES)
+LABEL_WORDS = set(
+    "label labels mask masks seg segs segmentation segmentations lesion lesions roi gtv tumor "
+    "tumour consensus annotation annotations gt truth groundtruth dseg instances".split()
+)
+IMAGE_WORDS = {"image", "img"}
+COLOURS = ("red", "green", "blue")
+
+
+@dataclass(frozen=True)
+class Name:
+    """What a file's name says: the case before, the modality ("" if unsaid), label or image."""
+
+    prefix: str
+    modality: str
+    label: bool
+    stated: bool  # whether the name says that it is an image or a label, or of what modality
+
+
+def ending(path: Path) -> str:
+    """`.nii.gz`, `.png`, ... in lower case; "" if it is no scan's."""
+    name = path.name.lower()
+    return next((ending for ending in ENDINGS if name.endswith(ending)), "")
+
+
+def stem(path: Path) -> str:
+    """The name without its ending."""
+    return path.name[: len(path.name) - len(ending(path))]
+
+
+def hidden(path: Path) -> bool:
+    """Whether a system left it there: `._x`, `.DS_Store`, our own unfinished files."""
+    return path.name.startswith(".") or path.name in ("Thumbs.db", "__MACOSX")
+
+
+def scans(folder: Path) -> list[Path]:
+    """The scans right in a folder, by name; detached `.raw` parts belong to their headers."""
+    if not folder.is_dir():
+        return []
+    return sorted(p for p in folder.iterdir() if p.is_file() and ending(p) and not hidden(p))
+
+
+def folders(folder: Path) -> list[Path]:
+    """The folders right in a folder, by name."""
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not hidden(path))
+
+
+def parse(name: str) -> Name:
+    """`BraTS21_001_t1ce` -> case, modality t1ce; `CT_mask` -> label on CT; `x_image` -> case x."""
+    tokens = re.split(r"([_\-\s]+)", name)
+    words = tokens[::2]
+    count = len(words)
+    while count and words[count - 1].lower() in LABEL_WORDS:
+        count -= 1
+    label = count < len(words)
+    role = label
+    if not label and count > 1 and words[-1].lower() in IMAGE_WORDS:
+        count, role = count - 1, True
+    for length in (2, 1):
+        modality = "_".join(words[max(count - length, 0) : count])
+        if count >= length and known(modality):
+            return Name("".join(tokens[: 2 * (count - length)]).rstrip("_- "), modality, label, True)
+    return Name("".join(tokens[: 2 * count]).rstrip("_- "), "", label, role)
+
+
+def patient_of(case: str) -> str:
+    """The patient of a case: `sub-01_ses-02` -> `sub-01`, `BraTS-GLI-00001-000` -> without visit."""
+    found = re.match(r"(sub-[A-Za-z0-9]+)_ses-|(BraTS-[A-Za-z]+-\d+)-\d+$", case)
+    return case if not found else found.group(1) or found.group(2)
+
+
+def channels(path: Path, modality: str = "image") -> dict[str, Path]:
+    """Modality -> file: a colour picture is three, red, green and blue; only its header is read.
+
+    Grey pictures that are stored as colours are one, by `modality`, as all else is.
+    """
+    if ending(path) not in PICTURES:
+        return {modality: path}
+    try:
+        with Image.open(path) as image:
+            colour = image.mode in ("RGB", "RGBA", "P", "PA", "CMYK", "YCbCr")
+    except (UnidentifiedImageError, OSError) as error:
+        cause, remedy = "is no picture that can be read", "copy or download it again"
+        raise BadFile(path, cause, remedy) from error
+    return dict.fromkeys(COLOURS, path) if colour else {modality: path}
+
+
+def single(path: Path) -> Source:
+    """One image file (or one slice of a DICOM series) as a case of its own."""
+    if not ending(path):
+        if is_dicom(path):
+            return Source(path.parent.name, path.parent.name, {"image": path})
+        raise BadFile(path, "is of no kind that can be read", "use NIfTI, NRRD, MHA, PNG or DICOM")
+    said = parse(stem(path))
+    case = said.prefix or stem(path)
+    return Source(case, patient_of(case), channels(path, said.modality or "image"))
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file is DICOM by its ending or by its first bytes."""
+    if hidden(path) or path.name.upper() == "DICOMDIR" or not path.is_file():
+        return False
+    if path.suffix.lower() in (".dcm", ".ima", ".dicom"):
+        return True
+    with path.open("rb") as handle:
+        return handle.read(132)[128:] == b"DICM"
+
+
+def by_stem(paths: Iterable[Path]) -> dict[str, Path]:
+    """Name without ending -> file; raises `BadData` on two files of one name."""
+    found: dict[str, Path] = {}
+    for path in paths:
+        if (other := found.setdefault(stem(path), path)) != path:
+            raise BadData(
+                f"{path}: {other.name} is there too, two cases under the name {stem(path)}; "
+                "remove one of the two"
+            )
+    return found
+
+
+def grouped(folder: Path) -> dict[str, dict[Path, Name]]:
+    """Case -> the scans of one folder with what their names say; "" where no case is named."""
+    cases: dict[str, dict[Path, Name]] = defaultdict(dict)
+    for path in scans(folder):
+        said = parse(stem(path))
+        cases[said.prefix][path] = said
+    return dict(cases)
+
+
+def assembled(case: str, files: dict[Path, Name]) -> Source:
+    """One case from its files: a label without a modality lies on the first image.
+
+    Raises `BadData` where two files are the same thing, or a label map has no image.
+    """
+    images: dict[str, Path] = {}
+    labels: dict[str, Path] = {}
+    for path, said in files.items():
+        if not said.label:
+            for name, file in channels(path, said.modality or "image").items():
+                _put(images, name.lower(), file, case)
+    for path, said in files.items():
+        if said.label:
+            name = said.modality.lower() or next(iter(images), "")
+            if name not in images:
+                raise BadData(f"{path}: is a label map without an image beside it; add the image")
+            _put(labels, name, path, case)
+    return Source(case, patient_of(case), images, labels)
+
+
+def _put(files: dict[str, Path], name: str, path: Path, case: str) -> None:
+    if name in files:
+        other = files[name].name
+        raise BadData(f"{path}: case {case} has {other} too as its {name}; remove one of the two")
+    files[name] = path
