@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
@@ -17,8 +18,11 @@ from oncoseg.errors import BadData, BadFile
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 ENDINGS = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", *PICTURES)
 LABEL_WORDS = set(
-    "label labels mask masks seg segs segmentation segmentations lesion lesions roi gtv tumor "
-    "tumour consensus annotation annotations gt truth groundtruth dseg instances".split()
+    re.findall(
+        r"\w+",
+        "label labels mask masks seg segs segmentation segmentations lesion lesions roi gtv tumor "
+        "tumour consensus annotation annotations gt truth groundtruth dseg instances",
+    )
 )
 IMAGE_WORDS = {"image", "img"}
 COLOURS = ("red", "green", "blue")
@@ -73,15 +77,17 @@ def parse(name: str) -> Name:
     role = label
     if not label and count > 1 and words[-1].lower() in IMAGE_WORDS:
         count, role = count - 1, True
+    modality = ""
     for length in (2, 1):
-        modality = "_".join(words[max(count - length, 0) : count])
-        if count >= length and known(modality):
-            return Name("".join(tokens[: 2 * (count - length)]).rstrip("_- "), modality, label, True)
-    return Name("".join(tokens[: 2 * count]).rstrip("_- "), "", label, role)
+        end = "_".join(words[max(count - length, 0) : count])
+        if not modality and count >= length and known(end):
+            modality, count = end, count - length
+    prefix = "".join(tokens[: 2 * count]).rstrip("_- ")
+    return Name(prefix, modality, label, stated=role or bool(modality))
 
 
 def patient_of(case: str) -> str:
-    """The patient of a case: `sub-01_ses-02` -> `sub-01`, `BraTS-GLI-00001-000` -> without visit."""
+    """The case without its visit: `sub-01_ses-02` is of `sub-01`, `BraTS-GLI-00001-000` too."""
     found = re.match(r"(sub-[A-Za-z0-9]+)_ses-|(BraTS-[A-Za-z]+-\d+)-\d+$", case)
     return case if not found else found.group(1) or found.group(2)
 
@@ -169,3 +175,34 @@ def _put(files: dict[str, Path], name: str, path: Path, case: str) -> None:
         other = files[name].name
         raise BadData(f"{path}: case {case} has {other} too as its {name}; remove one of the two")
     files[name] = path
+
+
+def scheme(path: Path, labels: dict[str, Any]) -> dict[str, Any]:
+    """`labels` of a dataset.json -> labels by name, with regions and the ignored value if any.
+
+    Takes both ways round, {"1": "tumour"} and {"tumour": 1}. Regions ({"whole": [1, 2]}) are kept,
+    and their values become `label_1`, ... unless a name stands for that value alone.
+    """
+    members: dict[str, list[int]] = {}
+    try:
+        for key, value in labels.items():
+            if str(key).isdecimal() and isinstance(value, str):
+                members[value] = [int(key)]
+            else:
+                members[str(key)] = [
+                    int(one) for one in (value if isinstance(value, list) else [value])
+                ]
+    except (TypeError, ValueError) as error:
+        cause = f"has labels that are no whole numbers ({error})"
+        raise BadFile(path, cause, 'write them as {"tumour": 1}') from error
+    ignored = members.pop("ignore", [])
+    members = {name: values for name, values in members.items() if values != [0]}
+    alone = {values[0]: name for name, values in members.items() if len(values) == 1}
+    every = sorted({value for values in members.values() for value in values})
+    said: dict[str, Any] = {"labels": {alone.get(v, f"label_{v}"): v for v in every}}
+    if any(len(values) > 1 for values in members.values()):
+        said["regions"] = {
+            name: tuple(alone.get(value, f"label_{value}") for value in values)
+            for name, values in members.items()
+        }
+    return {**said, "ignore": ignored[0]} if ignored else said

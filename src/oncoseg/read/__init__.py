@@ -1,0 +1,274 @@
+"""Read: any scan, series or data set becomes arrays with a known place, or is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from oncoseg import registry
+from oncoseg.blocks import layouts
+from oncoseg.blocks.modalities import canonical
+from oncoseg.case import Array, Case, Grid, Source, Volume
+from oncoseg.errors import BadData, BadFile
+from oncoseg.read import dicom, meta, nifti, nrrd, picture
+
+__all__ = ["Found", "canonical", "find", "read_case", "read_channels", "read_label", "read_volume"]
+
+# The most specific first: what fits an earlier layout is not asked for a later one.
+LAYOUTS = ("nnunet", "msd", "brats", "pairs", "folders", "dicom")
+READERS: dict[str, Callable[[Path], tuple[Array, Grid]]] = {
+    ".nii.gz": nifti.read,
+    ".nii": nifti.read,
+    ".nrrd": nrrd.read,
+    ".nhdr": nrrd.read,
+    ".mha": meta.read,
+    ".mhd": meta.read,
+    **dict.fromkeys(layouts.PICTURES, picture.read),
+}
+
+
+@dataclass(frozen=True)
+class Found:
+    """The cases in a folder or file, and what it says of itself.
+
+    `description` holds any of `name`, `labels`, `regions`, `modalities`, `ignore`.
+    """
+
+    layout: str
+    sources: list[Source]
+    description: dict[str, Any]
+
+
+def find(path: Path, *, layout: str = "") -> Found:
+    """The cases in a data set, in one case's folder or in one image file, without reading voxels.
+
+    `layout` names a data set part instead of trying each. Modalities come under their canonical
+    names. Raises `BadData` naming the folder: empty, laid out in no known way, or two cases under
+    one name.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise BadData(f"{path}: does not exist; check the path")
+    if path.is_file():
+        return Found("file", [_named(layouts.single(path))], {})
+    if not any(path.iterdir()):
+        raise BadData(f"{path}: is an empty folder; give a folder with scans in it")
+    tried = (layout,) if layout else LAYOUTS
+    for name in tried:
+        dataset = registry.build("datasets", name)
+        if layout or dataset.matches(path):
+            sources = [_named(source) for source in dataset.find(path)]
+            return Found(name, _distinct(path, sources), _described(dataset.describe(path)))
+    raise BadData(
+        f"{path}: is laid out in none of the ways that are known ({', '.join(LAYOUTS)}); "
+        "put each case in a folder, as case/t1.nii.gz and case/label.nii.gz"
+    )
+
+
+def read_volume(path: Path) -> Volume:
+    """One image: a file, or a folder with one DICOM series (a slice stands for its series).
+
+    3-D arrays have the file's voxel axes (i, j, k) and an affine to RAS mm; pictures are (rows,
+    columns) on the pixel grid. Whole numbers stay as they are, all else is float32. Raises
+    `BadFile` if the file is damaged, has no place in space, holds NaN, or is not one image.
+    """
+    array, grid = _load(Path(path))
+    if layouts.ending(Path(path)) in layouts.PICTURES:
+        array = _grey(array)
+    if array.shape != grid.shape:
+        cause = f"holds {array.shape[-1]} images, not one"
+        raise BadFile(path, cause, "name its channels (dataset.json), or split it")
+    return Volume(array, grid, Path(path))
+
+
+def read_channels(path: Path) -> list[Volume]:
+    """Every channel of a 4-D image or a colour picture (red, green, blue), else the one image."""
+    array, grid = _load(Path(path))
+    if array.shape == grid.shape:
+        return [Volume(array, grid, Path(path))]
+    return [Volume(array[..., index], grid, Path(path)) for index in range(array.shape[-1])]
+
+
+def read_label(path: Path) -> Volume:
+    """A label map: whole numbers of 0 and above, as an integer type.
+
+    A picture of 0 and 255 is a mask and comes as 0 and 1. Raises `BadFile` for anything else.
+    """
+    path = Path(path)
+    is_picture = layouts.ending(path) in layouts.PICTURES
+    array, grid = _load(path, label=True)
+    array = _grey(array) if is_picture else array
+    if array.shape != grid.shape:
+        raise BadFile(path, "is no label map: it has channels or colours", "save one value a voxel")
+    if array.dtype.kind == "f":
+        if not (array == np.rint(array)).all():
+            raise BadFile(path, "is no label map: it holds fractions", "give the label map itself")
+        array = array.astype(np.int32)
+    if array.size and int(array.min()) < 0:
+        raise BadFile(path, f"is no label map: it holds {array.min()}", "use values from 0 up")
+    if is_picture and array.max() == 255 and not ((array > 0) & (array < 255)).any():
+        array = (array > 0).astype(np.uint8)
+    return Volume(array, grid, path)
+
+
+def read_case(
+    source: Source, *, modalities: Sequence[str] = (), labels: Mapping[str, int] | None = None
+) -> Case:
+    """The images and label maps of one case, checked against one another.
+
+    Only `modalities` are read, if any are given, and matched by name; one that the case lacks is
+    left out. Every value in a label map must be in `labels`, if given. Raises `BadData` if no
+    modality is there, `BadFile` if a label map has other values or lies elsewhere than its image.
+    """
+    wanted = {canonical(name) for name in modalities} or {canonical(name) for name in source.images}
+    images = _images(source, wanted)
+    if not images:
+        has = ", ".join(source.images) or "no image"
+        raise BadData(f"case {source.case}: has none of {', '.join(sorted(wanted))}; it has {has}")
+    maps = _labels(source, images, labels)
+    annotated = tuple(labels or ()) if maps else ()
+    return Case(source.case, source.patient, images, maps, annotated, source.site)
+
+
+def _images(source: Source, wanted: set[str]) -> dict[str, Volume]:
+    """Modalities that share a file are its channels, in the order in which they are named."""
+    files: dict[Path, list[str]] = {}
+    for name, path in source.images.items():
+        files.setdefault(path, []).append(canonical(name))
+    images = {}
+    for path, names in files.items():
+        if not wanted.intersection(names):
+            continue
+        volumes = [read_volume(path)] if len(names) == 1 else read_channels(path)
+        if len(volumes) != len(names):
+            cause = f"holds {len(volumes)} channels, but {len(names)} are named"
+            raise BadFile(path, f"{cause} ({', '.join(names)})", "correct dataset.json or the file")
+        images.update({name: volume for name, volume in zip(names, volumes) if name in wanted})
+    return images
+
+
+def _labels(
+    source: Source, images: Mapping[str, Volume], scheme: Mapping[str, int] | None
+) -> dict[str, Volume]:
+    """Label maps of the images that were read; else those whose own image has the same grid."""
+    there = {canonical(name): path for name, path in source.labels.items()}
+    chosen = {name: path for name, path in there.items() if name in images}
+    maps = {}
+    for name, path in (chosen or there).items():
+        label = read_label(path)
+        _check_values(label, scheme)
+        if name in images:
+            _check_grid(label, images[name], name)
+            maps[name] = label
+            continue
+        own = _images(source, {name})
+        if name in own:
+            _check_grid(label, own[name], name)
+        same = [other for other, image in images.items() if image.grid.same_as(label.grid)]
+        maps[same[0] if same else name] = label
+    return maps
+
+
+def _check_values(label: Volume, scheme: Mapping[str, int] | None) -> None:
+    if scheme is None:
+        return
+    allowed = {0, *scheme.values()}
+    extra = [int(value) for value in np.unique(label.array) if int(value) not in allowed]
+    if extra:
+        listed = ", ".join(str(value) for value in extra[:5]) + (", ..." if len(extra) > 5 else "")
+        word = "label" if len(extra) == 1 else "labels"
+        cause = f"holds {word} {listed}, which is not in the scheme {dict(scheme)}"
+        raise BadFile(label.path, cause, "correct the label map or the scheme")
+
+
+def _check_grid(label: Volume, image: Volume, name: str) -> None:
+    here, there = label.grid, image.grid
+    if here.same_as(there):
+        return
+    if here.shape != there.shape:
+        difference = f"its shape is {here.shape}, that of {name} is {there.shape}"
+    else:
+        apart = float(np.abs(here.affine - there.affine).max())
+        difference = f"its affine differs from that of {name} by up to {apart:.4g} mm"
+    remedy = f"resample it onto {image.path.name}, or export both again"
+    raise BadFile(label.path, f"does not lie on its image: {difference}", remedy)
+
+
+def _grey(array: Array) -> Array:
+    """A picture whose colours are equal everywhere is grey, however it is stored."""
+    if array.ndim == 3 and bool((array == array[..., :1]).all()):
+        return np.ascontiguousarray(array[..., 0])
+    return array
+
+
+def _load(path: Path, *, label: bool = False) -> tuple[Array, Grid]:
+    if not path.exists():
+        raise BadFile(path, "does not exist", "check the path")
+    suffix = layouts.ending(path)
+    if path.is_dir() or (suffix not in READERS and layouts.is_dicom(path)):
+        array, grid = dicom.read(path)
+    elif suffix in READERS:
+        try:
+            reader = picture.read_label if label and suffix in layouts.PICTURES else READERS[suffix]
+            array, grid = reader(path)
+        except (OSError, MemoryError) as error:
+            raise BadFile(path, f"cannot be read ({error})", "check the disk and rights") from error
+    else:
+        known = ", ".join(READERS)
+        raise BadFile(path, "is of no kind that can be read", f"use {known} or DICOM")
+    _check(path, array, grid)
+    return array, grid
+
+
+def _check(path: Path, array: Array, grid: Grid) -> None:
+    affine = grid.affine
+    if not np.isfinite(affine).all() or np.abs(affine).max() > 1e6:
+        raise BadFile(path, "has an affine that is not finite or absurdly large", "export it again")
+    if min(grid.spacing) < 1e-4:
+        cause = f"has a spacing of {tuple(round(length, 6) for length in grid.spacing)} mm"
+        raise BadFile(path, f"{cause}, not above 0", "export it again")
+    directions = affine[:-1, :-1] / np.array(grid.spacing)
+    if abs(float(np.linalg.det(directions))) < 1e-3:
+        raise BadFile(path, "has a singular affine: its axes lie in one plane", "export it again")
+    if array.size == 0:
+        raise BadFile(path, f"holds no voxel (shape {array.shape})", "export it again")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        count = int(array.size - np.isfinite(array).sum())
+        raise BadFile(path, f"holds NaN or infinity in {count} voxels", "replace them on purpose")
+
+
+def _named(source: Source) -> Source:
+    """The source with canonical names; raises `BadData` where two files get one name."""
+    for files in (source.images, source.labels):
+        seen: dict[str, str] = {}
+        for name in files:
+            if (other := seen.setdefault(canonical(name), name)) != name:
+                both = f"'{other}' and '{name}', which both mean {canonical(name)}"
+                raise BadData(f"{files[name]}: case {source.case} has {both}; remove or rename one")
+    return replace(
+        source,
+        images={canonical(name): path for name, path in source.images.items()},
+        labels={canonical(name): path for name, path in source.labels.items()},
+    )
+
+
+def _distinct(folder: Path, sources: Sequence[Source]) -> list[Source]:
+    if not sources:
+        raise BadData(f"{folder}: holds no scan that is recognised; check the folder")
+    seen: dict[str, Source] = {}
+    for source in sources:
+        first = seen.setdefault(source.case.casefold(), source)
+        if first is not source:
+            here = next(iter(source.images.values()), folder)
+            raise BadData(f"{here}: a second case is named {source.case}; rename one of the two")
+    return sorted(sources, key=lambda source: source.case)
+
+
+def _described(description: dict[str, Any]) -> dict[str, Any]:
+    if "modalities" not in description:
+        return description
+    return {**description, "modalities": [canonical(name) for name in description["modalities"]]}
