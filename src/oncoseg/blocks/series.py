@@ -57,7 +57,8 @@ def header(path: Path, *, tags: list[str] | None = None) -> Any:
     try:
         if tags is None:
             return pydicom.dcmread(path)
-        return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags)
+        head = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags)
+        list(head)  # values are only understood when they are looked at
     except (
         pydicom.errors.InvalidDicomError,
         OSError,
@@ -69,6 +70,7 @@ def header(path: Path, *, tags: list[str] | None = None) -> Any:
     ) as error:
         cause = f"is no DICOM file that can be read ({error})"
         raise BadFile(path, cause, "export it again") from error
+    return head
 
 
 def series_in(folder: Path) -> list[Series]:
@@ -76,8 +78,11 @@ def series_in(folder: Path) -> list[Series]:
     groups: dict[tuple[Any, ...], list[tuple[Path, Any]]] = defaultdict(list)
     for path in dicom_files(folder):
         head = header(path, tags=HEAD)
-        if str(head.get("Modality", "")) in IMAGES and head.get("Rows"):
-            groups[_key(head)].append((path, head))
+        try:
+            if str(head.get("Modality", "")) in IMAGES and head.get("Rows"):
+                groups[_key(head)].append((path, head))
+        except (ValueError, TypeError) as error:
+            raise BadFile(path, "has a header that makes no sense", "export it again") from error
     return [_series(key, members) for key, members in groups.items()]
 
 

@@ -48,11 +48,14 @@ class Folders(Dataset):
         for path, said in ((p, said) for files in cases.values() for p, said in files.items()):
             if not said.stated:
                 raise BadData(_unclear(path))
-        alone = len(cases) == 1
-        if "" in cases and not alone:
-            raise BadData(_unclear(next(iter(cases[""]))))
         name = folder.resolve().name
-        return [layouts.assembled(case or name, files) for case, files in cases.items()]
+        if cases.keys() <= {"", name}:
+            every = {path: said for files in cases.values() for path, said in files.items()}
+            return [layouts.assembled(name, every)] if every else []
+        if "" in cases:
+            path = next(iter(cases[""]))
+            raise BadData(f"{path}: names no case, as others beside it do; rename or move it")
+        return [layouts.assembled(case, files) for case, files in cases.items()]
 
 
 def _within(case: Path, path: Path) -> Name:

@@ -20,7 +20,8 @@ __all__ = ["Found", "canonical", "find", "read_case", "read_channels", "read_lab
 
 # The most specific first: what fits an earlier layout is not asked for a later one.
 LAYOUTS = ("nnunet", "msd", "brats", "pairs", "folders", "dicom")
-READERS: dict[str, Callable[[Path], tuple[Array, Grid]]] = {
+Reader = Callable[[Path], tuple[Array, Grid]]
+READERS: dict[str, Reader] = {
     ".nii.gz": nifti.read,
     ".nii": nifti.read,
     ".nrrd": nrrd.read,
@@ -208,20 +209,26 @@ def _grey(array: Array) -> Array:
 def _load(path: Path, *, label: bool = False) -> tuple[Array, Grid]:
     if not path.exists():
         raise BadFile(path, "does not exist", "check the path")
-    suffix = layouts.ending(path)
-    if path.is_dir() or (suffix not in READERS and layouts.is_dicom(path)):
-        array, grid = dicom.read(path)
-    elif suffix in READERS:
-        try:
-            reader = picture.read_label if label and suffix in layouts.PICTURES else READERS[suffix]
-            array, grid = reader(path)
-        except (OSError, MemoryError) as error:
-            raise BadFile(path, f"cannot be read ({error})", "check the disk and rights") from error
-    else:
-        known = ", ".join(READERS)
-        raise BadFile(path, "is of no kind that can be read", f"use {known} or DICOM")
+    try:
+        array, grid = _reader(path, label=label)(path)
+    except (OSError, MemoryError) as error:
+        raise BadFile(path, f"cannot be read ({error})", "check the disk and rights") from error
+    except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
+        # What no check foresaw: a header of nonsense must not end in a traceback.
+        cause = f"has contents that make no sense ({' '.join(str(error).split())})"
+        raise BadFile(path, cause, "copy or download it again") from error
     _check(path, array, grid)
     return array, grid
+
+
+def _reader(path: Path, *, label: bool) -> Reader:
+    suffix = layouts.ending(path)
+    if path.is_dir() or (suffix not in READERS and layouts.is_dicom(path)):
+        return dicom.read
+    if suffix not in READERS:
+        known = ", ".join(READERS)
+        raise BadFile(path, "is of no kind that can be read", f"use {known} or DICOM")
+    return picture.read_label if label and suffix in layouts.PICTURES else READERS[suffix]
 
 
 def _check(path: Path, array: Array, grid: Grid) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from oncoseg.errors import BadFile
 
 AGAIN = "copy or download it again"
+DEFLATE_RATIO = 1040  # no deflate stream unpacks to more than 1032 times its size
 
 
 class Gzip:
@@ -17,7 +18,7 @@ class Gzip:
     """
 
     def __init__(self, path: Path, packed: bytes) -> None:
-        self.path, self.left = path, packed
+        self.path, self.left, self.packed = path, packed, len(packed)
         self.unpacker = zlib.decompressobj(47)
         self.pieces: list[bytes] = []
         self.size = 0
@@ -27,12 +28,15 @@ class Gzip:
         self._unpack(count)
         return b"".join(self.pieces)[:count]
 
-    def whole(self, count: int) -> bytes:
+    def whole(self, count: int) -> bytearray:
         """All `count` bytes; raises `BadFile` if there are more or fewer, or the checksum fails."""
+        if count > DEFLATE_RATIO * self.packed:
+            cause = f"is truncated: {self.packed} bytes cannot unpack to the {count} promised"
+            raise BadFile(self.path, cause, AGAIN)
         self._unpack(count + 1)
         if self.size <= count and not self.unpacker.eof:
             raise BadFile(self.path, "is truncated: its compressed voxels have no end", AGAIN)
-        return exact(self.path, b"".join(self.pieces), count)
+        return exact(self.path, bytearray().join(self.pieces), count)
 
     def _unpack(self, upto: int) -> None:
         try:
@@ -54,19 +58,22 @@ class Gzip:
         return bool(self.left)
 
 
-def inflated(path: Path, packed: bytes, count: int) -> bytes:
+def inflated(path: Path, packed: bytes, count: int) -> bytearray:
     """Exactly `count` bytes out of a gzip or zlib stream."""
     return Gzip(path, packed).whole(count)
 
 
-def exact(path: Path, content: bytes, count: int) -> bytes:
-    """The content, if it has `count` bytes; raises `BadFile` if not."""
+def exact(path: Path, content: bytes | bytearray, count: int) -> bytearray:
+    """The content, if it has `count` bytes, so that arrays on it can be written to.
+
+    Raises `BadFile` if it has not.
+    """
     if len(content) < count:
         cause = f"is truncated: its header promises {count} bytes, it holds {len(content)}"
         raise BadFile(path, cause, AGAIN)
     if len(content) > count:
         raise BadFile(path, f"goes on after the {count} bytes its header promises", AGAIN)
-    return content
+    return content if isinstance(content, bytearray) else bytearray(content)
 
 
 def sibling(path: Path, name: str) -> Path:

@@ -45,9 +45,9 @@ def read(path: Path) -> tuple[Array, Grid]:
     where = fields["ElementDataFile"]
     if where.upper() != "LOCAL":
         raw, start = sibling(path, where).read_bytes(), 0
-    content = raw[start:]
+    content: bytes | bytearray = raw[start:]
     if fields.get("CompressedData", "False").lower() == "true":
-        content = inflated(path, content, count)
+        content = inflated(path, raw[start:], count)
     # Colours lie beside each other in each voxel, a fourth axis lies outside of the others.
     stored = np.frombuffer(exact(path, content, count), dtype=dtype)
     array = np.moveaxis(stored.reshape((depth, *sizes), order="F"), 0, -1)

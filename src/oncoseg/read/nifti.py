@@ -6,7 +6,6 @@ or refused.
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +51,7 @@ def _header(path: Path, first: bytes) -> Any:
     if not size or len(first) < size:
         raise BadFile(path, "is no NIfTI file, or is cut within its header", AGAIN)
     kind, magic = MAGIC[size]
-    header = kind.from_fileobj(io.BytesIO(first), check=False)
+    header = kind(first[:size], check=False)
     if header["magic"].tobytes()[:4].ljust(4, b"\0") != magic:
         remedy = "convert it to a single .nii.gz file"
         raise BadFile(path, "is not a single-file NIfTI (its magic number differs)", remedy)

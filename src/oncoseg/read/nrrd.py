@@ -38,8 +38,9 @@ def read(path: Path) -> tuple[Array, Grid]:
     with path.open("rb") as handle:
         try:
             header: Any = nrrd.read_header(handle)
-        except (nrrd.NRRDError, ValueError, UnicodeDecodeError, KeyError) as error:
-            raise BadFile(path, f"has a broken NRRD header ({error})", AGAIN) from error
+        except (nrrd.NRRDError, ValueError, KeyError, StopIteration) as error:
+            why = " ".join(str(error).split())
+            raise BadFile(path, f"has a broken NRRD header ({why})", AGAIN) from error
         rest = handle.read()
     sizes = tuple(int(size) for size in header.get("sizes", ()))
     dtype = _dtype(path, header)
@@ -93,7 +94,7 @@ def _affine(path: Path, header: Any, axes: int) -> tuple[list[int], Array]:
     return spatial, np.diag([*(SIGNS[word] for word in words), 1]) @ affine
 
 
-def _content(path: Path, header: Any, rest: bytes, count: int) -> bytes:
+def _content(path: Path, header: Any, rest: bytes, count: int) -> bytearray:
     detached = header.get("data file", header.get("datafile"))
     if any(
         int(header.get(f"{what} skip", header.get(f"{what}skip", 0))) for what in ("line", "byte")
@@ -103,12 +104,15 @@ def _content(path: Path, header: Any, rest: bytes, count: int) -> bytes:
         rest = sibling(path, str(detached)).read_bytes()
     encoding = _encoding(header)
     if encoding in ("gzip", "gz"):
-        rest = inflated(path, rest, count)
-    elif encoding in ("bzip2", "bz2"):
+        return inflated(path, rest, count)
+    if encoding in ("bzip2", "bz2"):
+        unpacker = bz2.BZ2Decompressor()
         try:
-            rest = bz2.BZ2Decompressor().decompress(rest, count + 1)
+            rest = unpacker.decompress(rest, count + 1)
         except (OSError, ValueError) as error:
             raise BadFile(path, f"is damaged ({error})", AGAIN) from error
+        if len(rest) <= count and (not unpacker.eof or unpacker.unused_data):
+            raise BadFile(path, "is truncated, or goes on after its voxels", AGAIN)
     elif encoding != "raw":
         raise BadFile(path, f"has the encoding '{encoding}'", "save it as raw or gzip")
     return exact(path, rest, count)

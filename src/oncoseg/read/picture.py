@@ -13,6 +13,7 @@ from oncoseg.errors import BadFile
 
 AGAIN = "copy or download it again"
 GREY = {"1", "L", "I", "F", "I;16", "I;16B", "I;16L"}
+PNG_END = b"IEND\xaeB`\x82"
 ROTATION = 0x0112  # EXIF tag of the orientation
 
 
@@ -49,14 +50,17 @@ def _open(path: Path) -> Image.Image:
         Image.open(io.BytesIO(content)).verify()  # for PNG the checksum of every chunk
         image = Image.open(io.BytesIO(content))
         image.load()
+        frames = getattr(image, "n_frames", 1)
     except UnidentifiedImageError as error:
         raise BadFile(path, "is no picture that can be read", AGAIN) from error
     except Image.DecompressionBombError as error:
         raise BadFile(path, "is too large for a picture", "cut it into tiles") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except (OSError, SyntaxError, ValueError, TypeError, EOFError) as error:
         raise BadFile(path, f"is truncated or damaged ({error})", AGAIN) from error
-    if getattr(image, "n_frames", 1) > 1:
-        raise BadFile(path, f"holds {image.n_frames} pictures", "save each as a file")  # type: ignore[attr-defined]
+    if image.format == "PNG" and PNG_END not in content[-16:]:
+        raise BadFile(path, "is truncated: a PNG without its end", AGAIN)
+    if frames > 1:
+        raise BadFile(path, f"holds {frames} pictures", "save each as a file")
     if image.getexif().get(ROTATION, 1) != 1:
         raise BadFile(path, "is stored turned (EXIF orientation)", "save it upright")
     return image

@@ -1,0 +1,240 @@
+"""Read: a DICOM series is ordered by position, and anything uneven in it is refused."""
+
+import numpy as np
+import pytest
+
+from oncoseg.errors import BadFile
+from oncoseg.read import find, read_volume
+
+pydicom = pytest.importorskip("pydicom", reason="needs the extra 'dicom'")
+
+SIZE = 6
+
+
+def head(number, **changes):
+    """A slice of 4 rows by 3 columns, all of whose values are 10 * its number."""
+    from pydicom.dataset import FileDataset, FileMetaDataset
+    from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID = CTImageStorage, ExplicitVRLittleEndian
+    meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=[str(number)])
+    made = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
+    values = {
+        "SOPClassUID": CTImageStorage,
+        "SOPInstanceUID": meta.MediaStorageSOPInstanceUID,
+        "Modality": "CT",
+        "PatientID": "Smith^Anna",
+        "SeriesInstanceUID": "1.2.3",
+        "FrameOfReferenceUID": "1.2.4",
+        "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
+        "ImagePositionPatient": [-5, -6, 2.5 * number],
+        "PixelSpacing": [2, 0.5],
+        "Rows": 4,
+        "Columns": 3,
+        "SamplesPerPixel": 1,
+        "PhotometricInterpretation": "MONOCHROME2",
+        "BitsAllocated": 16,
+        "BitsStored": 16,
+        "HighBit": 15,
+        "PixelRepresentation": 1,
+        "RescaleSlope": 1,
+        "RescaleIntercept": -1024,
+        "InstanceNumber": SIZE - number,
+        **changes,
+    }
+    for name, value in values.items():
+        if value is not None:
+            setattr(made, name, value)
+    pixels = np.full((made.Rows, made.Columns), 10 * number, np.int16)
+    pixels[0, 1] = 7  # row 0, column 1
+    made.PixelData = pixels.tobytes()
+    return made
+
+
+def series(folder, changes=lambda number: {}, numbers=range(SIZE), name="{}.dcm"):
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in numbers:
+        made = head(number, **changes(number))
+        made.save_as(folder / name.format(97 * (number + 1) % 13), enforce_file_format=True)
+    return folder
+
+
+def refused(folder, words):
+    with pytest.raises(BadFile, match=words) as caught:
+        read_volume(folder)
+    message = str(caught.value)
+    assert str(folder) in message
+    assert "Smith" not in message
+    assert "\n" not in message
+
+
+def test_slices_are_ordered_by_position_and_the_frame_is_ras(tmp_path):
+    volume = read_volume(series(tmp_path / "s"))
+    assert volume.array.shape == (3, 4, SIZE)
+    assert volume.array.dtype == np.int16
+    assert volume.array[0, 0].tolist() == [10 * n - 1024 for n in range(SIZE)]
+    assert volume.array[1, 0, 0] == 7 - 1024  # i runs along the row
+    expected = np.array([[-0.5, 0, 0, 5], [0, -2, 0, 6], [0, 0, 2.5, 0], [0, 0, 0, 1]])
+    assert np.allclose(volume.grid.affine, expected)
+
+
+def test_oblique_stacks_keep_their_place(tmp_path):
+    turn = np.linalg.qr(np.random.default_rng(3).normal(size=(3, 3)))[0]
+    along, down = turn[:, 0], turn[:, 1]
+    normal = np.cross(along, down)
+    volume = read_volume(
+        series(
+            tmp_path / "s",
+            lambda n: {
+                "ImageOrientationPatient": [float(f"{x:.8f}") for x in (*along, *down)],
+                "ImagePositionPatient": [float(f"{x:.8f}") for x in 4 * n * normal],
+            },
+        )
+    )
+    there = volume.grid.affine @ [2, 3, 4, 1]
+    expected = 2 * 0.5 * along + 3 * 2 * down + 4 * 4 * normal
+    assert np.allclose(there[:3], expected * [-1, -1, 1], atol=1e-4)
+
+
+def test_one_slice_stands_for_its_series(tmp_path):
+    folder = series(tmp_path / "s")
+    file = sorted(folder.iterdir())[2]
+    assert (read_volume(file).array == read_volume(folder).array).all()
+
+
+def test_every_slice_has_its_own_slope(tmp_path):
+    volume = read_volume(series(tmp_path / "s", lambda n: {"RescaleSlope": n + 0.5}))
+    assert volume.array.dtype == np.float32
+    assert volume.array[0, 0].tolist() == [10 * n * (n + 0.5) - 1024 for n in range(SIZE)]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "words"),
+    [((0, 1, 3, 4, 5), "lacks 1 of its slices"), ((0, 1, 2, 5), "lacks 2 of its slices")],
+)
+def test_missing_slices_are_refused(tmp_path, numbers, words):
+    refused(series(tmp_path / "s", numbers=numbers), words)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (lambda n: {"ImagePositionPatient": [-5, -6, 2.5 * min(n, 4)]}, "place of another"),
+        (lambda n: {"ImagePositionPatient": [-5, -6, 2.5 * n + (n > 2)]}, "uneven"),
+        (lambda n: {"ImagePositionPatient": [-5, -6 + 0.3 * n, 2.5 * n]}, "tilt of 6.84 degrees"),
+        (lambda n: {"ImagePositionPatient": [-5 + 3 * (n == 2), -6, 2.5 * n]}, "off their line"),
+        (lambda n: {"PatientID": f"Smith{n > 2}"}, "2 patients"),
+        (lambda n: {"SeriesInstanceUID": f"1.2.{n > 2:d}"}, "2 series"),
+        (lambda n: {"FrameOfReferenceUID": f"1.2.{n > 2:d}"}, "2 frames of reference"),
+        (lambda n: {"PixelSpacing": [2, 0.5 + (n > 2)]}, "2 spacings"),
+        (
+            lambda n: {"ImageOrientationPatient": [1, 0, 0, 0, n < 3, n >= 3]},
+            "more than one stack of slices .2 orientations",
+        ),
+        (lambda n: {"ImagePositionPatient": None}, "no ImagePositionPatient"),
+        (lambda n: {"RescaleSlope": None}, "not in HU"),
+        (lambda n: {"RescaleSlope": 0}, "RescaleSlope"),
+        (lambda n: {"PhotometricInterpretation": "MONOCHROME1"}, "MONOCHROME1"),
+        (lambda n: {"NumberOfFrames": 2}, "several frames"),
+        (lambda n: {"ImageOrientationPatient": [1, 0, 0, 0.3, 1, 0]}, "right angles"),
+        (lambda n: {"Modality": "RTSTRUCT"}, "no CT, MR or PET"),
+    ],
+)
+def test_what_would_measure_wrong_is_refused(tmp_path, changes, words):
+    refused(series(tmp_path / "s", changes), words)
+
+
+def test_truncated_slices_are_refused(tmp_path):
+    folder = series(tmp_path / "s")
+    file = sorted(folder.iterdir())[1]
+    file.write_bytes(file.read_bytes()[:-4])
+    refused(folder, "cannot be|no DICOM")
+
+
+def test_localisers_are_left_out(tmp_path):
+    folder = series(tmp_path / "s")
+    other = {
+        "ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"],
+        "ImageOrientationPatient": [0, 1, 0, 0, 0, -1],
+    }
+    series(folder, lambda n: other, numbers=(3,), name="scout{}.dcm")
+    assert read_volume(folder).array.shape == (3, 4, SIZE)
+
+
+PET = {
+    "Modality": "PT",
+    "RescaleIntercept": 0,
+    "Units": "BQML",
+    "CorrectedImage": ["ATTN", "DECY"],
+    "DecayCorrection": "START",
+    "PatientWeight": 70,
+    "SeriesDate": "20200102",
+    "SeriesTime": "001000",
+    "AcquisitionTime": "001000.00",
+    "AcquisitionDate": "20200102",
+}
+
+
+def pet(number, drug=(), **changes):
+    from pydicom.dataset import Dataset
+
+    given = Dataset()
+    values = {
+        "RadionuclideTotalDose": 7e6,
+        "RadionuclideHalfLife": 6600,
+        "RadiopharmaceuticalStartTime": "222000",  # 110 minutes before, across midnight
+        **dict(drug),
+    }
+    for name, value in values.items():
+        if value is not None:
+            setattr(given, name, value)
+    return {**PET, "RadiopharmaceuticalInformationSequence": [given], **changes}
+
+
+def test_activity_becomes_suv_by_body_weight(tmp_path):
+    volume = read_volume(series(tmp_path / "start", pet))
+    # One half-life after 7 MBq: 70 000 g / 3.5 MBq = 0.02.
+    assert np.allclose(volume.array[0, 0], [0.02 * 10 * n for n in range(SIZE)])
+    given = series(tmp_path / "admin", lambda n: pet(n, DecayCorrection="ADMIN"))
+    assert np.allclose(read_volume(given).array[0, 0], [0.01 * 10 * n for n in range(SIZE)])
+    suv = series(tmp_path / "gml", lambda n: {"Modality": "PT", "Units": "GML"})
+    assert read_volume(suv).array[0, 0, 1] == 10 - 1024
+
+
+@pytest.mark.parametrize(
+    ("drug", "changes", "words"),
+    [
+        ({}, {"PatientWeight": None}, "PatientWeight"),
+        ({"RadionuclideTotalDose": 0}, {}, "RadionuclideTotalDose"),
+        ({"RadionuclideHalfLife": None}, {}, "RadionuclideHalfLife"),
+        ({"RadiopharmaceuticalStartTime": None}, {}, "RadiopharmaceuticalStartTime"),
+        ({"RadiopharmaceuticalStartTime": "020000"}, {}, "from injection to scan"),
+        ({}, {"Units": "CNTS"}, "units 'CNTS'"),
+        ({}, {"Units": "GML", "SUVType": "LBM"}, "type LBM"),
+        ({}, {"CorrectedImage": ["ATTN"]}, "decay correction"),
+        ({}, {"DecayCorrection": "NONE"}, "DecayCorrection 'NONE'"),
+        ({}, {"SeriesTime": "003000"}, "made anew"),
+    ],
+)
+def test_pet_whose_header_tells_too_little_is_refused(tmp_path, drug, changes, words):
+    refused(series(tmp_path / "s", lambda n: pet(n, drug, **changes)), words)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("case", ["STS_002", "STS_008"])
+@pytest.mark.parametrize("modality", ["CT", "MR_T1", "PET"])
+def test_real_series_are_what_their_nifti_is(data, case, modality):
+    series = read_volume(data / "sts_petctmr_dicom" / case / modality / "image")
+    volume = read_volume(data / "sts_petctmr" / case / f"{modality}_image.nii.gz")
+    assert series.grid.same_as(volume.grid)
+    assert np.allclose(
+        series.array, volume.array, rtol=1e-4, atol=0.51 if modality != "PET" else 1e-3
+    )
+
+
+@pytest.mark.data
+def test_real_series_are_found_by_folder(data):
+    sources = find(data / "sts_petctmr_dicom").sources
+    assert [source.case for source in sources] == ["STS_002", "STS_008"]
+    assert set(sources[0].images) == {"ct", "mr_t1", "pet"}
