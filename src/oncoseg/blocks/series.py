@@ -55,12 +55,12 @@ def header(path: Path, *, tags: list[str] | None = None) -> Any:
     """What a file says before its pixels; all of the file where `tags` is left out."""
     pydicom = require("pydicom", "dicom")
     try:
-        if tags is None:
-            return pydicom.dcmread(path)
-        head = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags)
+        only = {} if tags is None else {"stop_before_pixels": True, "specific_tags": tags}
+        head = pydicom.dcmread(path, **only)
         list(head)  # values are only understood when they are looked at
     except (
         pydicom.errors.InvalidDicomError,
+        pydicom.errors.BytesLengthException,
         OSError,
         EOFError,
         ValueError,
@@ -68,7 +68,7 @@ def header(path: Path, *, tags: list[str] | None = None) -> Any:
         NotImplementedError,
         AttributeError,
     ) as error:
-        cause = f"is no DICOM file that can be read ({error})"
+        cause = f"is no DICOM file that can be read ({' '.join(str(error).split())})"
         raise BadFile(path, cause, "export it again") from error
     return head
 
