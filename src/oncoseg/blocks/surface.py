@@ -1,0 +1,222 @@
+"""Surfaces of two masks and how far they lie apart, computed once for every metric that asks.
+
+Distances are exact: nearest neighbours in a tree of surface points, whose cost grows with the
+surfaces and not with the volume between them. Masks end at the edge of the image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache, cached_property
+from itertools import product
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from oncoseg.blocks.overlap import check
+from oncoseg.case import Array
+
+SLACK_MM = 1e-6  # rounding in a spacing must not decide what lies exactly at the tolerance
+CORNERS = np.array(list(product((0, 1), repeat=3)))  # bit i of a cell's code is its corner i
+
+
+class Pair:
+    """Two boolean masks (*S) on one grid, cut to the box in which either is."""
+
+    def __init__(self, prediction: Array, truth: Array, spacing: Sequence[float]) -> None:
+        check(prediction, truth, spacing)
+        self.whole = (prediction, truth)
+        self.spacing = tuple(float(length) for length in spacing)
+
+    @property
+    def diagonal(self) -> float:
+        """The longest distance in the image, in mm."""
+        return float(np.linalg.norm(np.multiply(self.whole[1].shape, self.spacing)))
+
+    @cached_property
+    def masks(self) -> tuple[Array, Array]:
+        """Prediction and truth in the box around both, with a margin of one empty voxel."""
+        box = bounds(self.whole[0] | self.whole[1])
+        predicted, true = (np.pad(mask[box], 1) for mask in self.whole)
+        return predicted, true
+
+    @cached_property
+    def empty(self) -> tuple[bool, bool]:
+        """Whether the prediction and the truth are empty."""
+        return not self.masks[0].any(), not self.masks[1].any()
+
+    @cached_property
+    def distances(self) -> tuple[Array, Array]:
+        """Distances in mm of each surface voxel from the nearest one of the other mask.
+
+        Prediction to truth, then truth to prediction; neither may be empty. A voxel is on the
+        surface if a face of it touches a voxel outside; distances are between voxel centres.
+        """
+        predicted, true = (_shell(mask) for mask in self.masks)
+        return _between(predicted, true, self.spacing)
+
+    def agreement(self, tolerance_mm: float) -> tuple[float, float]:
+        """Area of both surfaces that lies within `tolerance_mm` of the other, and all of it (mm²).
+
+        Surfaces are made of the elements that cross the cells between 2x2x2 voxel centres; an
+        element lies at the centre of its cell. In 2-D they are lengths, in mm.
+        """
+        codes = [_codes(mask) for mask in self.masks]
+        full = 2 ** (2 ** codes[0].ndim) - 1
+        elements = [(code > 0) & (code < full) for code in codes]
+        size = areas(self.spacing)
+        within = total = 0.0
+        limit = tolerance_mm + SLACK_MM
+        apart = _between(elements[0], elements[1], self.spacing, limit=2 * SLACK_MM + tolerance_mm)
+        for code, element, distance in zip(codes, elements, apart):
+            area = size[code[element]]
+            within += float(area[distance <= limit].sum())
+            total += float(area.sum())
+        return within, total
+
+
+_shared: ContextVar[Pair | None] = ContextVar("pair", default=None)
+
+
+@contextmanager
+def shared(prediction: Array, truth: Array, spacing: Sequence[float]) -> Iterator[Pair]:
+    """Within this block, metrics of these very arrays share their surfaces.
+
+    The arrays must not change in it, which is why nothing is kept outside of such a block.
+    """
+    token = _shared.set(Pair(prediction, truth, spacing))
+    try:
+        yield pair(prediction, truth, spacing)
+    finally:
+        _shared.reset(token)
+
+
+def pair(prediction: Array, truth: Array, spacing: Sequence[float]) -> Pair:
+    """The pair of the `shared` block around, if it is of these very arrays; else a new one."""
+    kept, new = _shared.get(), Pair(prediction, truth, spacing)
+    same = kept is not None and all(a is b for a, b in zip(kept.whole, new.whole))
+    return kept if kept is not None and same and kept.spacing == new.spacing else new
+
+
+def bounds(mask: Array) -> tuple[slice, ...]:
+    """The smallest box that holds a mask (*S), a slice an axis; empty slices if there is none."""
+    box = [slice(0, size) for size in mask.shape]
+    # Long strides first: what is left after cutting them lies close together in memory.
+    for axis in np.argsort([-abs(stride) for stride in mask.strides], kind="stable"):
+        others = tuple(other for other in range(mask.ndim) if other != axis)
+        hit = np.flatnonzero(mask[tuple(box)].any(axis=others))
+        box[axis] = slice(int(hit[0]), int(hit[-1]) + 1) if len(hit) else slice(0, 0)
+    return tuple(box)
+
+
+def _shell(mask: Array) -> Array:
+    """A padded mask less its erosion by faces."""
+    inner = (slice(1, -1),) * mask.ndim
+    eroded = mask[inner].copy()
+    for axis in range(mask.ndim):
+        for side in (slice(None, -2), slice(2, None)):
+            moved = list(inner)
+            moved[axis] = side
+            eroded &= mask[tuple(moved)]
+    return mask[inner] & ~eroded
+
+
+def _between(
+    first: Array, second: Array, spacing: Sequence[float], *, limit: float = np.inf
+) -> tuple[Array, Array]:
+    """Distances in mm from each point of one mask to the nearest of the other, both ways.
+
+    Infinite beyond `limit`, and where there is no other point.
+    """
+    points = [np.argwhere(mask) * np.asarray(spacing) for mask in (first, second)]
+    common = [second[first], first[second]]
+    forth = _nearest(points[0], points[1], common[0], limit)
+    return forth, _nearest(points[1], points[0], common[1], limit)
+
+
+def _nearest(points: Array, others: Array, common: Array, limit: float) -> Array:
+    """Distance of each point (N, dims) to the nearest other; zero where it is `common` (N,)."""
+    distance = np.where(common, 0.0, np.inf)
+    if len(others):
+        tree = cKDTree(others, balanced_tree=False, compact_nodes=False)
+        distance[~common] = tree.query(points[~common], distance_upper_bound=limit)[0]
+    return distance
+
+
+def _codes(mask: Array) -> Array:
+    """A padded mask -> for each cell between voxel centres, which of its corners are inside."""
+    codes = np.zeros([size - 1 for size in mask.shape], dtype=np.uint8)
+    voxels = mask.view(np.uint8)
+    for bit, corner in enumerate(product((0, 1), repeat=mask.ndim)):
+        part = tuple(slice(at, at + size) for at, size in zip(corner, codes.shape))
+        codes |= voxels[part] << np.uint8(bit)
+    return codes
+
+
+@cache
+def areas(spacing: tuple[float, ...]) -> Array:
+    """Area in mm² of the surface in a cell, by the code of its corners; in 2-D its length in mm."""
+    if len(spacing) == 2:
+        slanted = float(np.hypot(*spacing)) / 2
+        along = {3: spacing[1], 12: spacing[1], 5: spacing[0], 10: spacing[0], 0: 0.0, 15: 0.0}
+        lengths = {**along, 6: 2 * slanted, 9: 2 * slanted}
+        return np.array([lengths.get(code, slanted) for code in range(16)])
+    table = np.zeros(256)
+    for code in range(256):
+        # A cell mostly inside has the surface of its complement, so neither side is preferred.
+        inside = code if code.bit_count() <= 4 else 255 - code
+        table[code] = sum(_area(loop, spacing) for loop in _loops(inside))
+    return table
+
+
+def _area(loop: Array, spacing: Sequence[float]) -> float:
+    """Area of a loop of points (N, 3), cut into the fan of triangles that is largest on cubes."""
+    best = max(range(len(loop)), key=lambda start: round(_fan(np.roll(loop, -start, axis=0)), 6))
+    return _fan(np.roll(loop, -best, axis=0) * spacing)
+
+
+def _fan(points: Array) -> float:
+    edges = points[1:] - points[0]
+    return float(np.linalg.norm(np.cross(edges[:-1], edges[1:]), axis=1).sum() / 2)
+
+
+def _loops(code: int) -> list[Array]:
+    """Closed loops of edge midpoints (N, 3) that part the corners inside from those outside.
+
+    On each face a segment cuts off every run of corners inside, seen from outside the cell, so the
+    segments of neighbouring faces meet head to tail.
+    """
+    following: dict[frozenset[int], frozenset[int]] = {}
+    for ring in _faces():
+        inside = [bool(code >> corner & 1) for corner in ring]
+        for start in range(4):
+            if inside[start] or not inside[(start + 1) % 4]:
+                continue
+            end = start + 1
+            while inside[(end + 1) % 4]:
+                end += 1
+            entry = frozenset((ring[start], ring[(start + 1) % 4]))
+            following[entry] = frozenset((ring[end % 4], ring[(end + 1) % 4]))
+    loops = []
+    while following:
+        edge = first = next(iter(following))
+        loop: list[Array] = []
+        while not loop or edge != first:
+            loop.append(CORNERS[list(edge)].mean(axis=0))
+            edge = following.pop(edge)
+        loops.append(np.array(loop))
+    return loops
+
+
+def _faces() -> Iterator[list[int]]:
+    """The corners of each face of a cell, counter-clockwise seen from outside."""
+    for axis, side in product(range(3), (0, 1)):
+        first, second = (axis + 1) % 3, (axis + 2) % 3
+        ring = []
+        for a, b in ((0, 0), (1, 0), (1, 1), (0, 1)):
+            corner = [side, side, side]
+            corner[first], corner[second] = a, b
+            ring.append(4 * corner[0] + 2 * corner[1] + corner[2])
+        yield ring if side else ring[::-1]

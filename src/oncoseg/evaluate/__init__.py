@@ -1,0 +1,181 @@
+"""Evaluate: predictions against the truth, a value for each case, region and metric, none dropped.
+
+Cases that are missing or broken count as the worst there is, so no mean improves by losing them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from oncoseg import registry
+from oncoseg.blocks import surface
+from oncoseg.case import Array, Grid, Task
+from oncoseg.errors import BadData, BadOption
+from oncoseg.evaluate.inputs import Compared, Inputs, Scheme, gather
+from oncoseg.evaluate.table import Evaluation, Row
+from oncoseg.parts import Metric
+
+__all__ = ["Evaluation", "Row", "evaluate", "score"]
+
+METRICS = ("dice", "hd95", "nsd", "volume_difference", "relative_volume_difference")
+THREADS = 4
+
+
+def evaluate(
+    predictions: Path,
+    truth: Path,
+    *,
+    metrics: Sequence[str] = METRICS,
+    regions: Mapping[str, Sequence[int]] | None = None,
+    samples: int = 2000,
+    seed: int = 0,
+) -> Evaluation:
+    """Compare every predicted case with its truth.
+
+    `predictions` holds what 'oncoseg predict' wrote, whose records say what the regions are, or
+    label maps alone: `regions` then gives their label values, without it each value is a region.
+    `truth` is a data set in any layout or a folder of label maps named by case. Intervals are 95 %
+    percentiles of `samples` bootstrap means over patients.
+
+    A case without a prediction, and one with a file that cannot be read, counts as the worst value
+    of each metric. Raises `BadData` where a prediction and its truth are on different grids or hold
+    labels that no region knows, and if no case is in both.
+    """
+    if samples < 0:
+        raise BadOption(f"'samples' takes a whole number, 0 or more, not {samples}")
+    tools = _built(metrics)
+    inputs = gather(Path(predictions), Path(truth), regions)
+    rows: list[Row] = []
+    notes = list(inputs.notes)
+    with ThreadPoolExecutor(max_workers=min(THREADS, os.cpu_count() or 1)) as pool:
+        finished = pool.map(lambda case: _case(case, inputs, tools), inputs.cases)
+        for found, remarks in tqdm(
+            finished,
+            total=len(inputs.cases),
+            desc="evaluate",
+            unit="case",
+            disable=None,
+            delay=2,
+            leave=False,
+        ):
+            rows += found
+            notes += remarks
+    described = {
+        name: {"unit": tool.unit, "higher": tool.higher, "empty": tool.empty}
+        for name, tool in tools.items()
+    }
+    return Evaluation.of(rows, described, notes=_once(notes), samples=samples, seed=seed)
+
+
+def score(
+    prediction_label: Array,
+    truth_label: Array,
+    task: Task,
+    spacing: Sequence[float],
+    metrics: Sequence[str] = ("dice",),
+) -> dict[str, dict[str, float]]:
+    """Two label maps (*S) on one grid -> region -> metric -> value, without files.
+
+    Raises `BadData` if the shapes differ, or if a label map holds values that the task has not.
+    """
+    if prediction_label.shape != truth_label.shape:
+        shapes = f"{prediction_label.shape}, that of the truth {truth_label.shape}"
+        raise BadData(f"the shape of the prediction is {shapes}; bring both on one grid")
+    scheme = Scheme.of(task)
+    for what, label in (("the prediction", prediction_label), ("the truth", truth_label)):
+        scheme.check(label, what)
+    tools = _built(metrics)
+    return {
+        region: _values(prediction, true, spacing, tools)
+        for region, prediction, true in scheme.masks(prediction_label, truth_label)
+    }
+
+
+def _built(metrics: Sequence[str]) -> dict[str, Metric]:
+    if isinstance(metrics, str):
+        metrics = (metrics,)
+    if not metrics:
+        raise BadOption(f"no metric is given; there are {', '.join(registry.names('metrics'))}")
+    return {text: registry.build("metrics", text) for text in metrics}
+
+
+def _values(
+    prediction: Array, truth: Array, spacing: Sequence[float], tools: Mapping[str, Metric]
+) -> dict[str, float]:
+    with surface.shared(prediction, truth, spacing):
+        return {name: float(tool(prediction, truth, spacing)) for name, tool in tools.items()}
+
+
+def _case(
+    case: str, inputs: Inputs, tools: Mapping[str, Metric]
+) -> tuple[list[Row], tuple[str, ...]]:
+    """The rows of one case and what must be said of it; raises `BadData` as `evaluate` does."""
+    compared = inputs.read(case)
+    rows = []
+    for region, prediction, true in compared.masks(inputs.scheme):
+        if compared.status == "ok":
+            values = _values(prediction, true, compared.grid.spacing, tools)
+        elif compared.status == "no truth":
+            values = dict.fromkeys(tools, float("nan"))
+        else:
+            values = _worst(true if compared.known else None, compared.grid, tools)
+        known = {"predicted_ml": compared.predicted, "true_ml": compared.known}
+        volumes = {
+            name: _millilitres(mask, compared.grid) if known[name] else float("nan")
+            for name, mask in (("predicted_ml", prediction), ("true_ml", true))
+        }
+        rows += [
+            Row(case, compared.patient, region, name, value, compared.status, **volumes)
+            for name, value in values.items()
+        ]
+    return rows, _remarks(case, compared)
+
+
+def _worst(truth: Array | None, grid: Grid, tools: Mapping[str, Metric]) -> dict[str, float]:
+    """The worst value each metric has, or can have on this grid: of nothing, or of everything.
+
+    NaN where the metric is undefined for this truth whatever was predicted. If the truth is not
+    known either, a metric without a bound has infinity, which `Evaluation.of` replaces by the worst
+    of the other cases.
+    """
+    if truth is None:
+        return {name: tool.worst for name, tool in tools.items()}
+    worst = {}
+    for name, tool in tools.items():
+        tried = [
+            float(tool(np.full(truth.shape, everything), truth, grid.spacing))
+            for everything in (False, True)
+        ]
+        bound = tool.worst if np.isfinite(tool.worst) else (min if tool.higher else max)(tried)
+        worst[name] = float("nan") if np.isnan(tried).any() else bound
+    return worst
+
+
+def _millilitres(mask: Array, grid: Grid) -> float:
+    return float(np.count_nonzero(mask)) * grid.voxel_volume / 1000
+
+
+def _remarks(case: str, compared: Compared) -> tuple[str, ...]:
+    grid, remarks = compared.grid, list(compared.notes)
+    if grid.dims == 2:
+        remarks.append(
+            "Volumes of 2-D images are areas taken as 1 mm thick: 1 ml is 1000 mm², "
+            "or 1000 pixels where the size of a pixel is not known."
+        )
+    if abs(np.prod(grid.spacing) / grid.voxel_volume - 1) > 1e-3:
+        remarks.append(
+            f"The grid of case {case} is sheared: its distances and volume differences take the "
+            "axes as perpendicular."
+        )
+    return tuple(remarks)
+
+
+def _once(notes: Sequence[Any]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(notes))

@@ -1,0 +1,331 @@
+"""What is compared with what: cases by name, label maps on one grid, labels that regions know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
+
+import numpy as np
+
+from oncoseg import files, results
+from oncoseg.blocks import layouts
+from oncoseg.case import Array, Grid, Source, Task, Volume
+from oncoseg.errors import BadData, BadFile, OncosegError
+from oncoseg.read import find, read_label
+
+NOWHERE = Grid((0, 0, 0), np.eye(4))
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """The label values of each region, and every value that a label map may hold.
+
+    Voxels of the value `ignore` in the truth belong to no mask.
+    """
+
+    regions: Mapping[str, tuple[int, ...]]
+    known: frozenset[int]
+    ignore: int | None = None
+
+    @classmethod
+    def of(cls, task: Task, ignore: int | None = None) -> Scheme:
+        """The regions of a task."""
+        regions = {
+            name: tuple(task.labels[member] for member in members)
+            for name, members in task.regions.items()
+        }
+        return cls(regions, frozenset({0, *task.labels.values()}), ignore)
+
+    @classmethod
+    def given(cls, regions: Mapping[str, Sequence[int]], ignore: int | None = None) -> Scheme:
+        """Regions as a caller states them."""
+        plain = {str(name): tuple(int(value) for value in one) for name, one in regions.items()}
+        every = {value for values in plain.values() for value in values}
+        return cls(plain, frozenset({0, *every}), ignore)
+
+    def check(self, label: Array, what: str) -> None:
+        """Raises `BadData` that names the values in a label map which no region knows."""
+        allowed = {*self.known, self.ignore}
+        extra = [value for value in values_in(label) if value not in allowed]
+        if extra:
+            listed = ", ".join(map(str, extra[:5])) + (", ..." if len(extra) > 5 else "")
+            known = ", ".join(map(str, sorted(self.known - {0}))) or "none"
+            raise BadData(
+                f"{what} holds the label {listed}, but the labels that are known are {known}; "
+                "state its region, or correct the label map"
+            )
+
+    def masks(self, prediction: Array, truth: Array) -> Iterator[tuple[str, Array, Array]]:
+        """Each region with its predicted and its true mask (*S)."""
+        kept = None if self.ignore is None else truth != self.ignore
+        for name, values in self.regions.items():
+            predicted = _mask(prediction, values)
+            yield name, predicted if kept is None else predicted & kept, _mask(truth, values)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One case: both label maps (*S) on `grid`, zero where not `predicted` or not `known`.
+
+    `status` is "ok", "missing", "no truth" or "failed: " and a sentence.
+    """
+
+    patient: str
+    status: str
+    grid: Grid
+    prediction: Array
+    truth: Array
+    predicted: bool = True
+    known: bool = True
+    notes: tuple[str, ...] = ()
+
+    def masks(self, scheme: Scheme) -> Iterator[tuple[str, Array, Array]]:
+        """Each region with its predicted and its true mask (*S)."""
+        return scheme.masks(self.prediction, self.truth)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Predictions and truths by case, before their voxels are read."""
+
+    predictions: Mapping[str, Path]
+    broken: Mapping[str, str]
+    truths: Mapping[str, Source]
+    scheme: Scheme
+    notes: tuple[str, ...] = ()
+
+    @property
+    def cases(self) -> list[str]:
+        """Every case that is predicted, known or both, by name."""
+        return sorted({*self.predictions, *self.broken, *self.truths})
+
+    def read(self, case: str) -> Compared:
+        """Both label maps of a case.
+
+        What cannot be read is told by the status; raises `BadData` where they contradict.
+        """
+        source = self.truths.get(case)
+        predicted, failure = self._prediction(case)
+        truths, unread = self._truths(case)
+        patient = source.patient if source else layouts.patient_of(case)
+        if predicted is not None and truths:
+            truth = _on_grid(case, predicted, truths, complete=not unread)
+            if truth is not None:
+                return Compared(patient, "ok", predicted.grid, predicted.array, truth.array)
+        status, note = _status(case, failure or unread, has_truth=source is not None)
+        if truths:
+            empty = np.zeros(truths[0].array.shape, dtype=np.uint8)
+            sides: tuple[Array, Array] = (empty, truths[0].array)
+            grid = truths[0].grid
+        elif predicted is not None:
+            empty = np.zeros(predicted.array.shape, dtype=np.uint8)
+            sides, grid = (predicted.array, empty), predicted.grid
+        else:
+            empty = np.zeros(NOWHERE.shape, dtype=np.uint8)
+            sides, grid = (empty, empty), NOWHERE
+        known, shown = bool(truths), predicted is not None and not truths
+        return Compared(patient, status, grid, *sides, shown, known, (note,))
+
+    def _prediction(self, case: str) -> tuple[Volume | None, str]:
+        if case not in self.predictions:
+            return None, self.broken.get(case, "")
+        volume, failure = _tried(_read_prediction, self.predictions[case])
+        if volume is not None:
+            self.scheme.check(volume.array, f"case {case}: the prediction {volume.path}")
+        return volume, failure
+
+    def _truths(self, case: str) -> tuple[list[Volume], str]:
+        paths = self.truths[case].labels.values() if case in self.truths else ()
+        read = [_tried(read_label, path) for path in paths]
+        found = [volume for volume, _ in read if volume is not None]
+        for volume in found:
+            self.scheme.check(volume.array, f"case {case}: the truth {volume.path}")
+        return found, next((failure for _, failure in read if failure), "")
+
+
+def gather(predictions: Path, truth: Path, regions: Mapping[str, Sequence[int]] | None) -> Inputs:
+    """Find both sides; raises `BadData` if one is empty, or if no case is in both."""
+    predicted, broken, task = _predictions(predictions)
+    truths, ignore = _truths(truth, {*predicted, *broken})
+    given = sorted({*predicted, *broken})
+    if not truths.keys() & set(given):
+        theirs = f"{_some(given)}, those in {truth} {_some(sorted(truths))}"
+        raise BadData(f"{predictions}: no case is in both; cases here are {theirs}; rename them")
+    if regions is not None:
+        scheme = Scheme.given(regions, ignore)
+    elif task is not None:
+        scheme = Scheme.of(task, ignore)
+    else:
+        scheme = _found_regions(predicted, truths, ignore)
+    if not scheme.regions:
+        raise BadData(f"{predictions}: no label map holds a label above 0; there is no region")
+    notes: tuple[str, ...] = ()
+    if ignore is not None:
+        notes = (f"Voxels with the label {ignore} in the truth are to be ignored: left out.",)
+    return Inputs(predicted, broken, truths, scheme, notes)
+
+
+def values_in(label: Array) -> list[int]:
+    """The values in a label map (*S) of whole numbers, sorted."""
+    if label.size and int(label.min()) >= 0 and int(label.max()) < 2**16:
+        return [int(value) for value in np.flatnonzero(np.bincount(label.ravel(order="K")))]
+    return [int(value) for value in np.unique(label)]
+
+
+def _mask(label: Array, values: Sequence[int]) -> Array:
+    """Comparing value by value is several times faster than `isin`."""
+    parts = (label == value for value in values)
+    return reduce(np.logical_or, parts, np.zeros(label.shape, dtype=bool))
+
+
+def _tried(read: Callable[[Path], Volume], path: Path) -> tuple[Volume | None, str]:
+    """What a file holds, or the sentence that says why it cannot be read."""
+    try:
+        return read(path), ""
+    except OncosegError as error:
+        return None, str(error)
+
+
+def _read_prediction(path: Path) -> Volume:
+    if path.suffix != ".json":
+        return read_label(path)
+    prediction, record = results.load(path)
+    return Volume(prediction.label, prediction.grid, path.with_name(record["label"]))
+
+
+def _predictions(folder: Path) -> tuple[dict[str, Path], dict[str, str], Task | None]:
+    """Case -> record or label map, case -> what is wrong with its record, and the task."""
+    if not folder.is_dir():
+        raise BadData(f"{folder}: is no folder; give the one that 'oncoseg predict' wrote")
+    found: dict[str, Path] = {}
+    broken: dict[str, str] = {}
+    tasks: dict[str, Task] = {}
+    for path in sorted(folder.glob("*.json")):
+        case, task, failure = _record(path)
+        if task is not None:
+            found[case], tasks[case] = path, task
+        elif failure and path.with_name(f"{case}.nii.gz").exists():
+            broken[case] = failure
+    if found:
+        return found, broken, _one_task(folder, tasks)
+    if broken:
+        raise BadData(next(iter(broken.values())))
+    maps = layouts.by_stem(layouts.scans(folder))
+    if not maps:
+        raise BadData(f"{folder}: holds no prediction; give the folder 'oncoseg predict' wrote")
+    return maps, {}, None
+
+
+def _record(path: Path) -> tuple[str, Task | None, str]:
+    """Case and task of a record, or what is wrong with it; neither for other JSON files."""
+    try:
+        record = files.read_json(path)
+        if not isinstance(record, dict) or record.get("format") != results.FORMAT:
+            return path.stem, None, ""
+        return str(record["case"]), Task.from_dict(record["task"]), ""
+    except BadFile as error:
+        return path.stem, None, str(error)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return path.stem, None, f"{path}: is not a whole record; run 'oncoseg predict' again"
+
+
+def _one_task(folder: Path, tasks: Mapping[str, Task]) -> Task:
+    (first, task), *others = tasks.items()
+    for case, other in others:
+        if other.labels != task.labels or other.regions != task.regions:
+            both = f"cases {first} and {case} have other labels or regions"
+            raise BadData(f"{folder}: {both}; evaluate the predictions of one model at a time")
+    return task
+
+
+def _truths(folder: Path, predicted: set[str]) -> tuple[dict[str, Source], int | None]:
+    """Case -> source with label maps, and the label value to be ignored."""
+    try:
+        found = find(folder)
+    except BadFile:
+        raise
+    except BadData:
+        plain = _label_maps(folder, predicted)
+        if not plain:
+            raise
+        return plain, None
+    labelled = {source.case: source for source in found.sources if source.labels}
+    if labelled:
+        ignore = found.description.get("ignore")
+        return labelled, None if ignore is None else int(ignore)
+    plain = _label_maps(folder, predicted)
+    if not plain:
+        raise BadData(f"{folder}: holds no label map; give a data set with labels")
+    return plain, None
+
+
+def _label_maps(folder: Path, predicted: set[str]) -> dict[str, Source]:
+    """A folder of label maps: `case.nii.gz`, or `case_seg.nii.gz` where a prediction says so."""
+    found = {}
+    for name, path in layouts.by_stem(layouts.scans(folder)).items():
+        prefix = layouts.parse(name).prefix
+        case = prefix if name not in predicted and prefix in predicted else name
+        if case in found:
+            raise BadData(f"{path}: a second label map of case {case}; remove one of the two")
+        found[case] = Source(case, layouts.patient_of(case), {}, {"label": path})
+    return found
+
+
+def _found_regions(
+    predicted: Mapping[str, Path], truths: Mapping[str, Source], ignore: int | None
+) -> Scheme:
+    """A region for each label value in any file that can be read, named by its number."""
+    paths = [*predicted.values()]
+    paths += [path for source in truths.values() for path in source.labels.values()]
+    values: set[int] = set()
+    for path in paths:  # a file that cannot be read is told later, as the status of its case
+        volume, _ = _tried(read_label, path)
+        values.update(values_in(volume.array) if volume else ())
+    return Scheme.given({str(value): (value,) for value in sorted(values - {0, ignore})}, ignore)
+
+
+def _on_grid(
+    case: str, predicted: Volume, truths: Sequence[Volume], *, complete: bool
+) -> Volume | None:
+    """The truth that was drawn on the prediction's grid.
+
+    None if there is none, but one could not be read; raises `BadData` if all could.
+    """
+    for truth in truths:
+        if truth.grid.same_as(predicted.grid):
+            return truth
+    if not complete:
+        return None
+    difference = _difference(predicted.grid, truths[0].grid)
+    raise BadData(
+        f"case {case}: the prediction {predicted.path} and its truth {truths[0].path} are on "
+        f"different grids: {difference}; bring both on one grid, nothing is resampled here"
+    )
+
+
+def _difference(here: Grid, there: Grid) -> str:
+    if here.shape != there.shape:
+        return f"{_size(here.shape)} and {_size(there.shape)} voxels"
+    corners = np.array(np.meshgrid(*[(0, size - 1) for size in here.shape])).reshape(here.dims, -1)
+    apart = (here.affine - there.affine) @ np.vstack([corners, np.ones(corners.shape[1])])
+    return f"their corners are up to {np.linalg.norm(apart, axis=0).max():.4g} mm apart"
+
+
+def _size(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape))
+
+
+def _status(case: str, failure: str, *, has_truth: bool) -> tuple[str, str]:
+    worst = "it counts as the worst value of each metric on its grid"
+    if failure and has_truth:
+        return f"failed: {failure}", f"Case {case} failed: {failure}; {worst}."
+    if not has_truth:
+        why = f" and failed: {failure}" if failure else ""
+        return "no truth", f"Case {case} has no truth{why}; it is left out of the means."
+    return "missing", f"Case {case} has no prediction; {worst}."
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f", ... ({len(names)})" if len(names) > 3 else "")

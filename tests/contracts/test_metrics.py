@@ -1,0 +1,202 @@
+"""What every metric must keep to, and a table of edge cases worked out by hand."""
+
+import math
+
+import numpy as np
+import pytest
+
+from oncoseg import build
+from oncoseg.errors import BadData
+from oncoseg.registry import entries
+
+NAMES = [entry.name for entry in entries("metrics")]
+SPACINGS = {2: (2.0, 3.0), 3: (1.0, 2.0, 3.0)}
+every = pytest.mark.parametrize("name", NAMES)
+both = pytest.mark.parametrize("dims", [2, 3])
+
+
+def mask(shape, *voxels):
+    made = np.zeros(shape, bool)
+    for voxel in voxels:
+        made[voxel] = True
+    return made
+
+
+def blobs(dims, seed=0):
+    """A truth of two lesions, and a prediction that shifts one and misses the other."""
+    generator = np.random.default_rng(seed)
+    truth = np.zeros((14, 12, 10)[:dims], bool)
+    truth[(slice(2, 6),) * dims] = True
+    prediction = np.roll(truth, 1, axis=0)
+    prediction[(slice(3, 5),) * dims] = generator.random((2,) * dims) > 0.3
+    truth[(slice(8, 9),) * dims] = True
+    return prediction, truth
+
+
+def best(metric):
+    return 1.0 if metric.higher else 0.0
+
+
+@every
+@both
+def test_a_mask_against_itself_is_the_best(name, dims):
+    metric = build("metrics", name)
+    truth = blobs(dims)[1]
+    assert metric(truth.copy(), truth, SPACINGS[dims]) == best(metric)
+
+
+@every
+@both
+def test_a_wrong_mask_is_worse_and_within_the_bounds(name, dims):
+    metric = build("metrics", name)
+    prediction, truth = blobs(dims)
+    value = metric(prediction, truth, SPACINGS[dims])
+    low, high = sorted((best(metric), metric.worst))
+    assert isinstance(value, float)
+    assert low <= value <= high
+    assert value != best(metric)
+
+
+@every
+@both
+def test_symmetric_where_it_says_so(name, dims):
+    metric = build("metrics", name)
+    prediction, truth = blobs(dims)
+    there, back = (
+        metric(*masks, SPACINGS[dims]) for masks in [(prediction, truth), (truth, prediction)]
+    )
+    if "symmetric" in type(metric).__doc__:
+        assert there == pytest.approx(back, abs=1e-12)
+    else:
+        assert there != pytest.approx(back)
+
+
+@every
+@both
+def test_twice_the_spacing_scales_lengths_and_volumes_alone(name, dims):
+    metric = build("metrics", name)
+    prediction, truth = blobs(dims)
+    # Lengths here are all above twice the default tolerance, so nsd stays what it is.
+    spacing = np.array(SPACINGS[dims]) * 3
+    once, twice = (metric(prediction, truth, tuple(scale * spacing)) for scale in (1, 2))
+    assert twice == pytest.approx({"mm": 2, "ml": 2**dims}.get(metric.unit, 1) * once)
+
+
+@every
+@both
+def test_nothing_given_is_changed(name, dims):
+    prediction, truth = blobs(dims)
+    prediction.flags.writeable = truth.flags.writeable = False
+    metric = build("metrics", name)
+    first = metric(prediction, truth, SPACINGS[dims])
+    assert metric(prediction, truth, SPACINGS[dims]) == first
+    turned = [np.asfortranarray(each) for each in (prediction, truth)]
+    assert metric(*turned, SPACINGS[dims]) == pytest.approx(first, abs=1e-12)
+
+
+@every
+@both
+def test_only_the_truth_decides_whether_a_value_is_undefined(name, dims):
+    """Else a model could raise its mean by what it predicts where nothing is."""
+    metric = build("metrics", name)
+    nothing = np.zeros((14, 12, 10)[:dims], bool)
+    prediction, truth = blobs(dims)
+    for true, possible in ((nothing, "truth is empty"), (truth, None), (~nothing, None)):
+        values = [metric(p, true, SPACINGS[dims]) for p in (nothing, prediction, truth, ~nothing)]
+        undefined = {math.isnan(value) for value in values}
+        assert len(undefined) == 1
+        if undefined == {True}:
+            assert possible, "undefined although there is a truth"
+            assert f"undefined if the {possible}" in metric.empty
+
+
+@every
+@both
+def test_missing_everything_is_never_better_than_finding_a_part(name, dims):
+    metric = build("metrics", name)
+    truth = blobs(dims)[1]
+    part = truth.copy()
+    part[(slice(8, 9),) * dims] = False
+    missed, found = (metric(p, truth, SPACINGS[dims]) for p in (np.zeros_like(truth), part))
+    assert missed < found if metric.higher else missed > found
+
+
+@every
+def test_the_rule_for_empty_masks_is_stated(name):
+    assert build("metrics", name).empty
+
+
+@every
+@pytest.mark.parametrize(
+    ("prediction", "truth", "spacing", "sentence"),
+    [
+        (np.zeros((3, 4), np.uint8), np.zeros((3, 4), bool), (1, 1), "uint8 and bool"),
+        (np.zeros((3, 1), bool), np.zeros((3, 4), bool), (1, 1), r"\(3, 1\) and \(3, 4\)"),
+        (np.zeros((3, 4), bool), np.zeros((3, 4), bool), (1, 1, 1), "2 dimensions with 3 spacings"),
+        (np.zeros((3, 4), bool), np.zeros((3, 4), bool), (1, 0), "not above zero"),
+        (np.zeros((3, 4), bool), np.zeros((3, 4), bool), (1, math.nan), "not above zero"),
+    ],
+)
+def test_what_would_compare_silently_wrong_is_refused(name, prediction, truth, spacing, sentence):
+    with pytest.raises(BadData, match=sentence):
+        build("metrics", name)(prediction, truth, spacing)
+
+
+SHAPE = (4, 5, 6)  # voxels of 1 x 2 x 3 mm, 0.006 ml: the diagonal of 4 x 10 x 18 mm is 20.976
+A, B, C = (1, 1, 1), (1, 1, 2), (1, 1, 4)
+EMPTY, ONE = mask(SHAPE), mask(SHAPE, A)
+SLAB, SLABS = mask(SHAPE, 0), mask(SHAPE, 0, 1)
+PAIRS = {
+    "both empty": (EMPTY, EMPTY),
+    "prediction empty": (EMPTY, ONE),
+    "truth empty": (ONE, EMPTY),
+    # A slab of 30 voxels at the edge of the image, and one twice as thick. All voxels of both are
+    # surface: of the thick slab's 60, 30 lie 0 and 30 lie 1 mm from the thin one.
+    "touching border": (SLABS, SLAB),
+    # Neighbours along the axis of 3 mm: 8 surface elements each, of which they share 4.
+    "one voxel": (mask(SHAPE, B), ONE),
+    # The same along the axis of 2 mm.
+    "anisotropic": (mask(SHAPE, (1, 2, 1)), ONE),
+    # Of two true voxels 9 mm apart one is found: distances 0 and 9, 95 % between them is 8.55;
+    # 8 of 16 true and 8 of 8 predicted elements agree.
+    "one of two": (ONE, mask(SHAPE, A, C)),
+}
+UNDEFINED = math.nan
+DIAGONAL = math.sqrt(4**2 + 10**2 + 18**2)
+GOLDEN = {
+    "dice": (1, 0, 0, 2 / 3, 0, 0, 2 / 3),
+    "iou": (1, 0, 0, 1 / 2, 0, 0, 1 / 2),
+    "hd95": (0, DIAGONAL, DIAGONAL, 1, 3, 2, 8.55),
+    "nsd": (1, 0, 0, 1, 1 / 2, 1 / 2, 2 / 3),
+    "nsd:tolerance_mm=2": (1, 0, 0, 1, 1 / 2, 1, 2 / 3),
+    "volume_difference": (0, 0.006, 0.006, 0.18, 0, 0, 0.006),
+    "relative_volume_difference": (UNDEFINED, 100, UNDEFINED, 100, 0, 0, 50),
+    "sensitivity": (UNDEFINED, 0, UNDEFINED, 1, 0, 0, 1 / 2),
+    "precision": (1, 0, 0, 1 / 2, 0, 0, 1),
+    "lesion_f1": (1, 0, 0, 1, 0, 0, 2 / 3),
+    "lesion_f1:iou=0.5": (1, 0, 0, 1, 0, 0, 2 / 3),
+    "lesion_f1:iou=0.6": (1, 0, 0, 0, 0, 0, 2 / 3),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "case", "value"),
+    [(name, case, v) for name, values in GOLDEN.items() for case, v in zip(PAIRS, values)],
+)
+def test_golden(name, case, value):
+    prediction, truth = PAIRS[case]
+    found = build("metrics", name)(prediction, truth, SPACINGS[3])
+    assert found == pytest.approx(value, abs=1e-12, nan_ok=True)
+
+
+@pytest.mark.parametrize(("axis", "length"), [(0, 2.0), (1, 3.0)])
+def test_golden_in_two_dimensions(axis, length):
+    truth = mask((4, 4), (1, 1))
+    prediction = np.roll(truth, 1, axis=axis)
+    values = {name: build("metrics", name)(prediction, truth, (2.0, 3.0)) for name in GOLDEN}
+    assert values["hd95"] == length
+    assert values["nsd"] == 1 / 2  # 4 corners each, 2 of them shared
+    assert values["dice"] == values["lesion_f1"] == 0
+    assert build("metrics", "volume_difference")(truth, ~truth, (2.0, 3.0)) == pytest.approx(
+        14 * 6 / 1000
+    )
