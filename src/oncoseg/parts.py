@@ -46,6 +46,13 @@ class Metric(ABC):
     def __call__(self, prediction: Array, truth: Array, spacing: Sequence[float]) -> float:
         """Boolean masks (*S), spacing in mm -> value; NaN: undefined, by the rule in `empty`."""
 
+    def limit(self, truth: Array, spacing: Sequence[float]) -> float:
+        """The worst value that any prediction of this truth can have, which missing ones get.
+
+        NaN if it is undefined for this truth. Metrics without a finite `worst` override it.
+        """
+        return self.worst
+
 
 class Finding(ABC):
     """A section of the report: what was measured in a prediction, its unit, and how."""

@@ -122,6 +122,22 @@ def test_missing_everything_is_never_better_than_finding_a_part(name, dims):
 
 
 @every
+@both
+def test_no_prediction_is_worse_than_the_limit(name, dims):
+    """What a missing case counts as; undefined only where every prediction is."""
+    metric = build("metrics", name)
+    prediction, truth = blobs(dims)
+    nothing = np.zeros_like(truth)
+    for true in (nothing, truth, ~nothing):
+        limit = metric.limit(true, SPACINGS[dims])
+        values = [metric(p, true, SPACINGS[dims]) for p in (nothing, prediction, truth, ~nothing)]
+        assert math.isnan(limit) == any(math.isnan(value) for value in values)
+        assert math.isfinite(limit) or math.isnan(limit)
+        for value in values:
+            assert not (value < limit if metric.higher else value > limit)
+
+
+@every
 def test_the_rule_for_empty_masks_is_stated(name):
     assert build("metrics", name).empty
 

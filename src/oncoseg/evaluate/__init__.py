@@ -139,23 +139,14 @@ def _case(
 
 
 def _worst(truth: Array | None, grid: Grid, tools: Mapping[str, Metric]) -> dict[str, float]:
-    """The worst value each metric has, or can have on this grid: of nothing, or of everything.
+    """The worst value each metric can have for this truth.
 
-    NaN where the metric is undefined for this truth whatever was predicted. If the truth is not
-    known either, a metric without a bound has infinity, which `Evaluation.of` replaces by the worst
-    of the other cases.
+    If the truth is not known either, a metric without a bound has infinity, which `Evaluation.of`
+    replaces by the worst of the other cases.
     """
     if truth is None:
         return {name: tool.worst for name, tool in tools.items()}
-    worst = {}
-    for name, tool in tools.items():
-        tried = [
-            float(tool(np.full(truth.shape, everything), truth, grid.spacing))
-            for everything in (False, True)
-        ]
-        bound = tool.worst if np.isfinite(tool.worst) else (min if tool.higher else max)(tried)
-        worst[name] = float("nan") if np.isnan(tried).any() else bound
-    return worst
+    return {name: float(tool.limit(truth, grid.spacing)) for name, tool in tools.items()}
 
 
 def _millilitres(mask: Array, grid: Grid) -> float:

@@ -40,3 +40,7 @@ class Hd95(Metric):
         if any(both.empty):
             return both.diagonal
         return float(max(np.percentile(distance, 95) for distance in both.distances))
+
+    def limit(self, truth: Array, spacing: Sequence[float]) -> float:
+        """The diagonal of the image."""
+        return pair(truth, truth, spacing).diagonal

@@ -32,3 +32,8 @@ class RelativeVolumeDifference(Metric):
         if not found.true:
             return float("nan")
         return 100 * abs(found.predicted - found.true) / found.true
+
+    def limit(self, truth: Array, spacing: Sequence[float]) -> float:
+        """That of nothing or of the whole image; undefined for an empty truth."""
+        true = counts(truth, truth, spacing).true
+        return 100 * max(true, truth.size - true) / true if true else float("nan")

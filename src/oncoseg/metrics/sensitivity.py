@@ -25,3 +25,7 @@ class Sensitivity(Metric):
         """Boolean masks (*S), spacing in mm -> 0 to 1, or NaN if there was nothing to find."""
         found = counts(prediction, truth, spacing)
         return found.both / found.true if found.true else float("nan")
+
+    def limit(self, truth: Array, spacing: Sequence[float]) -> float:
+        """Undefined for an empty truth."""
+        return self.worst if truth.any() else float("nan")

@@ -29,3 +29,8 @@ class VolumeDifference(Metric):
         """Boolean masks (*S), spacing in mm -> ml."""
         found = counts(prediction, truth, spacing)
         return abs(found.predicted - found.true) * found.voxel_ml
+
+    def limit(self, truth: Array, spacing: Sequence[float]) -> float:
+        """That of nothing or of the whole image, whichever is further off."""
+        found = counts(truth, truth, spacing)
+        return max(found.true, truth.size - found.true) * found.voxel_ml
