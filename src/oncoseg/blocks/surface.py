@@ -155,7 +155,6 @@ def _codes(mask: Array) -> Array:
     return codes
 
 
-@cache
 def areas(spacing: tuple[float, ...]) -> Array:
     """Area in mm² of the surface in a cell, by the code of its corners; in 2-D its length in mm."""
     if len(spacing) == 2:
@@ -163,23 +162,39 @@ def areas(spacing: tuple[float, ...]) -> Array:
         along = {3: spacing[1], 12: spacing[1], 5: spacing[0], 10: spacing[0], 0: 0.0, 15: 0.0}
         lengths = {**along, 6: 2 * slanted, 9: 2 * slanted}
         return np.array([lengths.get(code, slanted) for code in range(16)])
-    table = np.zeros(256)
+    codes, edges = _triangles()
+    crossed = np.cross(edges[:, 0] * spacing, edges[:, 1] * spacing)
+    return np.bincount(codes, weights=np.linalg.norm(crossed, axis=1) / 2, minlength=256)
+
+
+@cache
+def _triangles() -> tuple[Array, Array]:
+    """Every triangle of every cell: the code of its corners (N,) and two of its edges (N, 2, 3).
+
+    A cell mostly inside has the surface of its complement, so neither side is preferred.
+    """
+    codes, edges = [], []
     for code in range(256):
-        # A cell mostly inside has the surface of its complement, so neither side is preferred.
         inside = code if code.bit_count() <= 4 else 255 - code
-        table[code] = sum(_area(loop, spacing) for loop in _loops(inside))
-    return table
+        for loop in _loops(inside):
+            fan = _fan(loop)
+            codes += [code] * len(fan)
+            edges.append(fan)
+    return np.array(codes), np.concatenate(edges)
 
 
-def _area(loop: Array, spacing: Sequence[float]) -> float:
-    """Area of a loop of points (N, 3), cut into the fan of triangles that is largest on cubes."""
-    best = max(range(len(loop)), key=lambda start: round(_fan(np.roll(loop, -start, axis=0)), 6))
-    return _fan(np.roll(loop, -best, axis=0) * spacing)
+def _fan(loop: Array) -> Array:
+    """A loop of points (N, 3) -> its fan of triangles of largest area, as edges (N - 2, 2, 3)."""
+    fans = []
+    for start in range(len(loop)):
+        edges = np.roll(loop, -start, axis=0)[1:] - loop[start]
+        fans.append(np.stack([edges[:-1], edges[1:]], axis=1))
+    return max(fans, key=_size)
 
 
-def _fan(points: Array) -> float:
-    edges = points[1:] - points[0]
-    return float(np.linalg.norm(np.cross(edges[:-1], edges[1:]), axis=1).sum() / 2)
+def _size(fan: Array) -> float:
+    """Twice the area, rounded so that equal fans tie."""
+    return round(float(np.linalg.norm(np.cross(fan[:, 0], fan[:, 1]), axis=1).sum()), 6)
 
 
 def _loops(code: int) -> list[Array]:

@@ -67,6 +67,7 @@ def evaluate(
         ):
             rows += found
             notes += remarks
+    notes += _absent(rows)
     described = {
         name: {"unit": tool.unit, "higher": tool.higher, "empty": tool.empty}
         for name, tool in tools.items()
@@ -125,7 +126,7 @@ def _case(
         elif compared.status == "no truth":
             values = dict.fromkeys(tools, float("nan"))
         else:
-            values = _worst(true if compared.known else None, compared.grid, tools)
+            values = _worst(true, compared, tools)
         known = {"predicted_ml": compared.predicted, "true_ml": compared.known}
         volumes = {
             name: _millilitres(mask, compared.grid) if known[name] else float("nan")
@@ -138,15 +139,18 @@ def _case(
     return rows, _remarks(case, compared)
 
 
-def _worst(truth: Array | None, grid: Grid, tools: Mapping[str, Metric]) -> dict[str, float]:
+def _worst(truth: Array, compared: Compared, tools: Mapping[str, Metric]) -> dict[str, float]:
     """The worst value each metric can have for this truth.
 
-    If the truth is not known either, a metric without a bound has infinity, which `Evaluation.of`
-    replaces by the worst of the other cases.
+    If the truth is not known, neither is whether a metric is undefined for it: a metric without a
+    bound then has infinity, which `Evaluation.of` replaces by the worst of the other cases.
     """
-    if truth is None:
+    if not truth.size:
         return {name: tool.worst for name, tool in tools.items()}
-    return {name: float(tool.limit(truth, grid.spacing)) for name, tool in tools.items()}
+    worst = {name: float(tool.limit(truth, compared.grid.spacing)) for name, tool in tools.items()}
+    if compared.known:
+        return worst
+    return {name: tools[name].worst if np.isnan(value) else value for name, value in worst.items()}
 
 
 def _millilitres(mask: Array, grid: Grid) -> float:
@@ -166,6 +170,17 @@ def _remarks(case: str, compared: Compared) -> tuple[str, ...]:
             "axes as perpendicular."
         )
     return tuple(remarks)
+
+
+def _absent(rows: Sequence[Row]) -> list[str]:
+    said = {
+        "missing": "Without a prediction, counted as the worst value of each metric",
+        "no truth": "Without a truth, left out of the means",
+    }
+    names = {status: sorted({row.case for row in rows if row.status == status}) for status in said}
+    return [
+        f"{text}: {', '.join(names[status])}." for status, text in said.items() if names[status]
+    ]
 
 
 def _once(notes: Sequence[Any]) -> tuple[str, ...]:

@@ -114,7 +114,7 @@ class Inputs:
             truth = _on_grid(case, predicted, truths, complete=not unread)
             if truth is not None:
                 return Compared(patient, "ok", predicted.grid, predicted.array, truth.array)
-        status, note = _status(case, failure or unread, has_truth=source is not None)
+        status, notes = _status(case, failure or unread, has_truth=source is not None)
         if truths:
             empty = np.zeros(truths[0].array.shape, dtype=np.uint8)
             sides: tuple[Array, Array] = (empty, truths[0].array)
@@ -126,7 +126,7 @@ class Inputs:
             empty = np.zeros(NOWHERE.shape, dtype=np.uint8)
             sides, grid = (empty, empty), NOWHERE
         known, shown = bool(truths), predicted is not None and not truths
-        return Compared(patient, status, grid, *sides, shown, known, (note,))
+        return Compared(patient, status, grid, *sides, shown, known, notes)
 
     def _prediction(self, case: str) -> tuple[Volume | None, str]:
         if case not in self.predictions:
@@ -317,14 +317,14 @@ def _size(shape: Sequence[int]) -> str:
     return "x".join(map(str, shape))
 
 
-def _status(case: str, failure: str, *, has_truth: bool) -> tuple[str, str]:
-    worst = "it counts as the worst value of each metric on its grid"
-    if failure and has_truth:
-        return f"failed: {failure}", f"Case {case} failed: {failure}; {worst}."
+def _status(case: str, failure: str, *, has_truth: bool) -> tuple[str, tuple[str, ...]]:
+    """The status of a case that cannot be compared, and what to say of what failed in it."""
     if not has_truth:
-        why = f" and failed: {failure}" if failure else ""
-        return "no truth", f"Case {case} has no truth{why}; it is left out of the means."
-    return "missing", f"Case {case} has no prediction; {worst}."
+        return "no truth", (f"Case {case} failed: {failure}.",) if failure else ()
+    if not failure:
+        return "missing", ()
+    note = f"Case {case} failed and counts as the worst value of each metric: {failure}."
+    return f"failed: {failure}", (note,)
 
 
 def _some(names: Sequence[str]) -> str:
