@@ -168,10 +168,11 @@ def gather(predictions: Path, truth: Path, regions: Mapping[str, Sequence[int]] 
 
 
 def values_in(label: Array) -> list[int]:
-    """The values in a label map (*S) of whole numbers, sorted."""
-    if label.size and int(label.min()) >= 0 and int(label.max()) < 2**16:
-        return [int(value) for value in np.flatnonzero(np.bincount(label.ravel(order="K")))]
-    return [int(value) for value in np.unique(label)]
+    """The values other than 0 in a label map (*S) of whole numbers, sorted."""
+    inside = label[label != 0]
+    if inside.size and int(inside.min()) > 0 and int(inside.max()) < 2**16:
+        return [int(value) for value in np.flatnonzero(np.bincount(inside))]
+    return [int(value) for value in np.unique(inside)]
 
 
 def _mask(label: Array, values: Sequence[int]) -> Array:
@@ -283,7 +284,7 @@ def _found_regions(
     for path in paths:  # a file that cannot be read is told later, as the status of its case
         volume, _ = _tried(read_label, path)
         values.update(values_in(volume.array) if volume else ())
-    return Scheme.given({str(value): (value,) for value in sorted(values - {0, ignore})}, ignore)
+    return Scheme.given({str(value): (value,) for value in sorted(values - {ignore})}, ignore)
 
 
 def _on_grid(

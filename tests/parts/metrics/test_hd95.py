@@ -47,6 +47,19 @@ def test_equals_all_distances_computed_one_by_one(drawn):
         assert value == 0
 
 
+def test_both_ways_of_finding_the_nearest_give_the_same(monkeypatch):
+    generator = np.random.default_rng(0)
+    prediction, truth = np.ones((20, 24, 16), bool), np.zeros((20, 24, 16), bool)
+    truth[8:12, 9:14, 6:9] = generator.random((4, 5, 3)) > 0.4
+    spacing, values = (1.0, 0.7, 2.0), []
+    for transform in (0.0, np.inf):  # as if it cost nothing, or too much
+        monkeypatch.setattr(surface, "TRANSFORM_NS", transform)
+        values.append(build("metrics", "hd95")(prediction, truth, spacing))
+    table = cdist(points(prediction, spacing), points(truth, spacing))
+    true = max(np.percentile(table.min(axis=axis), 95) for axis in (0, 1))
+    assert values == pytest.approx([true, true], abs=1e-9)
+
+
 def test_a_twentieth_of_outliers_is_forgiven_no_more():
     truth = np.zeros((60, 60), bool)
     truth[10, 5:55] = True
