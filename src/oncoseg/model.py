@@ -74,19 +74,22 @@ class Model:
     def network(self) -> Network:
         """The network with its weights, on the CPU; needs torch."""
         require("torch", "train")
+        spelled = self._json("network.json")["network"]
+        network: Network = registry.build("networks", spelled, self.task)
+        self.load_into(network)
+        return network.eval()
+
+    def load_into(self, network: Network) -> None:
+        """Give a network these weights; raises `BadFile` unless every name and shape fits."""
         from safetensors.torch import load
 
-        network: Network = registry.build(
-            "networks", self._json("network.json")["network"], self.task
-        )
         weights = load(self.members["weights.safetensors"])
-        like = network.state_dict()
-        if weights.keys() != like.keys():
-            raise BadFile(self.path, "its weights are not those of its network", REMEDY)
-        network.load_state_dict(
-            {name: value.to(like[name].dtype) for name, value in weights.items()}
-        )
-        return network.eval()
+        like = {name: value.shape for name, value in network.state_dict().items()}
+        if {name: value.shape for name, value in weights.items()} != like:
+            cause = "its weights are not those of this network"
+            raise BadFile(self.path, cause, "use the network and plan that the model was made with")
+        kinds = {name: value.dtype for name, value in network.state_dict().items()}
+        network.load_state_dict({name: value.to(kinds[name]) for name, value in weights.items()})
 
     def _json(self, name: str) -> dict[str, Any]:
         try:

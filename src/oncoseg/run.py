@@ -27,7 +27,9 @@ class Run:
     can train. Either `minutes` (the default) or `steps` bounds the training; 0 means that the other
     one does. `folds` of 1 trains on all cases. `fold` counts from 0. Empty `labels`, `regions` and
     `modalities` mean what the data set itself says; patients in `hold` are held out instead of a
-    fold. `batch` 0 means the plan's (2 on a CPU), `device` "" the best there is.
+    fold. `batch` 0 means the plan's (2 on a CPU), `device` "" the best there is. With `balanced`,
+    sites are seen equally often, however many cases each has. `start` is a model file whose weights
+    the same network starts from.
     """
 
     data: str
@@ -48,11 +50,13 @@ class Run:
     batch: int = 0
     voxels: int = 96**3
     foreground: float = 0.5
+    balanced: bool = False
     device: str = ""
     precision: str = "bf16"
     compiled: bool = False
     workers: int = 2
     plan: str = ""
+    start: str = ""
     name: str = ""
     card: str = ""
     modalities: tuple[str, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -28,11 +29,12 @@ class Sampler:
     batch: int
     foreground: float = 0.5
     seed: int = 0
+    balanced: bool = False
 
     def __call__(self, step: int) -> Batch:
         """The batch of a step, on the CPU."""
         rng = np.random.default_rng([self.seed, step])
-        chosen = rng.choice(len(self.cases), self.batch, replace=len(self.cases) < self.batch)
+        chosen = self._choose(rng)
         aimed = rng.random(self.batch) < self.foreground
         aimed[0] |= self.foreground > 0
         items = [self._item(self.cases[case], bool(aim), rng) for case, aim in zip(chosen, aimed)]
@@ -49,6 +51,14 @@ class Sampler:
             prompts=Prompts.none(whole),
         )
 
+    def _choose(self, rng: np.random.Generator) -> Array:
+        """Which cases, as indices: all equally likely or, if `balanced`, all sites."""
+        sites = [case.record.get("site", "") for case in self.cases]
+        counts = Counter(sites) if self.balanced else Counter(dict.fromkeys(sites, 1))
+        share = np.array([1 / counts[site] for site in sites])
+        again = len(self.cases) < self.batch
+        return rng.choice(len(self.cases), self.batch, replace=again, p=share / share.sum())
+
     def _item(self, case: Stored, aimed: bool, rng: np.random.Generator) -> tuple[Array, ...]:
         box = _box(case, self.patch, self._target(case, aimed, rng), rng)
         cut = tuple(slice(max(0, start), start + size) for start, size in zip(box, self.patch))
@@ -61,7 +71,7 @@ class Sampler:
         )
         image = np.pad(case.read("image", cut).astype(np.float32), ((0, 0), *pad))
         present = np.pad(case.read("present", cut), ((0, 0), *pad))
-        label = self.task.encode(np.pad(case.read("label", cut), pad)).astype(np.float32)
+        label = np.pad(case.read("label", cut).astype(np.float32) / 255, ((0, 0), *pad))
         weight = np.pad(
             np.ones((1, *(piece.stop - piece.start for piece in cut)), np.float32), ((0, 0), *pad)
         )

@@ -22,7 +22,7 @@ from oncoseg.case import Batch, Task
 from oncoseg.checkpoint import Progress
 from oncoseg.errors import BadData, BadRun
 from oncoseg.evaluate import score
-from oncoseg.model import save_model
+from oncoseg.model import open_model, save_model
 from oncoseg.predict import segment
 from oncoseg.predict.engines import network_engine
 from oncoseg.predict.window import slide
@@ -97,6 +97,8 @@ def build(run: Run, task: Task) -> tuple[Method, list[Augmentation]]:
     torch.manual_seed(run.seed)
     kind = registry.build  # the method's class decides which task is really trained
     network: Network = kind("networks", run.network, task)
+    if run.start:
+        open_model(run.start).load_into(network)
     loss = kind("losses", run.loss, exclusive=task.exclusive)
     method: Method = kind("methods", run.method, network, task, loss)
     return method, [kind("augmentations", text, task) for text in run.augmentations]
@@ -144,7 +146,9 @@ class Loop:
         margin = max((getattr(part, "margin", 1.0) for part in self.augmentations), default=1.0)
         patch = tuple(math.ceil(size * margin) for size in task.patch)
         batch = run.batch or self.plan.batch
-        self.sampler = Sampler(self.training, task, patch, batch, run.foreground, run.seed)
+        self.sampler = Sampler(
+            self.training, task, patch, batch, run.foreground, run.seed, balanced=run.balanced
+        )
 
     def __call__(self) -> None:
         """Train from where `progress` stands to the end of the budget, validating and saving each epoch."""
@@ -245,7 +249,8 @@ class Loop:
             image = case.read("image").astype(np.float32)
             logits = slide(infer, image, case.read("present"), self.plan.task.patch, overlap=0.25)
             task = self.plan.task
-            found = score(task.decode(logits), case.read("label"), task, task.spacing, ("dice",))
+            truth = task.decode(case.read("label") / np.float32(127.5) - 1)
+            found = score(task.decode(logits), truth, task, task.spacing, ("dice",))
             for region, metrics in found.items():
                 scores.setdefault(region, []).append(metrics["dice"])
         return {region: round(float(np.mean(values)), 4) for region, values in scores.items()}

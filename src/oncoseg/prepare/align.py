@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from oncoseg.case import Array, Case, Grid
+from oncoseg.case import Array, Case, Grid, Task
 from oncoseg.errors import BadData
 from oncoseg.prepare.plan import Plan
 
@@ -21,8 +21,8 @@ from oncoseg.prepare.plan import Plan
 class Aligned:
     """A case as a network sees it, cut to the body.
 
-    image (M, *S) float32 normalised, 0 where not present; present (M, *S) bool; label (*S) int16, 0
-    where the case is not labelled; grid of these arrays; `labeled`.
+    image (M, *S) float32 normalised, 0 where not present; present (M, *S) bool; label (outputs, *S)
+    uint8, the membership of each output in 1/255; grid of these arrays; `labeled`.
     """
 
     image: Array
@@ -53,15 +53,29 @@ def align(case: Case, plan: Plan) -> Aligned:
             present[channel] = covered(volume.grid, grid)
             values = resample(volume.array, volume.grid, grid)
             image[channel] = plan.normalisation[name](values, present[channel])
-    return Aligned(image, present, aligned_label(case, grid), grid, case.labeled)
+    return Aligned(image, present, aligned_label(case, grid, task), grid, case.labeled)
 
 
-def aligned_label(case: Case, grid: Grid) -> Array:
-    """The label map drawn on the reference modality (else the first there is) on `grid`, int16, nearest voxel."""
+def aligned_label(case: Case, grid: Grid, task: Task) -> Array:
+    """Membership (outputs, *S) of each output on `grid`, uint8 in 1/255, zero if not labelled.
+
+    Drawn on the reference modality, else on the first there is. Memberships are resampled, not
+    label values: on a coarser grid an edge voxel belongs in part, which keeps small structures.
+    """
+    member = np.zeros((task.outputs, *grid.shape), dtype=np.uint8)
     if not case.labels:
-        return np.zeros(grid.shape, dtype=np.int16)
+        return member
     volume = case.labels.get(case.reference, next(iter(case.labels.values())))
-    return resample(volume.array.astype(np.int16), volume.grid, grid, order=0)
+    for row, inside in zip(member, task.membership.astype(bool)):
+        values = np.flatnonzero(inside)
+        if len(values) == 1 and values[0] == 0:  # background: whatever no label covers
+            mask = ~np.isin(volume.array, list(task.labels.values()))
+        else:
+            mask = np.isin(volume.array, values)
+        outside = float(inside[0])
+        resampled = resample(mask.astype(np.uint8), volume.grid, grid, outside=outside)
+        row[:] = np.round(255 * resampled)
+    return member
 
 
 def body(array: Array) -> Array:

@@ -1,7 +1,7 @@
 """The store: prepared cases as compressed chunks, so that a patch is read without loading its case.
 
-A folder a case with `image.b2nd` (M, *S) float16, `present.b2nd` (M, *S) bool, `label.b2nd` (*S)
-int16 and `case.json`, which is written last: a case without it is not there.
+A folder a case with `image.b2nd` (M, *S) float16, `present.b2nd` (M, *S) bool, `label.b2nd`
+(outputs, *S) uint8 membership in 1/255 and `case.json`, written last: a case without it is not there.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Stored:
         """`image`, `present` or `label`, whole or the part in `box` (spatial slices inside the array)."""
         array = self.arrays[name]
         spatial = box or tuple(slice(0, size) for size in self.shape)
-        return np.asarray(array[spatial if name == "label" else (slice(None), *spatial)])
+        return np.asarray(array[(slice(None), *spatial)])
 
 
 def write(
@@ -79,21 +79,20 @@ def write(
     blosc2 = require("blosc2", "train")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "case.json").unlink(missing_ok=True)
-    spatial = aligned.label.shape
+    spatial = aligned.grid.shape
     for name, array in (
         ("image", aligned.image.astype(np.float16)),
         ("present", aligned.present),
         ("label", aligned.label),
     ):
-        lead = (1,) * (array.ndim - len(spatial))
         target = folder / f"{name}.b2nd"
         target.unlink(missing_ok=True)
         blosc2.asarray(
             np.ascontiguousarray(array),
             urlpath=str(target),
             mode="w",
-            chunks=lead + tuple(min(CHUNK, size) for size in spatial),
-            blocks=lead + tuple(min(BLOCK, size) for size in spatial),
+            chunks=(1, *(min(CHUNK, size) for size in spatial)),
+            blocks=(1, *(min(BLOCK, size) for size in spatial)),
             cparams={"codec": blosc2.Codec.ZSTD, "clevel": 3, "nthreads": 2},
         )
     rng = np.random.default_rng(seed)
@@ -101,7 +100,10 @@ def write(
         **record,
         "shape": list(spatial),
         "labeled": aligned.labeled,
-        "points": {name: _points(mask, rng) for name, mask in task.masks(aligned.label).items()},
+        "points": {
+            name: _points(member > 127, rng)
+            for name, member in zip(task.regions, aligned.label[int(task.exclusive) :])
+        },
     }
     files.write_json(folder / "case.json", full)
     return Stored(folder, full)
