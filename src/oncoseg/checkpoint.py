@@ -1,4 +1,7 @@
-"""Checkpoints of a run: weights, optimiser and progress in safetensors files, written atomically, no pickle."""
+"""Checkpoints of a run.
+
+Weights, optimiser and progress in safetensors files, written atomically, no pickle.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,10 @@ def save(
     optimiser: torch.optim.Optimizer,
     progress: Progress,
 ) -> Path:
-    """Write tensors `module.parameter` and `optimiser.index.name`; progress goes into the header."""
+    """Write tensors `module.parameter` and `optimiser.index.name`.
+
+    Progress goes into the header.
+    """
     tensors = {
         f"{prefix}.{name}": value
         for prefix, module in modules.items()
@@ -53,7 +59,10 @@ def save(
 def load(
     path: Path, modules: Mapping[str, nn.Module], optimiser: torch.optim.Optimizer
 ) -> Progress:
-    """Inverse of `save`, into modules and optimiser of the same run; raises `BadFile` on anything else."""
+    """Inverse of `save`, into modules and optimiser of the same run.
+
+    Raises `BadFile` on anything else.
+    """
     tensors, header = read(path)
     try:
         for prefix, module in modules.items():
@@ -84,8 +93,8 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(str(path), framework="pt") as handle:
             return {
-                name: handle.get_tensor(name) for name in handle.keys()
-            }, handle.metadata() or {}  # noqa: SIM118
+                name: handle.get_tensor(name) for name in list(handle.keys())
+            }, handle.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise BadFile(
             path, f"is not a whole checkpoint ({error})", "resume from the other checkpoint"

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import logging
+import warnings
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +32,10 @@ class _Patch(nn.Module):
 
 
 def to_onnx(network: Network, task: Task) -> bytes:
-    """image, present (1, M, *patch) float32 -> logits (1, outputs, *patch); raises `BadRun` if it is not equal."""
+    """image, present (1, M, *patch) float32 -> logits (1, outputs, *patch).
+
+    Raises `BadRun` if it is not equal.
+    """
     onnx = require("onnx", "train")
     require("onnxscript", "train")
     shape = (1, task.inputs, *task.patch)
@@ -39,17 +45,9 @@ def to_onnx(network: Network, task: Task) -> bytes:
     wrapped = _Patch(network).eval()
     with torch.no_grad():
         expected = wrapped(image, present).numpy()
-        program = torch.onnx.export(
-            wrapped,
-            (image, present),
-            input_names=["image", "present"],
-            output_names=["logits"],
-            dynamo=True,
-            verbose=False,
-            external_data=False,
-        )
+        program = _exported(wrapped, image, present)
     buffer = io.BytesIO()
-    onnx.save(_halved(onnx, program.model_proto), buffer)
+    onnx.save(_halved(program.model_proto), buffer)
     graph = buffer.getvalue()
     worst = float(
         np.abs(_run(graph, image.numpy(), present.numpy()) - expected).max()
@@ -57,13 +55,38 @@ def to_onnx(network: Network, task: Task) -> bytes:
     )
     if not worst <= TOLERANCE:
         raise BadRun(
-            f"the exported graph differs from the network by {worst:.3g} deviations; it was not written"
+            f"the exported graph differs from the network by {worst:.3g} deviations; "
+            f"it was not written"
         )
     return graph
 
 
-def _halved(onnx: object, proto: object) -> object:
-    """Store large float32 weights as float16 with a cast behind each; runtimes fold the cast away."""
+def _exported(wrapped: nn.Module, image: Tensor, present: Tensor) -> Any:
+    """The exporter's program; what it says of packages that no network here uses is kept silent."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.onnx.export(
+                wrapped,
+                (image, present),
+                input_names=["image", "present"],
+                output_names=["logits"],
+                dynamo=True,
+                verbose=False,
+                external_data=False,
+            )
+    finally:
+        logger.setLevel(level)
+
+
+def _halved(proto: Any) -> Any:
+    """Store large float32 weights as float16 with a cast behind each.
+
+    Runtimes fold the cast away.
+    """
     from onnx import TensorProto, helper, numpy_helper
 
     graph = proto.graph

@@ -58,7 +58,10 @@ class Model:
 
     @property
     def graph(self) -> bytes:
-        """The exported network as ONNX: image, present (1, M, *patch) float32 -> logits (1, outputs, *patch)."""
+        """The exported network as ONNX.
+
+        `image` and `present` are (1, M, *patch) float32, logits (1, outputs, *patch).
+        """
         return self.members["graph.onnx"]
 
     @property
@@ -100,7 +103,10 @@ class Model:
 
 
 def find_model(name: str | Path) -> Path:
-    """A path to a model file, or the name of a shipped model; raises `UnknownName` with those there are."""
+    """A path to a model file, or the name of a shipped model.
+
+    Raises `UnknownName` with those there are.
+    """
     path = Path(name)
     if path.suffix == ".onco" or path.exists():
         return path
@@ -111,7 +117,10 @@ def find_model(name: str | Path) -> Path:
 
 
 def open_model(name: str | Path) -> Model:
-    """Open and verify a model: members, sizes and checksums; raises `BadFile` if anything is off."""
+    """Open and verify a model: members, sizes and checksums.
+
+    Raises `BadFile` if anything is off.
+    """
     path = find_model(name)
     try:
         raw = path.read_bytes()
@@ -121,7 +130,8 @@ def open_model(name: str | Path) -> Model:
             if infos.keys() != wanted or len(archive.infolist()) != len(wanted):
                 raise BadFile(
                     path,
-                    f"holds {', '.join(sorted(infos))} where a model holds {', '.join(sorted(wanted))}",
+                    f"holds {', '.join(sorted(infos))} where a model holds "
+                    f"{', '.join(sorted(wanted))}",
                     REMEDY,
                 )
             if sum(info.file_size for info in infos.values()) > LARGEST:
@@ -149,7 +159,10 @@ def open_model(name: str | Path) -> Model:
 def save_model(
     path: Path, network: Network, spelled: str, plan: Plan, card: Mapping[str, Any], licence: str
 ) -> Path:
-    """Export a network and write its model file; `spelled` is its name with options, as on the command line."""
+    """Export a network and write its model file.
+
+    `spelled` is its name with options, as on the command line.
+    """
     from safetensors.torch import save
 
     torch = require("torch", "train")
@@ -184,7 +197,10 @@ def save_model(
 
 
 def export(network: Network, task: Task) -> bytes:
-    """ONNX of the network for one patch, weights in float16; equality with torch is checked on random input."""
+    """ONNX of the network for one patch, weights in float16.
+
+    Equality with torch is checked on random input.
+    """
     from oncoseg.export import to_onnx
 
     return to_onnx(network, task)

@@ -1,4 +1,7 @@
-"""One record of a training run, written as `run.toml` beside its checkpoints; that file alone reproduces the run."""
+"""One record of a training run, written as `run.toml` beside its checkpoints.
+
+That file alone reproduces the run.
+"""
 
 from __future__ import annotations
 
@@ -65,12 +68,18 @@ class Run:
 
     @property
     def folder(self) -> Path:
-        """Where checkpoints, metrics and the prepared data of the run lie: beside the model file."""
+        """Where checkpoints, metrics and the prepared data of the run lie.
+
+        Beside the model file.
+        """
         target = Path(self.to)
         return target.with_name(target.stem + ".run")
 
     def check(self) -> None:
-        """Refuse what cannot work, before any work; raises one of the errors in `oncoseg.errors`."""
+        """Refuse what cannot work, before any work.
+
+        Raises one of the errors in `oncoseg.errors`.
+        """
         for slot, text in (
             ("networks", self.network),
             ("methods", self.method),
@@ -85,7 +94,8 @@ class Run:
             raise BadRun("say how long to train: --minutes or --steps must be above 0")
         if self.folds > 1 and not 0 <= self.fold < self.folds:
             raise BadRun(
-                f"--fold counts from 0 to {self.folds - 1} with --folds {self.folds}, not {self.fold}"
+                f"--fold counts from 0 to {self.folds - 1} with --folds {self.folds}, "
+                f"not {self.fold}"
             )
         if self.precision not in {"bf16", "f32"}:
             raise BadRun(f"precision is bf16 or f32, not '{self.precision}'")
@@ -93,7 +103,10 @@ class Run:
             raise BadFile(self.data, "does not exist", "give the folder of the data set")
 
     def write(self, path: Path) -> Path:
-        """As TOML: one key a line, tables for labels and regions, whatever is at its default included."""
+        """As TOML: one key a line, tables for labels and regions.
+
+        Whatever is at its default included.
+        """
         values = asdict(self)
         tables = {name: value for name, value in values.items() if isinstance(value, dict)}
         lines = [f"{name} = {_toml(value)}" for name, value in values.items() if name not in tables]

@@ -1,9 +1,12 @@
-"""Sample: patches from prepared cases, foreground seen often enough, the same for the same seed and step."""
+"""Sample: patches from prepared cases, foreground seen often enough.
+
+The same for the same seed and step.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -16,7 +19,9 @@ from oncoseg.prepare import Stored
 
 @dataclass(frozen=True)
 class Sampler:
-    """Draws batches of patches: which ones depends only on `seed` and the step, so a resumed run sees the same.
+    """Draws batches of patches.
+
+    Which ones depends only on `seed` and the step, so a resumed run sees the same.
 
     A share `foreground` of the patches (at least one a batch where anything is labelled) holds a
     point of a region drawn evenly among the regions of its case. `patch` may exceed the task's, for
@@ -88,7 +93,10 @@ class Sampler:
 def _box(
     case: Stored, patch: tuple[int, ...], target: Array | None, rng: np.random.Generator
 ) -> list[int]:
-    """First voxel of a patch: anywhere, or so that `target` lies in its middle half; small cases are centred."""
+    """First voxel of a patch: anywhere, or so that `target` lies in its middle half.
+
+    Small cases are centred.
+    """
     first = []
     for axis, (size, length) in enumerate(zip(case.shape, patch)):
         if size <= length:
@@ -105,8 +113,11 @@ def _box(
 
 def stream(
     sampler: Sampler, start: int, stop: int, workers: int = 2
-) -> Iterator[tuple[int, Batch]]:
-    """Steps and their batches in order, read ahead by threads; closing the generator stops the reading."""
+) -> Generator[tuple[int, Batch], None, None]:
+    """Steps and their batches in order, read ahead by threads.
+
+    Closing the generator stops the reading.
+    """
     with ThreadPoolExecutor(workers, thread_name_prefix="sample") as pool:
         ahead = {
             step: pool.submit(sampler, step)

@@ -1,4 +1,7 @@
-"""Train: one loop for every method, bounded by minutes or steps, resumable, ending in a model file."""
+"""Train: one loop for every method, bounded by minutes or steps, resumable.
+
+Ending in a model file.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,10 @@ EPOCHS = 20
 WARM_UP = 0.03
 CLIP = 12.0
 PEEK = 8
-LICENCE = "The weights are given under the licence named in the card, for research use only; not a medical device.\n"
+LICENCE = (
+    "The weights are given under the licence named in the card, for research use only;"
+    " not a medical device.\n"
+)
 
 
 def train(run: Run, *, resume: bool = False) -> Path:
@@ -66,7 +72,10 @@ def train(run: Run, *, resume: bool = False) -> Path:
 
 
 def resolved(run: Run) -> Run:
-    """The run with its device and, where none is named, a network that the device can train in the time."""
+    """The run with its device and, where none is named.
+
+    A network that the device can train in the time.
+    """
     device = run.device or ("cuda" if torch.cuda.is_available() else "cpu")
     slow = device == "cpu"
     network = run.network or f"unet:width={16 if slow else 32}"
@@ -74,7 +83,10 @@ def resolved(run: Run) -> Run:
 
 
 def prepared(run: Run) -> Path:
-    """The store to train from: `run.data` itself if it is one, else made in the run's folder unless it is there."""
+    """The store to train from.
+
+    `run.data` itself if it is one, else made in the run's folder unless it is there.
+    """
     data = Path(run.data)
     if (data / "plan.json").exists():
         return data
@@ -151,7 +163,10 @@ class Loop:
         )
 
     def __call__(self) -> None:
-        """Train from where `progress` stands to the end of the budget, validating and saving each epoch."""
+        """Train from where `progress` stands to the end of the budget.
+
+        Validating and saving each epoch.
+        """
         began = time.monotonic() - self.progress.seconds
         epoch = self._epoch(self._done())
         stop = self.run.steps or 10**9
@@ -217,7 +232,8 @@ class Loop:
         values = {name: float(value.detach()) for name, value in losses.items()}
         if not all(math.isfinite(value) for value in values.values()):
             raise BadRun(
-                f"the loss is no longer a number at step {self.progress.step}; go on from the last checkpoint with"
+                f"the loss is no longer a number at step {self.progress.step}; go on "
+                f"from the last checkpoint with"
                 " --resume and a lower rate, or precision f32"
             )
         dice = self._validate()
@@ -242,8 +258,11 @@ class Loop:
         return {"loss": f"{sum(values.values()):.3f}", **({"dice": f"{mean:.3f}"} if dice else {})}
 
     def _validate(self) -> dict[str, float]:
-        """Mean Dice a region over the first held-out cases, on the plan's grid, of the averaged weights."""
-        infer = network_engine(self.average.network, str(self.device))
+        """Mean Dice a region over the first held-out cases, on the plan's grid.
+
+        Of the averaged weights.
+        """
+        infer = network_engine(kept(self.average), str(self.device))
         scores: dict[str, list[float]] = {}
         for case in self.held:
             image = case.read("image").astype(np.float32)
@@ -256,11 +275,20 @@ class Loop:
         return {region: round(float(np.mean(values)), 4) for region, values in scores.items()}
 
 
-def finish(run: Run, plan: Plan, loop: Loop, held: Sequence[Stored]) -> Path:
-    """Validate the averaged weights on every held-out case as a user would, then export and write the model."""
-    network = loop.average.network
+def kept(average: Ema) -> Network:
+    """The averaged network."""
+    network = average.network
     if not isinstance(network, Network):
-        raise BadRun(f"the method {run.method} gives no network to keep")
+        raise BadRun(f"what the method keeps is a {type(network).__name__}, not a network")
+    return network
+
+
+def finish(run: Run, plan: Plan, loop: Loop, held: Sequence[Stored]) -> Path:
+    """Validate the averaged weights on every held-out case as a user would.
+
+    Then export and write the model.
+    """
+    network = kept(loop.average)
     scans = (
         held and not (Path(run.data) / "plan.json").exists()
     )  # a bare store has no files to read again
@@ -281,7 +309,10 @@ def finish(run: Run, plan: Plan, loop: Loop, held: Sequence[Stored]) -> Path:
 def validate(
     run: Run, plan: Plan, network: Network, held: Sequence[Stored], device: str
 ) -> dict[str, Any]:
-    """Predictions of held-out cases from their own files, on their own grids, and Dice a region over them."""
+    """Predictions of held-out cases from their own files, on their own grids.
+
+    And Dice a region over them.
+    """
     names = {case.id for case in held}
     sources = [source for source in find(Path(run.data)).sources if source.case in names]
     infer = network_engine(network, device)

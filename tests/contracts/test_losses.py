@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from worlds import classes_task, make_batch, regions_task
 
 from oncoseg import registry
+from worlds import classes_task, make_batch, regions_task
 
 every = pytest.mark.parametrize("name", registry.names("losses"))
 tasks = pytest.mark.parametrize("task", [regions_task(3, 16), classes_task(2, 16)])

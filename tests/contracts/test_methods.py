@@ -1,10 +1,13 @@
-"""What every registered method must do, with every registered network that is small enough to try."""
+"""What every registered method must do.
+
+With every registered network that is small enough to try.
+"""
 
 import pytest
 import torch
-from worlds import classes_task, make_batch, regions_task
 
 from oncoseg import registry
+from worlds import classes_task, make_batch, regions_task
 
 every = pytest.mark.parametrize("name", registry.names("methods"))
 tasks = pytest.mark.parametrize("task", [regions_task(2, 32), classes_task(3, 16)])

@@ -1,12 +1,15 @@
-"""What every registered network must do, in two and three dimensions, for classes and for regions."""
+"""What every registered network must do, in two and three dimensions.
+
+For classes and for regions.
+"""
 
 from dataclasses import replace
 
 import pytest
 import torch
-from worlds import classes_task, make_batch, regions_task
 
 from oncoseg import registry
+from worlds import classes_task, make_batch, regions_task
 
 TASKS = {"2-D regions": regions_task(2), "3-D classes": classes_task(3)}
 SMALL = {"unet": "unet:width=8", "residual": "unet:width=8,residual=true"}

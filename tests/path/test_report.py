@@ -5,7 +5,6 @@ import re
 
 import numpy as np
 import pytest
-from oncoseg.write import write_volume
 
 from oncoseg import Grid, Prediction, Task, results
 from oncoseg.blocks.contours import contours, svg_path
@@ -13,6 +12,7 @@ from oncoseg.errors import BadData, UnknownName
 from oncoseg.report import report
 from oncoseg.report.pictures import Atlas
 from oncoseg.report.plates import plates
+from oncoseg.write import write_volume
 
 RAS = np.diag([1.0, 1, 2, 1])
 

@@ -1,4 +1,7 @@
-"""Noise, blur, bias field, brightness, contrast, low resolution and gamma, drawn for every modality of every item."""
+"""Noise, blur, bias field, brightness, contrast, low resolution and gamma.
+
+Each is drawn for every modality of every item.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,10 @@ CARD = Card(
 
 
 class Intensity(Augmentation):
-    """Each change happens with its own probability, times `strength`, independently for each modality."""
+    """Each change happens with its own probability, times `strength`.
+
+    The draws of modalities are independent.
+    """
 
     def __init__(self, task: Task, *, strength: float = 1.0) -> None:
         self.task, self.strength = task, strength
@@ -72,7 +78,10 @@ class Intensity(Augmentation):
         return F.interpolate(small, size=size, mode=LINEAR[self.task.dims], align_corners=False)
 
     def _gamma(self, values: Tensor) -> Tensor:
-        """A power curve between the smallest and the largest value, half of the time on the inverted image."""
+        """A power curve between the smallest and the largest value.
+
+        It is applied to the inverted image half of the time.
+        """
         sign = -1 if torch.rand(()) < 0.5 else 1
         low, high = (sign * values).aminmax()
         unit = ((sign * values - low) / (high - low).clamp_min(1e-6)).clamp(0, 1)

@@ -17,13 +17,19 @@ CARD = Card(
 
 
 class ModalityDropout(Augmentation):
-    """With probability `probability` keep a random subset: its size drawn evenly from 1 to all but one."""
+    """With probability `probability` keep a random subset.
+
+    The size of the subset is drawn evenly from 1 to all but one.
+    """
 
     def __init__(self, task: Task, *, probability: float = 0.5) -> None:
         self.task, self.probability = task, probability
 
     def __call__(self, batch: Batch) -> Batch:
-        """Hidden modalities are 0 and not present; modalities that were absent stay so and do not count."""
+        """Hidden modalities are 0 and not present.
+
+        Modalities that were absent stay so and do not count.
+        """
         there = batch.present.flatten(2).any(2).cpu()
         keep = there.clone()
         for item in range(len(batch)):

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from oncoseg.blocks.crop import centre
 from oncoseg.blocks.noise import smooth_field
+from oncoseg.blocks.rotation import rotation
 from oncoseg.case import CROPS, Batch, Prompts, Task
 from oncoseg.registry import Card
 from oncoseg.trainable import Augmentation
@@ -66,13 +67,13 @@ class Spatial(Augmentation):
         return still.but(**parts, prompts=Prompts.none(parts["image"]))
 
     def _grid(self, wide: Tensor) -> Tensor:
-        """Sampling positions (1, *patch, dims) in the coordinates of `grid_sample` (last axis first, -1 to 1)."""
+        """Sampling positions (1, *patch, dims) as in `grid_sample`: last axis first, -1 to 1."""
         dims, patch = self.task.dims, self.task.patch
         spacing = torch.tensor(self.task.spacing, dtype=torch.float32)
         offsets = [torch.arange(size, device=wide.device) - (size - 1) / 2 for size in patch]
         voxels = torch.stack(torch.meshgrid(*offsets, indexing="ij"), dim=-1)
         factor = math.exp((2 * float(torch.rand(())) - 1) * math.log(self.scale))
-        turn = self._rotation(dims) * factor
+        turn = rotation(dims, self.degrees) * factor
         matrix = torch.diag(1 / spacing) @ turn @ torch.diag(spacing)
         points = voxels @ matrix.T.to(wide)
         if self.elastic and torch.rand(()) < 0.5:
@@ -83,14 +84,3 @@ class Spatial(Augmentation):
             points = points + shift * (self.elastic / spacing.to(wide))
         half = torch.tensor([max(1, size - 1) / 2 for size in wide.shape[2:]])
         return (points / half.to(wide)).flip(-1)[None]
-
-    def _rotation(self, dims: int) -> Tensor:
-        angles = (2 * torch.rand(3) - 1) * math.radians(self.degrees)
-        turn = torch.eye(dims)
-        for angle, (first, second) in zip(angles.tolist(), [(0, 1), (0, 2), (1, 2)]):
-            if second < dims:
-                step = torch.eye(dims)
-                step[first, first] = step[second, second] = math.cos(angle)
-                step[first, second], step[second, first] = -math.sin(angle), math.sin(angle)
-                turn = turn @ step
-        return turn

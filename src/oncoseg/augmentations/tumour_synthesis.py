@@ -1,4 +1,7 @@
-"""Implant synthetic nested gliomas into healthy brain: random shape, plausible contrast in each sequence."""
+"""Implant synthetic nested gliomas into healthy brain.
+
+Shapes are random, contrasts plausible in each sequence.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import torch
 from torch import Tensor
 
 from oncoseg.blocks.noise import blur, smooth_field
-from oncoseg.blocks.tumour import nested_tumour
+from oncoseg.blocks.tumour import LOOK, fluid_of, nested_tumour
 from oncoseg.case import Batch, Task
 from oncoseg.errors import BadRun
 from oncoseg.registry import Card
@@ -16,19 +19,15 @@ CARD = Card(
     "Label-Free Liver Tumor Segmentation",
     2023,
     arxiv="2303.14869",
-    reading="Our reading: the idea of training on implanted tumours is the paper's; shapes and contrasts for MRI are ours.",
+    reading="Our reading: the idea of training on implanted tumours is the paper's; "
+    "shapes and contrasts for MRI are ours.",
 )
-# Mean and spread over patients of each compartment, in deviations from the mean of the brain.
-LOOK = {
-    "t1": ((-0.4, 0.4), (0.0, 0.3), (0.1, 0.4)),
-    "t1ce": ((0.0, 0.4), (0.0, 0.25), (2.6, 0.9)),
-    "t2": ((1.0, 0.7), (0.8, 0.3), (0.6, 0.3)),
-    "flair": ((0.9, 0.9), (1.5, 0.6), (1.0, 0.6)),
-}
 
 
 class TumourSynthesis(Augmentation):
-    """With probability `probability` an item gets one tumour where it has none: core, oedema and enhancing rim.
+    """With probability `probability` an item gets one tumour where it has none.
+
+    It has a core, oedema and an enhancing rim.
 
     For tasks whose labels are NCR, ED and ET. The core is an ellipsoid of `smallest` to `largest`
     mm radius with a noisy edge; the rim is what lies outside an inner level of the same field;
@@ -56,7 +55,7 @@ class TumourSynthesis(Augmentation):
             healthy = body & (label[item].amax(0) < 0.01)
             low, high = self.radii
             radius = low + (high - low) * float(torch.rand(())) ** 1.3
-            fluid = self._fluid(batch.image[item])
+            fluid = fluid_of(batch.image[item], self.task.modalities)
             compartments = nested_tumour(healthy, fluid, self.task.spacing, radius)
             for channel, name in enumerate(self.task.modalities):
                 image[item, channel] = self._paint(
@@ -67,13 +66,6 @@ class TumourSynthesis(Augmentation):
                     mask, self.rows[name].to(label).view(-1, 1, 1, 1), label[item]
                 )
         return batch.but(image=torch.where(batch.image != 0, image, 0), label=label)
-
-    def _fluid(self, image: Tensor) -> Tensor:
-        """Rough map of cerebrospinal fluid: very bright in T2 or very dark in T1 and FLAIR."""
-        fluid = torch.zeros_like(image[0], dtype=torch.bool)
-        for name, values in zip(self.task.modalities, image):
-            fluid |= values > 1.8 if name == "t2" else values < -1.8
-        return fluid
 
     def _paint(
         self,

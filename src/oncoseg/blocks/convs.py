@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-CONV = {2: nn.Conv2d, 3: nn.Conv3d}
-TRANSPOSED = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
-NORM = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
-POOL = {2: nn.functional.avg_pool2d, 3: nn.functional.avg_pool3d}
+CONV: dict[int, Any] = {2: nn.Conv2d, 3: nn.Conv3d}
+TRANSPOSED: dict[int, Any] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+NORM: dict[int, Any] = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
+POOL: dict[int, Any] = {2: nn.functional.avg_pool2d, 3: nn.functional.avg_pool3d}
 
 
 class ConvNormAct(nn.Sequential):
-    """Convolution (kernel 3), instance normalisation, leaky ReLU 0.01: (B, inputs, *S) -> (B, width, *S/stride)."""
+    """Convolution (kernel 3), instance normalisation, leaky ReLU 0.01.
+
+    (B, inputs, *S) -> (B, width, *S/stride).
+    """
 
     def __init__(self, dims: int, inputs: int, width: int, stride: Sequence[int] | int = 1) -> None:
         super().__init__(
@@ -31,7 +35,10 @@ class ConvNormAct(nn.Sequential):
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions round a shortcut, which is pooled and projected where shape changes (He 2016, ResNet-D)."""
+    """Two convolutions round a shortcut.
+
+    The shortcut is pooled and projected where shape changes (He 2016, ResNet-D).
+    """
 
     def __init__(self, dims: int, inputs: int, width: int, stride: Sequence[int] = (1,)) -> None:
         super().__init__()
@@ -60,5 +67,8 @@ class ResidualBlock(nn.Module):
 
 
 def seen(image: Tensor, present: Tensor) -> Tensor:
-    """What a convolutional encoder is shown: images, 0 where absent, and where each is present: (B, 2 M, *S)."""
+    """What a convolutional encoder is shown.
+
+    It is images, 0 where absent, and where each is present: (B, 2 M, *S).
+    """
     return torch.cat([image * present, present.to(image.dtype)], dim=1)

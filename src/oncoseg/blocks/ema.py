@@ -15,6 +15,8 @@ class Ema(nn.Module):
     forget the start.
     """
 
+    updates: torch.Tensor
+
     def __init__(self, network: nn.Module, decay: float) -> None:
         super().__init__()
         self.network = copy.deepcopy(network).requires_grad_(requires_grad=False)

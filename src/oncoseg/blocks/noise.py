@@ -8,19 +8,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-
 LINEAR = {2: "bilinear", 3: "trilinear"}
 CONVOLVE = {2: F.conv2d, 3: F.conv3d}
 
 
 def smooth_field(shape: Sequence[int], cells: Sequence[int], channels: int, like: Tensor) -> Tensor:
-    """(1, channels, *shape) of standard normal values on `cells` knots an axis, linearly interpolated between."""
+    """(1, channels, *shape) of standard normal values on `cells` knots an axis.
+
+    Between knots they are interpolated linearly.
+    """
     knots = torch.randn(1, channels, *(max(2, count) for count in cells), device=like.device)
     return F.interpolate(knots, size=tuple(shape), mode=LINEAR[len(shape)], align_corners=True)
 
 
 def blur(image: Tensor, sigmas: Sequence[float]) -> Tensor:
-    """Gaussian smoothing of (N, 1, *S) by `sigmas` voxels, one an axis; axes of sigma below 0.2 are left as they are."""
+    """Gaussian smoothing of (N, 1, *S) by `sigmas` voxels, one an axis.
+
+    Axes of sigma below 0.2 are left as they are.
+    """
     dims = image.ndim - 2
     for axis, sigma in enumerate(sigmas):
         if sigma < 0.2:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch.nn.functional as F
 from torch import Tensor
 
-AREA = {2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d}
+AREA: dict[int, Any] = {2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d}
 
 
 def shrink(values: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """(B, C, *S) -> (B, C, *shape) by averaging, so that memberships and weights stay shares of their voxel."""
+    """(B, C, *S) -> (B, C, *shape) by averaging.
+
+    Memberships and weights stay shares of their voxel.
+    """
     if tuple(values.shape[2:]) == tuple(shape):
         return values
-    return AREA[values.ndim - 2](values, shape)
+    return AREA[values.ndim - 2](values, list(shape))
 
 
 def level_weights(count: int) -> list[float]:

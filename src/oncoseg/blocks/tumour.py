@@ -1,4 +1,7 @@
-"""Random shapes of nested tumours: a necrotic core, an enhancing rim round it, oedema further out."""
+"""Random shapes of nested tumours.
+
+They have a necrotic core, an enhancing rim round it, oedema further out.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,29 @@ from torch import Tensor
 
 from oncoseg.blocks.noise import smooth_field
 
+# Mean and spread over patients of each compartment, in deviations from the mean of the brain.
+LOOK = {
+    "t1": ((-0.4, 0.4), (0.0, 0.3), (0.1, 0.4)),
+    "t1ce": ((0.0, 0.4), (0.0, 0.25), (2.6, 0.9)),
+    "t2": ((1.0, 0.7), (0.8, 0.3), (0.6, 0.3)),
+    "flair": ((0.9, 0.9), (1.5, 0.6), (1.0, 0.6)),
+}
+
+
+def fluid_of(image: Tensor, modalities: Sequence[str]) -> Tensor:
+    """Rough map (*S) of cerebrospinal fluid in (M, *S): very bright in T2, very dark elsewhere."""
+    fluid = torch.zeros_like(image[0], dtype=torch.bool)
+    for name, values in zip(modalities, image):
+        fluid |= values > 1.8 if name == "t2" else values < -1.8
+    return fluid
+
 
 def nested_tumour(
     healthy: Tensor, fluid: Tensor, spacing: Sequence[float], radius: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Boolean masks (*S) of necrotic core, oedema and enhancing tumour about a random healthy voxel.
+    """Boolean masks (*S) of necrotic core, oedema and enhancing tumour.
+
+    They lie about a random healthy voxel.
 
     The tumour is an ellipsoid of about `radius` mm whose edge is noise; its core is an inner level
     of the same field with other noise; oedema reaches up to 2.2 radii along slower noise and spares

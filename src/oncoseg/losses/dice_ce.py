@@ -32,7 +32,10 @@ class DiceCe(Loss):
         self.dice, self.ce, self.smooth = dice, ce, smooth
 
     def forward(self, logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-        """Logits, target (B, outputs, *S), weight (B, 1 or outputs, *S) -> scalar, computed in float32."""
+        """Logits, target (B, outputs, *S), weight (B, 1 or outputs, *S) -> scalar.
+
+        Computed in float32.
+        """
         logits, weight = logits.float(), weight.float()
         if self.exclusive:
             return self._exclusive(logits, target, weight)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,12 +18,15 @@ CARD = Card(
     "nnU-Net: a self-configuring method for deep learning-based biomedical image segmentation",
     2021,
     doi="10.1038/s41592-020-01008-z",
-    reading="Strides and patch follow our own rules (see the plan); the encoder is also told which modality is present.",
+    reading="Strides and patch follow our own rules (see the plan); the encoder is "
+    "also told which modality is present.",
 )
 
 
 class Unet(Network):
-    """Stages of `blocks` convolutions, each but the first strided by `task.strides`; widths double up to `limit`.
+    """Stages of `blocks` convolutions, each but the first strided by `task.strides`.
+
+    Widths double up to `limit`.
 
     The image (B, M, *S) enters with its presence mask, as 2 M channels. Logits come at every
     resolution but the two coarsest, for deep supervision. `residual` replaces each pair of
@@ -108,7 +112,8 @@ def _fit(features: Tensor, like: Tensor) -> Tensor:
     """Cut what up-sampling made too large where an odd size had been halved."""
     if features.shape[2:] == like.shape[2:]:
         return features
-    return features[(..., *(slice(0, size) for size in like.shape[2:]))]
+    box: Any = (..., *(slice(0, size) for size in like.shape[2:]))
+    return features[box]
 
 
 def _initialise(module: nn.Module) -> None:

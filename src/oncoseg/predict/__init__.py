@@ -26,7 +26,10 @@ OUTSIDE = -20.0
 
 @dataclass
 class Outcome:
-    """What became of a batch: records written, and a sentence for every case that could not be done."""
+    """What became of a batch.
+
+    Records written, and a sentence for every case that could not be done.
+    """
 
     done: list[Path] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
@@ -113,9 +116,11 @@ def background(task: Task) -> Array:
 def _notes(used: tuple[str, ...], missing: tuple[str, ...]) -> tuple[str, ...]:
     if not missing:
         return ()
-    return (
-        f"Segmented from {', '.join(used)} alone; {', '.join(missing)} was not given, so expect less accuracy.",
+    sentence = (
+        f"Segmented from {', '.join(used)} alone; {', '.join(missing)} was not given, so expect"
+        " less accuracy."
     )
+    return (sentence,)
 
 
 def _bar(name: str) -> Callable[[list[Any]], Iterator[Any]]:

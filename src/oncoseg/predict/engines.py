@@ -1,4 +1,7 @@
-"""What runs a network on a patch: an exported graph on OpenVINO (default, no torch), or torch itself."""
+"""What runs a network on a patch.
+
+An exported graph on OpenVINO (default, no torch), or torch itself.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,9 @@ def engine(model: Model, name: str, device: str = "") -> Infer:
 
 
 def openvino_engine(model: Model, device: str = "") -> Infer:
-    """The exported graph on the CPU, in the fastest precision that the processor has and that agrees with float32.
+    """The exported graph on the CPU.
+
+    It runs in the fastest precision that the processor has and that agrees with float32.
 
     On the first patch that holds a scan, the reduced precision is compared with float32; if more
     than `DISAGREE` of the outputs change sign, float32 is used from then on.

@@ -13,7 +13,10 @@ Infer = Callable[[Array, Array], Array]
 
 
 def starts(size: int, patch: int, overlap: float) -> list[int]:
-    """First voxels of windows along one axis: evenly spaced, overlapping by at least `overlap` of the patch."""
+    """First voxels of windows along one axis.
+
+    They are evenly spaced and overlap by at least `overlap` of the patch.
+    """
     if size <= patch:
         return [0]
     count = int(np.ceil((size - patch) / (patch * (1 - overlap)))) + 1
@@ -21,7 +24,10 @@ def starts(size: int, patch: int, overlap: float) -> list[int]:
 
 
 def gaussian(patch: Sequence[int]) -> Array:
-    """Weights (*patch): a Gaussian of one eighth of the patch as deviation, 1 in the middle, nowhere below 1e-3."""
+    """Weights (*patch): a Gaussian of one eighth of the patch as deviation, 1 in the middle.
+
+    It is nowhere below 1e-3.
+    """
     weight = np.ones((1,) * len(patch), dtype=np.float32)
     for axis, size in enumerate(patch):
         offsets = (np.arange(size) - (size - 1) / 2) / (size / 8)
@@ -61,12 +67,11 @@ def slide(
     logits = np.zeros((0, *image.shape[1:]), dtype=np.float32)
     for box in progress(windows(image.shape[1:], patch, overlap)):
         inside = (slice(None), *box)
-        values = infer(image[None][(slice(None), *inside)], present[None][(slice(None), *inside)])[
-            0
-        ]
+        values = infer(image[inside][None], present[inside][None])[0]
         if not len(logits):
             logits = np.zeros((len(values), *image.shape[1:]), dtype=np.float32)
         logits[inside] += values * weight
         total[box] += weight
     logits /= total
-    return logits[(slice(None), *(slice(0, size) for size in shape))]
+    whole = (slice(None), *(slice(0, size) for size in shape))
+    return logits[whole]

@@ -1,4 +1,7 @@
-"""Prepare: a data set's fingerprint decides a plan, and its cases become arrays that patches are read from."""
+"""Prepare: a data set's fingerprint decides a plan.
+
+Its cases become arrays that patches are read from.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,9 @@ def prepare(
     voxels: int = 96**3,
     plan: Path | None = None,
 ) -> Path:
-    """Data set folder -> store folder with `plan.json` and a folder a case; returns the path of the plan.
+    """Data set folder -> store folder with `plan.json` and a folder a case.
+
+    Returns the path of the plan.
 
     `labels`, `regions` and `modalities` win over what the data set says of itself. A `plan` made
     before (and perhaps edited) is used as it is. Raises `BadData` naming every case that cannot be
@@ -77,7 +82,10 @@ def define_task(
     regions: Mapping[str, Sequence[str]] | None = None,
     modalities: Sequence[str] = (),
 ) -> Task:
-    """The task as the user states it, else as the data set's own description does, else as its files show it."""
+    """The task as the user states it, else as the data set's own description does.
+
+    Where neither says, its files decide.
+    """
     names = [canonical(name) for name in modalities or description.get("modalities", ())]
     if not names:
         names = sorted({name for source in sources for name in source.images})
@@ -118,7 +126,8 @@ def fingerprint(sources: Sequence[Source], task: Task) -> Fingerprint:
     if problems:
         listed = "\n  ".join(problems)
         raise BadData(
-            f"{len(problems)} of {len(sources)} cases cannot be used; mend or remove them:\n  {listed}"
+            f"{len(problems)} of {len(sources)} cases cannot be used; mend or remove "
+            f"them:\n  {listed}"
         )
     return Fingerprint(shapes, spacings, samples)
 
@@ -126,7 +135,10 @@ def fingerprint(sources: Sequence[Source], task: Task) -> Fingerprint:
 def held_out(
     cases: Sequence[Stored], folds: int, fold: int, hold: Sequence[str] = ()
 ) -> tuple[list[Stored], list[Stored]]:
-    """Cases to train on and cases held out: the patients named in `hold`, else one of `folds` (1 holds none out)."""
+    """Cases to train on and cases held out.
+
+    Held out are the patients named in `hold`, else one of `folds` (1 holds none out).
+    """
     patients = {case.patient for case in cases}
     for name in set(hold) - patients:
         raise BadData(f"no patient '{name}' to hold out; there are {', '.join(sorted(patients))}")
@@ -168,11 +180,12 @@ def _values(sources: Sequence[Source]) -> dict[str, int]:
 
 def _refuse_duplicates(case: Case, seen: dict[str, str]) -> None:
     for name, volume in case.images.items():
-        digest = hashlib.sha256(np.ascontiguousarray(volume.array)).hexdigest()
+        digest = hashlib.sha256(np.ascontiguousarray(volume.array).data).hexdigest()
         other = seen.setdefault(digest, case.id)
         if other != case.id:
             raise BadData(
-                f"cases {other} and {case.id} hold the same {name} image ({volume.path.name}); remove one of them, or"
+                f"cases {other} and {case.id} hold the same {name} image "
+                f"({volume.path.name}); remove one of them, or"
                 " a patient would be trained on and tested on"
             )
 

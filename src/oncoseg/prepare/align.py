@@ -1,8 +1,8 @@
-"""Bring every modality of a case onto one grid by physical coordinates, and bring results exactly back.
+"""Bring every modality of a case onto one grid by physical coordinates.
 
-Inside, axes run as close to right, anterior, superior (RAS) as the scan allows and voxels have the
-plan's spacing; outside, a result lies on the case's own reference grid. Where voxels map one to
-one, nothing is interpolated.
+Results are brought exactly back. Inside, axes run as close to right, anterior, superior (RAS) as
+the scan allows and voxels have the plan's spacing; outside, a result lies on the case's own
+reference grid. Where voxels map one to one, nothing is interpolated.
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ class Aligned:
 
 
 def align(case: Case, plan: Plan) -> Aligned:
-    """Case -> arrays on the plan's grid; raises `BadData` if it has none of the task's modalities."""
+    """Case -> arrays on the plan's grid.
+
+    Raises `BadData` if it has none of the task's modalities.
+    """
     task = plan.task
     used = [name for name in task.modalities if name in case.images]
     if not used:
@@ -42,7 +45,8 @@ def align(case: Case, plan: Plan) -> Aligned:
         raise BadData(f"case {case.id} has {has}, but the task needs at least one of {wants}")
     if case.grid.dims != task.dims:
         raise BadData(
-            f"case {case.id} is {case.grid.dims}-D, but the task is {task.dims}-D; give scans of that kind"
+            f"case {case.id} is {case.grid.dims}-D, but the task is {task.dims}-D; "
+            f"give scans of that kind"
         )
     grid = working_grid(crop(case, case.grid, used), task.spacing)
     image = np.zeros((task.inputs, *grid.shape), dtype=np.float32)
@@ -79,13 +83,16 @@ def aligned_label(case: Case, grid: Grid, task: Task) -> Array:
 
 
 def body(array: Array) -> Array:
-    """Voxels that are not the constant air around a scan: those above its minimum, if that fills at least 5 %."""
+    """Voxels that are not the constant air around a scan.
+
+    These are those above its minimum, if that fills at least 5 %.
+    """
     mask = array > array.min()
     return mask if mask.mean() < 0.95 and mask.any() else np.ones(array.shape, dtype=bool)
 
 
 def crop(case: Case, grid: Grid, used: list[str]) -> Grid:
-    """The part of the reference grid that holds the body in any used modality (on other grids: all of it)."""
+    """The part of the reference grid with body in any used modality, or any on another grid."""
     inside = np.zeros(grid.shape, dtype=bool)
     for name in used:
         volume = case.images[name]
@@ -102,7 +109,10 @@ def subgrid(grid: Grid, box: tuple[slice, ...]) -> Grid:
 
 
 def working_grid(grid: Grid, spacing: tuple[float, ...] = ()) -> Grid:
-    """The same field of view, axes turned towards RAS (3-D), voxels of `spacing` mm (empty: as they are)."""
+    """The same field of view, axes turned towards RAS (3-D).
+
+    Voxels of `spacing` mm (empty: as they are).
+    """
     order, flips = orientation(grid)
     linear = grid.affine[:-1, :-1][:, order] * flips
     old = np.array(grid.spacing)[order]
@@ -134,7 +144,7 @@ def orientation(grid: Grid) -> tuple[list[int], Array]:
 
 
 def covered(source: Grid, target: Grid) -> Array:
-    """Where the centres of the target's voxels lie inside the source's field of view (edges of its outer voxels)."""
+    """Where the centres of the target's voxels lie inside the outer edges of the source."""
     matrix = np.linalg.inv(source.affine) @ target.affine
     inside = np.ones(target.shape, dtype=bool)
     for axis, size in enumerate(source.shape):
@@ -151,7 +161,9 @@ def covered(source: Grid, target: Grid) -> Array:
 def resample(
     array: Array, source: Grid, target: Grid, *, order: int = 1, outside: float = 0.0
 ) -> Array:
-    """`array` (*S) on `source` -> values at the voxel centres of `target`; float32 for order 1, same dtype for 0.
+    """`array` (*S) on `source` -> values at the voxel centres of `target`.
+
+    The result is float32 for order 1, of the same kind for order 0.
 
     Grids that differ by flips, permutations and whole-voxel shifts are copied exactly. Going to
     coarser voxels, the image is smoothed first (Gaussian, sigma of half the ratio less one), so

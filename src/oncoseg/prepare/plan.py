@@ -1,4 +1,7 @@
-"""The plan: what a fingerprint of the data set decides, by rules a person can read, as JSON a person can edit."""
+"""The plan: what a fingerprint of the data set decides, by rules a person can read.
+
+It is JSON that a person can edit.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,10 @@ class Normalisation:
     deviation: float = 1.0
 
     def __call__(self, image: Array, present: Array) -> Array:
-        """Image (*S) float32 on the working grid and where the scan covers it -> normalised, 0 where it does not."""
+        """Image (*S) float32 on the working grid and where the scan covers it -> normalised.
+
+        The result is 0 where the scan does not cover it.
+        """
         if self.scheme == "dataset":
             scaled = (np.clip(image, self.low, self.high) - self.mean) / self.deviation
             return np.where(present, scaled, 0).astype(np.float32)
@@ -50,7 +56,10 @@ class Normalisation:
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What the rules look at: shapes and spacings of the cut cases (RAS axes) and foreground intensities."""
+    """What the rules look at.
+
+    These are shapes and spacings of the cut cases (RAS axes) and foreground intensities.
+    """
 
     shapes: list[tuple[int, ...]]
     spacings: list[tuple[float, ...]]
@@ -151,7 +160,10 @@ def patch_and_strides(
 
 
 def normalisation(name: str, samples: Sequence[Array]) -> Normalisation:
-    """Scheme `dataset` for modalities whose name says that their unit is absolute, `image` for all others."""
+    """Scheme `dataset` for modalities whose name says that their unit is absolute.
+
+    All others get `image`.
+    """
     absolute = any(word in QUANTITATIVE for word in name.lower().replace("-", "_").split("_"))
     if not absolute or not samples:
         return Normalisation()

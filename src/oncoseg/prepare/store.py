@@ -1,7 +1,8 @@
 """The store: prepared cases as compressed chunks, so that a patch is read without loading its case.
 
 A folder a case with `image.b2nd` (M, *S) float16, `present.b2nd` (M, *S) bool, `label.b2nd`
-(outputs, *S) uint8 membership in 1/255 and `case.json`, written last: a case without it is not there.
+(outputs, *S) uint8 membership in 1/255 and `case.json`, written last: without it a case is not
+there.
 """
 
 from __future__ import annotations
@@ -60,16 +61,23 @@ class Stored:
 
     @cached_property
     def points(self) -> dict[str, Array]:
-        """Region name -> voxel coordinates (n, dims) drawn evenly from it, at most some thousands."""
+        """Region name -> voxel coordinates (n, dims) drawn evenly from it.
+
+        There are some thousands at most.
+        """
         return {
             name: np.array(points, dtype=np.int32) for name, points in self.record["points"].items()
         }
 
     def read(self, name: str, box: tuple[slice, ...] | None = None) -> Array:
-        """`image`, `present` or `label`, whole or the part in `box` (spatial slices inside the array)."""
+        """The array `image`, `present` or `label`.
+
+        It is whole or the part in `box` (spatial slices inside the array).
+        """
         array = self.arrays[name]
         spatial = box or tuple(slice(0, size) for size in self.shape)
-        return np.asarray(array[(slice(None), *spatial)])
+        whole = (slice(None), *spatial)
+        return np.asarray(array[whole])
 
 
 def write(
@@ -120,11 +128,15 @@ def open_store(folder: Path) -> list[Stored]:
 
 
 def splits(cases: list[Stored], folds: int, seed: int = 0) -> list[list[str]]:
-    """Names of the labelled cases held out in each fold: patients are shuffled by `seed`, none is in two folds."""
+    """Names of the labelled cases held out in each fold.
+
+    Patients are shuffled by `seed`, none is in two folds.
+    """
     patients = sorted({case.patient for case in cases if case.labeled})
     if folds > len(patients):
         raise BadData(
-            f"{folds} folds need as many labelled patients, but there are {len(patients)}; ask for fewer folds"
+            f"{folds} folds need as many labelled patients, but there are "
+            f"{len(patients)}; ask for fewer folds"
         )
     order = np.random.default_rng(seed).permutation(len(patients))
     fold_of = {patients[patient]: place % folds for place, patient in enumerate(order)}

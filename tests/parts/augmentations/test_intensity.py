@@ -1,9 +1,9 @@
 """Intensity: geometry and labels stay, values change within reason."""
 
 import torch
-from worlds import make_batch, regions_task
 
 from oncoseg import registry
+from worlds import make_batch, regions_task
 
 TASK = regions_task(3, 16)
 

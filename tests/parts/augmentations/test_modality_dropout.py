@@ -3,9 +3,9 @@
 from collections import Counter
 
 import torch
-from worlds import make_batch, regions_task
 
 from oncoseg import registry
+from worlds import make_batch, regions_task
 
 TASK = regions_task(2, 8)
 

@@ -1,9 +1,9 @@
 """Spatial: image and label move together, in millimetres."""
 
 import torch
-from worlds import make_batch, regions_task
 
 from oncoseg import registry
+from worlds import make_batch, regions_task
 
 TASK = regions_task(3, 24)
 

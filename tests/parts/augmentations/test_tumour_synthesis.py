@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from worlds import classes_task, make_batch, regions_task
 
 from oncoseg import registry
 from oncoseg.errors import BadRun
+from worlds import classes_task, make_batch, regions_task
 
 TASK = regions_task(3, 48)
 

@@ -1,11 +1,14 @@
-"""Supervised: unlabelled items teach nothing, every resolution counts half of the next finer one."""
+"""Supervised: unlabelled items teach nothing.
+
+Every resolution counts half of the next finer one.
+"""
 
 import pytest
 import torch
-from worlds import make_batch, regions_task
 
 from oncoseg import registry
 from oncoseg.trainable import Loss
+from worlds import make_batch, regions_task
 
 TASK = regions_task(2, 32)
 

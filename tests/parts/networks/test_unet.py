@@ -1,8 +1,9 @@
 """U-Net: what the plan and the paper imply."""
 
-from worlds import classes_task, make_batch, regions_task
+from itertools import pairwise
 
 from oncoseg import registry
+from worlds import classes_task, make_batch, regions_task
 
 
 def convs(dims, inputs, width):
@@ -18,7 +19,7 @@ def test_the_number_of_parameters_is_the_sum_over_stages():
         convs(3, first, second) + convs(3, second, second)
         for first, second in zip([2, *widths], widths)
     )
-    up = sum(8 * coarse * fine + fine for fine, coarse in zip(widths, widths[1:]))
+    up = sum(8 * coarse * fine + fine for fine, coarse in pairwise(widths))
     decoder = sum(convs(3, 2 * fine, fine) + convs(3, fine, fine) for fine in widths[:-1])
     heads = sum(fine * task.outputs + task.outputs for fine in widths[:2])
     assert sum(value.numel() for value in network.parameters()) == encoder + up + decoder + heads
@@ -42,7 +43,9 @@ def test_a_residual_stage_has_twice_the_convolutions_of_a_plain_one():
     task = classes_task(2)
     plain = registry.build("networks", "unet:width=8", task)
     residual = registry.build("networks", "unet:width=8,residual=true", task)
-    count = lambda network: sum(
-        len(value.shape) == 4 and value.shape[-1] == 3 for value in network.encoder.parameters()
-    )  # noqa: E731
+
+    def count(network):
+        shapes = [value.shape for value in network.encoder.parameters()]
+        return sum(len(shape) == 4 and shape[-1] == 3 for shape in shapes)
+
     assert count(residual) == 2 * count(plain)
