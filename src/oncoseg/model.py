@@ -108,7 +108,7 @@ def find_model(name: str | Path) -> Path:
     Raises `UnknownName` with those there are.
     """
     path = Path(name)
-    if path.suffix == ".onco" or path.exists():
+    if path.suffix or path.exists() or len(path.parts) > 1:
         return path
     shipped = {found.stem: found for found in SHIPPED.glob("*.onco")}
     if str(name) not in shipped:

@@ -85,7 +85,8 @@ class Run:
             ("methods", self.method),
             ("losses", self.loss),
         ):
-            registry.parse(slot, text)
+            if text:
+                registry.parse(slot, text)
         for text in self.augmentations:
             registry.parse("augmentations", text)
         if Path(self.to).suffix != ".onco":

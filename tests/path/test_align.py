@@ -1,0 +1,115 @@
+"""One grid by physical coordinates, and exactly back."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from grids import ORIENTATIONS, oriented
+from oncoseg.case import Case, Task, Volume
+from oncoseg.errors import BadData
+from oncoseg.prepare.align import align, covered, crop, resample, working_grid
+from oncoseg.prepare.plan import Normalisation, Plan
+
+
+def world_of(grid):
+    """(3, *S) position of every voxel in mm."""
+    index = np.stack(np.meshgrid(*map(np.arange, grid.shape), indexing="ij"))
+    return np.tensordot(grid.affine[:3, :3], index, 1) + grid.affine[:3, 3].reshape(3, 1, 1, 1)
+
+
+def plan(spacing=(1.0, 1.0, 1.0), modalities=("a", "b")):
+    task = Task("t", modalities, {"x": 1}, {"x": ("x",)}, spacing, (8, 8, 8), ((2, 2, 2),))
+    return Plan(task, {name: Normalisation() for name in modalities})
+
+
+@pytest.mark.parametrize(("order", "signs"), ORIENTATIONS)
+def test_every_orientation_goes_to_ras_and_exactly_back(order, signs):
+    grid = oriented((5, 6, 7), (1.0, 2.0, 3.0), order, signs, tilt=0.2)
+    label = np.random.default_rng(0).integers(0, 5, grid.shape)
+    inside = working_grid(grid)
+    direction = inside.affine[:3, :3] / inside.spacing
+    assert (np.diag(direction) > 0.9).all()
+    moved = resample(label, grid, inside, order=0)
+    assert np.array_equal(resample(moved, inside, grid, order=0), label)
+    assert sorted(moved.ravel()) == sorted(label.ravel())
+    assert np.allclose(
+        np.sort(world_of(inside).reshape(3, -1)), np.sort(world_of(grid).reshape(3, -1))
+    )
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.sampled_from(ORIENTATIONS),
+    st.tuples(*[st.floats(0.7, 3.0)] * 3),
+    st.tuples(*[st.floats(0.7, 3.0)] * 3),
+    st.floats(-0.3, 0.3),
+)
+def test_a_ramp_is_the_same_ramp_on_any_grid(orientation, old, new, tilt):
+    grid = oriented((12, 13, 14), old, *orientation, tilt=tilt)
+    slope = np.array([0.3, -0.7, 0.5]).reshape(3, 1, 1, 1)
+    ramp = (slope * world_of(grid)).sum(0)
+    target = working_grid(grid, tuple(new))
+    found = resample(ramp, grid, target)
+    expected = (slope * world_of(target)).sum(0)
+    middle = tuple(slice(size // 3, size - size // 3) for size in target.shape)
+    assert np.allclose(found[middle], expected[middle], atol=1e-2)
+
+
+def test_the_field_of_view_is_kept_when_spacing_changes():
+    grid = oriented((20, 30, 10), (1.0, 1.0, 3.0), (0, 1, 2), (1, -1, 1))
+    target = working_grid(grid, (2.0, 2.0, 1.5))
+    assert target.shape == (10, 15, 20)
+    middle = [grid.affine @ [*((np.array(grid.shape) - 1) / 2), 1] for grid in (grid, target)]
+    assert np.allclose(middle[0], middle[1])
+
+
+def test_modalities_on_other_grids_say_where_they_are():
+    first = oriented((20, 20, 20), (1.0, 1.0, 1.0), (0, 1, 2), (1, 1, 1), origin=(0, 0, 0))
+    second = oriented((5, 10, 10), (2.0, 2.0, 2.0), (0, 1, 2), (1, 1, 1), origin=(0.5, 0.5, 0.5))
+    rng = np.random.default_rng(0)
+    images = {
+        "a": Volume(rng.normal(size=first.shape), first, Path("a")),
+        "b": Volume(rng.normal(size=second.shape), second, Path("b")),
+    }
+    aligned = align(Case("c", "c", images), plan())
+    assert aligned.grid.shape == (20, 20, 20)
+    assert aligned.present[0].all()
+    assert aligned.present[1, :10].all()
+    assert not aligned.present[1, 10:].any()
+    assert not aligned.image[1, 10:].any()
+    assert np.array_equal(aligned.present[1], covered(second, aligned.grid))
+
+
+def test_an_absent_modality_is_not_present_and_none_at_all_is_refused():
+    grid = oriented((8, 8, 8), (1.0, 1.0, 1.0), (0, 1, 2), (1, 1, 1))
+    volume = Volume(np.random.default_rng(0).normal(size=grid.shape), grid, Path("a"))
+    aligned = align(Case("c", "c", {"a": volume}), plan())
+    assert not aligned.present[1].any()
+    with pytest.raises(BadData, match="case c has z, but the task needs at least one of a, b"):
+        align(Case("c", "c", {"z": volume}), plan())
+
+
+def test_cropping_keeps_every_voxel_that_is_not_air():
+    grid = oriented((20, 20, 20), (1.0, 1.0, 1.0), (0, 1, 2), (-1, -1, 1))
+    array = np.zeros(grid.shape)
+    array[4:9, 2:17, 6:12] = 3
+    case = Case("c", "c", {"a": Volume(array, grid, Path("a"))})
+    cut = crop(case, grid, ["a"])
+    assert cut.shape == (5, 15, 6)
+    assert np.array_equal(resample(array, grid, cut), array[4:9, 2:17, 6:12].astype(np.float32))
+
+
+def test_memberships_on_a_coarser_grid_keep_the_volume():
+    grid = oriented((24, 24, 24), (1.0, 1.0, 1.0), (0, 1, 2), (1, 1, 1))
+    label = np.zeros(grid.shape, dtype=np.uint8)
+    label[7:16, 7:16, 7:16] = 1
+    image = np.ones(grid.shape)
+    volumes = {"a": Volume(image, grid, Path("a"))}
+    case = Case("c", "c", volumes, {"a": Volume(label, grid, Path("l"))})
+    aligned = align(case, plan((2.0, 2.0, 2.0), ("a",)))
+    assert aligned.label.shape == (2, 12, 12, 12)
+    assert aligned.label[1].sum() / 255 * 8 == pytest.approx(9**3, rel=0.02)
+    assert np.abs(aligned.label.astype(int).sum(0) - 255).max() <= 1

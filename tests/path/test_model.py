@@ -1,0 +1,131 @@
+"""A model file holds data alone, equals its network, and is refused if a byte is off."""
+
+import io
+import json
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+
+from oncoseg import registry
+from oncoseg.errors import BadFile, UnknownName
+from oncoseg.model import open_model, save_model
+from oncoseg.predict.engines import engine
+from oncoseg.prepare.plan import Normalisation, Plan
+from worlds import regions_task
+
+TASK = regions_task(3, 16, ("a", "b"))
+SPELLED = "unet:width=4"
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A tiny network with random weights and its file."""
+    torch.manual_seed(0)
+    network = registry.build("networks", SPELLED, TASK)
+    path = tmp_path_factory.mktemp("modèle é") / "tiny.onco"
+    plan = Plan(TASK, {name: Normalisation() for name in TASK.modalities})
+    save_model(path, network, SPELLED, plan, {"name": "tiny"}, "none")
+    return network, plan, path
+
+
+def test_what_was_saved_is_opened(saved):
+    network, plan, path = saved
+    model = open_model(path)
+    assert model.plan == plan
+    assert model.card["name"] == "tiny"
+    assert model.described["sha256"] == model.sha256
+    for name, value in model.network().state_dict().items():
+        assert torch.allclose(value, network.state_dict()[name], rtol=1e-3, atol=1e-6)
+
+
+def test_the_exported_graph_equals_the_network(saved):
+    model = open_model(saved[2])
+    rng = np.random.default_rng(0)
+    image = rng.normal(size=(1, 2, 16, 16, 16)).astype(np.float32)
+    present = np.ones(image.shape, dtype=bool)
+    present[:, 1] = False
+    expected = engine(model, "torch", "cpu")(image, present)
+    found = engine(model, "openvino")(image, present)
+    assert np.abs(found - expected).max() < 1e-3 * expected.std()
+
+
+def rewritten(path, target, change):
+    """A copy of a model file with members changed by `change(dict)` and sums left as they were."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    members = change(members)
+    with zipfile.ZipFile(target, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return target
+
+
+def flipped(content):
+    return content[:-1] + bytes([content[-1] ^ 1])
+
+
+FAULTS = {
+    "a changed weight": lambda m: {**m, "weights.safetensors": flipped(m["weights.safetensors"])},
+    "a changed plan": lambda m: {**m, "plan.json": m["plan.json"] + b" "},
+    "a member too many": lambda m: {**m, "run.py": b"print()"},
+    "a path out of the zip": lambda m: {**m, "../../evil": b""},
+    "a member missing": lambda m: {name: m[name] for name in m if name != "graph.onnx"},
+    "no sums": lambda m: {**m, "checksums.json": b"{}"},
+    "sums that are no JSON": lambda m: {**m, "checksums.json": b"{"},
+    "sums that are a list": lambda m: {**m, "checksums.json": b"[]"},
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_every_tampering_is_one_sentence_naming_the_file(saved, tmp_path, fault):
+    path = rewritten(saved[2], tmp_path / "bad.onco", FAULTS[fault])
+    with pytest.raises(BadFile) as caught:
+        open_model(path)
+    assert "bad.onco" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["bad.onco"]
+
+
+def test_cut_files_bombs_and_strangers_are_refused(saved, tmp_path):
+    content = saved[2].read_bytes()
+    for name, raw in {
+        "cut.onco": content[: len(content) // 2],
+        "no.onco": b"PK",
+        "e.onco": b"",
+    }.items():
+        (tmp_path / name).write_bytes(raw)
+        with pytest.raises(BadFile, match="not a whole model file"):
+            open_model(tmp_path / name)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in zipfile.ZipFile(saved[2]).namelist():
+            archive.writestr(name, b"")
+    raw = bytearray(buffer.getvalue())
+    for place in range(len(raw) - 4):  # every entry of the directory claims to be 1 GB
+        if raw[place : place + 4] == b"PK\x01\x02":
+            raw[place + 24 : place + 28] = (1 << 30).to_bytes(4, "little")
+    (tmp_path / "bomb.onco").write_bytes(bytes(raw))
+    with pytest.raises(BadFile, match="more than 2 GB"):
+        open_model(tmp_path / "bomb.onco")
+
+
+def test_names_that_are_no_model_say_what_there_is(tmp_path):
+    with pytest.raises(BadFile, match="does not exist"):
+        open_model(tmp_path / "absent.onco")
+    with pytest.raises(UnknownName, match="no model 'gliom'"):
+        open_model("gliom")
+
+
+def test_weights_go_only_into_the_network_they_are_of(saved):
+    other = registry.build("networks", "unet:width=5", TASK)
+    with pytest.raises(BadFile, match="weights are not those of this network"):
+        open_model(saved[2]).load_into(other)
+
+
+def test_nothing_in_the_file_is_code(saved):
+    with zipfile.ZipFile(saved[2]) as archive:
+        names = set(archive.namelist())
+        assert not any(name.endswith((".py", ".pkl", ".pt", ".pth")) for name in names)
+        assert json.loads(archive.read("network.json")) == {"network": SPELLED}

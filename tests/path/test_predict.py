@@ -1,0 +1,169 @@
+"""Windows that blend, predictions on the scan's own grid, batches in which a bad case is one."""
+
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from grids import ORIENTATIONS, oriented
+from oncoseg import phantom, results
+from oncoseg.case import Case, Task, Volume
+from oncoseg.errors import BadFile
+from oncoseg.predict import predict, segment
+from oncoseg.predict.window import gaussian, slide, starts
+from oncoseg.prepare.plan import Normalisation, Plan
+
+TASK = Task("t", ("a", "b"), {"x": 1}, {"x": ("x",)}, (1.0,) * 3, (8, 8, 8), ((2, 2, 2),))
+NESTED = Task(
+    "n",
+    ("a",),
+    {"NCR": 1, "ED": 2, "ET": 4},
+    {"WT": ("NCR", "ED", "ET"), "TC": ("NCR", "ET"), "ET": ("ET",)},
+)
+
+
+def bright(image, present):
+    """A 'network' that calls whatever is bright in the first modality a tumour."""
+    score = 10 * (image[:, :1] - 1)
+    return np.concatenate([-score, score], axis=1)
+
+
+@given(st.integers(1, 300), st.integers(1, 80), st.floats(0, 0.9))
+def test_windows_cover_and_overlap_by_what_was_asked(size, patch, overlap):
+    first = starts(size, patch, overlap)
+    assert first[0] == 0
+    assert first[-1] == max(0, size - patch)
+    assert all(after - before <= patch * (1 - overlap) + 1 for before, after in pairwise(first))
+
+
+def test_a_constant_network_is_constant():
+    image = np.random.default_rng(0).normal(size=(2, 11, 19, 8)).astype(np.float32)
+    found = slide(
+        lambda i, p: np.full((1, 3, *i.shape[2:]), 2.5, np.float32), image, image > -9, (8, 8, 8)
+    )
+    assert found.shape == (3, 11, 19, 8)
+    assert np.allclose(found, 2.5, atol=1e-5)
+
+
+def test_weights_peak_in_the_middle():
+    weight = gaussian((9, 9))
+    assert weight[4, 4] == weight.max() == 1
+    assert weight.min() >= 1e-3
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.sampled_from(ORIENTATIONS), st.tuples(*[st.sampled_from([1.0, 1.7, 3.0])] * 3))
+def test_results_lie_on_the_scans_own_grid(orientation, spacing):
+    grid = oriented((20, 21, 22), spacing, *orientation, tilt=0.1)
+    array = np.random.default_rng(0).normal(0, 0.05, grid.shape)
+    block = (slice(5, 11), slice(6, 14), slice(3, 9))
+    array[block] += 5
+    plan = Plan(
+        replace(TASK, spacing=tuple(np.array(spacing)[list(np.argsort(orientation[0]))])),
+        {name: Normalisation() for name in "ab"},
+    )
+    found = segment(Case("c", "c", {"a": Volume(array, grid, Path("a"))}), plan, bright)
+    expected = np.zeros(grid.shape, np.uint8)
+    expected[block] = 1
+    assert found.grid.same_as(grid)
+    assert np.array_equal(found.label, expected)
+    assert found.used == ("a",)
+    assert found.missing == ("b",)
+    assert "b was not given" in found.notes[0]
+
+
+def test_a_coarser_plan_still_gives_the_volume():
+    grid = oriented((40, 40, 40), (1.0,) * 3, (0, 1, 2), (-1, -1, 1))
+    array = np.random.default_rng(0).normal(0, 0.05, grid.shape)
+    array[10:26, 12:24, 8:30] += 5
+    plan = Plan(replace(TASK, spacing=(2.0,) * 3), {name: Normalisation() for name in "ab"})
+    label = segment(Case("c", "c", {"a": Volume(array, grid, Path("a"))}), plan, bright).label
+    assert label.sum() == pytest.approx(16 * 12 * 22, rel=0.12)
+
+
+@given(st.integers(0, 1000))
+def test_regions_come_out_nested(seed):
+    logits = np.random.default_rng(seed).normal(0, 3, (3, 4, 4, 4)).astype(np.float32)
+    masks = NESTED.masks(NESTED.decode(logits))
+    assert not (masks["ET"] & ~masks["TC"]).any()
+    assert not (masks["TC"] & ~masks["WT"]).any()
+    sure = np.abs(logits).min(0) > 0
+    agree = (logits[0] > 0) & (logits[1] > 0) & (logits[2] > 0) & sure
+    assert (NESTED.decode(logits)[agree] == 4).all()
+    assert (NESTED.decode(logits)[(logits < 0).all(0)] == 0).all()
+
+
+def test_exclusive_classes_take_the_largest():
+    task = Task("e", ("a",), {"x": 3, "y": 7}, {"x": ("x",), "y": ("y",)})
+    logits = np.random.default_rng(0).normal(size=(3, 50)).astype(np.float32)
+    assert np.array_equal(task.decode(logits), np.array([0, 3, 7])[logits.argmax(0)])
+    assert np.allclose(
+        task.probabilities(logits).sum(0) + 1 / (1 + np.exp(logits[1:] - logits[0]).sum(0)), 1
+    )
+
+
+@pytest.fixture
+def batch(tmp_path, monkeypatch):
+    """Three cases on disk, one cut in half, and a model that needs no training."""
+    task, cases = phantom.world(3, 3, size=16)
+    for case in cases:
+        phantom.write(case, tmp_path / "scans", layout="folders")
+    name = task.modalities[0]
+    bad = next((tmp_path / "scans" / cases[1].id).glob(f"{name}_image*"))
+    bad.write_bytes(bad.read_bytes()[: bad.stat().st_size // 2])
+
+    class Opened:
+        plan = Plan(
+            replace(task, patch=(8, 8, 8)), {name: Normalisation() for name in task.modalities}
+        )
+        described = {"name": "stand-in", "sha256": "0"}
+
+    Opened.task = Opened.plan.task
+
+    def infer(image, present):
+        return (
+            np.random.default_rng(0).normal(size=(1, task.outputs, *image.shape[2:])).astype("f4")
+        )
+
+    monkeypatch.setattr("oncoseg.predict.open_model", lambda model: Opened)
+    monkeypatch.setattr("oncoseg.predict.make_engine", lambda *options: infer)
+    return [case.id for case in cases], bad, tmp_path
+
+
+def test_a_bad_case_is_named_and_the_rest_finish(batch):
+    names, bad, folder = batch
+    outcome = predict("model", folder / "scans", to=folder / "out")
+    assert [path.stem for path in outcome.done] == [names[0], names[2]]
+    assert list(outcome.failed) == [names[1]]
+    assert bad.name in outcome.failed[names[1]]
+    assert not list((folder / "out").glob(f"*{names[1]}*"))
+    assert sorted(results.find(folder / "out")) == [names[0], names[2]]
+
+
+def test_a_changed_label_map_is_refused(batch):
+    names, _, folder = batch
+    predict("model", folder / "scans", to=folder / "out", probabilities=True)
+    record = results.find(folder / "out")[names[0]]
+    prediction, content = results.load(record)
+    assert prediction.case == names[0]
+    assert content["notice"].startswith("For research use only")
+    label = folder / "out" / f"{names[0]}.nii.gz"
+    label.write_bytes(label.read_bytes()[:-9])
+    with pytest.raises(BadFile, match="checksum differs"):
+        results.load(record)
+
+
+def test_confidence_is_the_dice_expected_of_calibrated_probabilities():
+    grid = oriented((2, 2, 2), (1.0,) * 3, (0, 1, 2), (1, 1, 1))
+    case = Case("c", "c", {"a": Volume(np.arange(8.0).reshape(2, 2, 2), grid, Path("a"))})
+    plan = Plan(replace(TASK, patch=(2, 2, 2)), {name: Normalisation() for name in "ab"})
+    found = segment(case, plan, bright)
+    probability = np.zeros((1, 2, 2, 2), dtype=np.float16)
+    probability[0, 0] = 0.5
+    label = np.zeros((2, 2, 2), np.uint8)
+    label[0, 0] = 1  # two voxels, each probable to 1/2; four such voxels in all: 2 * 1 / (2 + 2)
+    assert results.confidence(found.but(label=label, probability=probability)) == {"x": 0.5}

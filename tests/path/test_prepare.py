@@ -1,0 +1,143 @@
+"""Plans by rules, stores that read patches, splits by patient, and what is refused."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from oncoseg import phantom
+from oncoseg.errors import BadData, BadFile
+from oncoseg.prepare import Plan, held_out, open_store, prepare, splits
+from oncoseg.prepare.plan import Fingerprint, make_plan, normalisation, patch_and_strides
+from oncoseg.prepare.store import Stored
+
+
+@pytest.fixture
+def world(tmp_path):
+    """Six small labelled patients on disk."""
+    task, cases = phantom.world(0, 6, size=20)
+    for case in cases:
+        phantom.write(case, tmp_path / "data", layout="folders")
+    return task, cases, tmp_path
+
+
+def prepared(world, **options):
+    task, _, folder = world
+    prepare(folder / "data", folder / "store", labels=task.labels, regions=task.regions, **options)
+    return open_store(folder / "store")
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.tuples(*[st.integers(9, 500)] * 3),
+    st.tuples(*[st.floats(0.4, 6.0)] * 3),
+    st.integers(24**3, 160**3),
+)
+def test_patches_fit_the_budget_and_divide_by_the_strides(shape, spacing, voxels):
+    patch, strides = patch_and_strides(np.array(shape), np.array(spacing), voxels)
+    factor = np.prod(strides, axis=0)
+    assert (np.array(patch) % factor == 0).all()
+    assert np.prod(patch) <= 1.2 * voxels or np.prod(patch) <= np.prod(np.maximum(factor, 8))
+    assert (np.array(patch) / factor >= 1).all()
+    assert len(strides) <= 5
+
+
+def test_small_scans_are_seen_whole():
+    fingerprint = Fingerprint([(35, 50, 35)] * 3, [(1.0, 1.0, 1.0)] * 3, {})
+    task, _ = phantom.world(0, 1)
+    plan = make_plan(task, fingerprint)
+    assert all(length >= size for length, size in zip(plan.task.patch, (35, 50, 35)))
+
+
+def test_thick_slices_are_not_halved_before_the_others_catch_up():
+    _, strides = patch_and_strides(np.array([256, 256, 24]), np.array([0.8, 0.8, 5.0]), 128**3)
+    assert strides[0] == (2, 2, 1)
+    assert strides[1] == (2, 2, 1)
+
+
+def test_units_that_mean_something_are_scaled_by_the_data_set():
+    values = [np.linspace(-100, 200, 1000)]
+    assert normalisation("ct", values).scheme == "dataset"
+    assert normalisation("pet", values).scheme == "dataset"
+    assert normalisation("flair", values).scheme == "image"
+    scheme = normalisation("ct", values)
+    image = np.array([[-5000.0, scheme.mean, 5000.0]], dtype=np.float32)
+    found = scheme(image, np.ones(image.shape, bool))[0]
+    assert found[1] == pytest.approx(0, abs=1e-6)
+    assert found[0] == pytest.approx((scheme.low - scheme.mean) / scheme.deviation, rel=1e-4)
+
+
+def test_a_plan_goes_through_json_and_an_edited_one_is_used(world):
+    cases = prepared(world)
+    folder = world[2]
+    plan = Plan.read(folder / "store" / "plan.json")
+    assert Plan.from_dict(json.loads(json.dumps(plan.as_dict())), folder) == plan
+    edited = folder / "edited.json"
+    replace(plan, task=replace(plan.task, spacing=(2.0, 2.0, 2.0))).write(edited)
+    task, _, _ = world
+    prepare(folder / "data", folder / "coarse", labels=task.labels, plan=edited)
+    coarse = open_store(folder / "coarse")
+    assert all(2 * a.shape[0] >= b.shape[0] > a.shape[0] for a, b in zip(coarse, cases))
+    edited.write_text("{}")
+    with pytest.raises(BadFile, match=r"edited\.json: is not a whole plan"):
+        Plan.read(edited)
+
+
+def test_a_patch_is_the_slice_of_the_whole(world):
+    case = prepared(world)[0]
+    box = (slice(3, 11), slice(0, 7), slice(5, 20))
+    for name in ("image", "present", "label"):
+        assert np.array_equal(case.read(name, box), case.read(name)[(slice(None), *box)])
+    for region, points in case.points.items():
+        row = list(world[0].regions).index(region) + int(world[0].exclusive)
+        assert (case.read("label")[row][tuple(points.T)] > 127).all()
+
+
+def test_a_case_without_its_record_is_not_there(world):
+    cases = prepared(world)
+    (cases[0].folder / "case.json").unlink()
+    assert len(open_store(world[2] / "store")) == len(cases) - 1
+
+
+def stored(name, patient, labeled=True):
+    return Stored(None, {"case": name, "patient": patient, "labeled": labeled, "site": ""})
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(0, 8), min_size=3, max_size=30), st.integers(0, 5))
+def test_no_patient_is_in_two_folds(owners, seed):
+    cases = [stored(f"c{number}", f"p{owner}") for number, owner in enumerate(owners)]
+    count = len(set(owners))
+    folds = splits(cases, min(3, count), seed)
+    assert sorted(name for fold in folds for name in fold) == sorted(case.id for case in cases)
+    owner_of = {case.id: case.patient for case in cases}
+    patients = [{owner_of[name] for name in fold} for fold in folds]
+    assert sum(map(len, patients)) == count
+
+
+def test_more_folds_than_patients_and_unknown_patients_are_refused():
+    cases = [stored("a", "p"), stored("b", "p")]
+    with pytest.raises(BadData, match="2 folds need as many labelled patients, but there are 1"):
+        splits(cases, 2)
+    with pytest.raises(BadData, match="no patient 'q' to hold out; there are p"):
+        held_out(cases, 1, 0, ["q"])
+    train, held = held_out([*cases, stored("c", "q")], 1, 0, ["p"])
+    assert [case.id for case in train] == ["c"]
+    assert [case.id for case in held] == ["a", "b"]
+
+
+def test_the_same_image_under_two_names_is_refused(world):
+    task, cases, folder = world
+    phantom.write(replace(cases[0], id="twin", patient="twin"), folder / "data", layout="folders")
+    with pytest.raises(BadData, match="hold the same"):
+        prepare(folder / "data", folder / "store", labels=task.labels, regions=task.regions)
+
+
+def test_a_label_outside_the_scheme_names_its_file(world):
+    task, _, folder = world
+    with pytest.raises(BadData, match="which is not in the scheme"):
+        prepare(folder / "data", folder / "store", labels={next(iter(task.labels)): 1})
+    assert not (folder / "store" / "plan.json").exists()

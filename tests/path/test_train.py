@@ -1,0 +1,109 @@
+"""The loop learns, resumes to the same weights, and leaves a model that predicts."""
+
+import json
+
+import pytest
+import torch
+
+from oncoseg import checkpoint, phantom, results
+from oncoseg.errors import BadFile, BadRun
+from oncoseg.evaluate import evaluate
+from oncoseg.model import open_model
+from oncoseg.predict import predict
+from oncoseg.prepare import Plan, open_store
+from oncoseg.run import Run
+from oncoseg.train import Loop, prepared, resolved, train
+
+
+def world(folder, dims, **options):
+    task, cases = phantom.world(2, 6, dims=dims, size=24, **options)
+    for case in cases:
+        phantom.write(case, folder / "data", layout="folders")
+    return Run(
+        data=str(folder / "data"),
+        to=str(folder / "model.onco"),
+        network="unet:width=8",
+        augmentations=("spatial:probability=0",),
+        labels=dict(task.labels),
+        regions=dict(task.regions),
+        folds=3,
+        minutes=0,
+        steps=60,
+        rate=1e-2,
+        average=0.8,
+        device="cpu",
+        precision="f32",
+        workers=1,
+    )
+
+
+@pytest.mark.parametrize(("dims", "overlapping"), [(2, False), (3, True)])
+def test_a_toy_world_is_learned_and_predicted_without_torch(tmp_path, dims, overlapping):
+    run = world(tmp_path, dims, overlapping=overlapping)
+    model = train(run)
+    lines = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(3, 61, 3))
+    assert lines[-1]["loss"]["segmentation"] < 0.7 * lines[0]["loss"]["segmentation"]
+    held = json.loads((run.folder / "held_out.json").read_text())
+    validation = json.loads((run.folder / "validation.json").read_text())
+    assert sorted(validation["cases"]) == sorted(held)
+    assert min(validation["dice"].values()) > 0.6
+    assert open_model(model).card["validation"]["dice"] == validation["dice"]
+    outcome = predict(model, tmp_path / "data", to=tmp_path / "out")
+    assert not outcome.failed
+    assert evaluate(tmp_path / "out", tmp_path / "data").mean(next(iter(run.regions)), "dice") > 0.6
+    assert len(results.find(tmp_path / "out")) == 6
+
+
+def loop(run):
+    run = resolved(run)
+    store = prepared(run)
+    return Loop(run, Plan.read(store / "plan.json"), open_store(store), [])
+
+
+def weights(of):
+    return of.average.network.state_dict()
+
+
+def test_going_on_from_a_checkpoint_gives_the_same_weights_to_the_bit(tmp_path):
+    run = world(tmp_path, 2)
+    whole = loop(run)
+    for step in range(6):
+        whole.progress.step = step
+        whole._step(whole.sampler(step), step)
+    first = loop(run)
+    for step in range(3):
+        first.progress.step = step
+        first._step(first.sampler(step), step)
+    first.progress.step = 3
+    path = tmp_path / "half.safetensors"
+    checkpoint.save(path, first.modules, first.optimiser, first.progress)
+    second = loop(run)
+    second.progress = checkpoint.load(path, second.modules, second.optimiser)
+    assert second.progress == first.progress
+    for step in range(3, 6):
+        second.progress.step = step
+        second._step(second.sampler(step), step)
+    assert all(torch.equal(value, weights(second)[name]) for name, value in weights(whole).items())
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(BadFile, match="not a whole checkpoint"):
+        checkpoint.load(path, second.modules, second.optimiser)
+
+
+def test_a_run_is_not_written_over_and_goes_on_when_asked(tmp_path):
+    run = world(tmp_path, 2)
+    train(run)
+    with pytest.raises(BadRun, match="already holds a run; go on with --resume"):
+        train(run)
+    (tmp_path / "model.onco").unlink()
+    assert train(run, resume=True).exists()
+
+
+def test_a_loss_that_is_no_number_stops_in_one_sentence(tmp_path):
+    run = world(tmp_path, 2)
+    broken = loop(run)
+    with torch.no_grad():
+        next(broken.method.parameters()).fill_(float("nan"))
+    with pytest.raises(BadRun, match="no longer a number at step 3"):
+        broken()
+    assert not (run.folder / "last.safetensors").exists()
