@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from oncoseg import __version__, files
-from oncoseg.case import Prediction, Task
-from oncoseg.errors import BadData, BadFile
+from oncoseg.case import Array, Prediction, Task
+from oncoseg.errors import BadData, BadFile, OncosegError
 from oncoseg.read import read_volume
 from oncoseg.write import write_volume
 
@@ -24,15 +24,31 @@ def save(prediction: Prediction, folder: Path, *, probabilities: bool = False) -
     files are whole. With `probabilities`, each region's probability is written beside them as
     `<case>.probability.<region>.nii.gz` in steps of 1/255.
     """
-    label = folder / f"{prediction.case}.nii.gz"
-    write_volume(label, prediction.label, prediction.grid)
+    record = folder / f"{prediction.case}.json"
+    record.unlink(missing_ok=True)  # what it said of an earlier prediction no longer holds
+    written: list[Path] = []
+    try:
+        for name, array in _maps(prediction, probabilities=probabilities).items():
+            written.append(write_volume(folder / name, array, prediction.grid))
+        return files.write_json(record, _record(prediction, written[0]))
+    except OncosegError:
+        for path in written:
+            path.unlink()
+        raise
+
+
+def _maps(prediction: Prediction, *, probabilities: bool) -> dict[str, Array]:
+    """File name -> array (*S) uint8, the label map first."""
+    maps = {f"{prediction.case}.nii.gz": prediction.label}
     if probabilities:
         for name, probability in zip(prediction.task.regions, prediction.probability):
             scaled = np.round(probability.astype(np.float32) * 255).astype(np.uint8)
-            write_volume(
-                folder / f"{prediction.case}.probability.{name}.nii.gz", scaled, prediction.grid
-            )
-    record = {
+            maps[f"{prediction.case}.probability.{name}.nii.gz"] = scaled
+    return maps
+
+
+def _record(prediction: Prediction, label: Path) -> dict[str, Any]:
+    return {
         "format": FORMAT,
         "oncoseg": __version__,
         "case": prediction.case,
@@ -47,7 +63,6 @@ def save(prediction: Prediction, folder: Path, *, probabilities: bool = False) -
         "task": prediction.task.as_dict(),
         "notice": NOTICE,
     }
-    return files.write_json(folder / f"{prediction.case}.json", record)
 
 
 def confidence(prediction: Prediction) -> dict[str, float]:

@@ -20,6 +20,25 @@ else:
     import tomli as tomllib
 
 AUGMENTATIONS = ("spatial", "intensity", "modality_dropout")
+BOUNDS = {
+    "minutes": (0, 10**6),
+    "steps": (0, 10**9),
+    "folds": (1, 10**6),
+    "rate": (0, 10),
+    "decay": (0, 1),
+    "average": (0, 1),
+    "batch": (0, 10**6),
+    "foreground": (0, 1),
+    "workers": (1, 256),
+}
+KINDS = {
+    str: "text",
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    tuple: "a list of texts",
+    dict: "a table",
+}
 
 
 @dataclass(frozen=True)
@@ -80,15 +99,7 @@ class Run:
 
         Raises one of the errors in `oncoseg.errors`.
         """
-        for slot, text in (
-            ("networks", self.network),
-            ("methods", self.method),
-            ("losses", self.loss),
-        ):
-            if text:
-                registry.parse(slot, text)
-        for text in self.augmentations:
-            registry.parse("augmentations", text)
+        self._check_values()
         if Path(self.to).suffix != ".onco":
             raise BadRun(f"a model is written to a file ending in .onco, not '{self.to}'")
         if self.minutes <= 0 and self.steps <= 0:
@@ -103,6 +114,17 @@ class Run:
         if not Path(self.data).exists():
             raise BadFile(self.data, "does not exist", "give the folder of the data set")
 
+    def _check_values(self) -> None:
+        """Refuse parts that do not exist and numbers out of their bounds."""
+        parts = [("methods", self.method), ("losses", self.loss)]
+        parts += [("networks", self.network)] if self.network else []
+        parts += [("augmentations", text) for text in self.augmentations]
+        for slot, text in parts:
+            registry.parse(slot, text)
+        for name, (low, high) in BOUNDS.items():
+            if not low <= getattr(self, name) <= high:
+                raise BadRun(f"{name} is from {low} to {high}, not {getattr(self, name)}")
+
     def write(self, path: Path) -> Path:
         """As TOML: one key a line, tables for labels and regions.
 
@@ -115,7 +137,7 @@ class Run:
             lines += [
                 "",
                 f"[{name}]",
-                *(f"{json.dumps(key)} = {_toml(value)}" for key, value in table.items()),
+                *(f"{_toml(key)} = {_toml(value)}" for key, value in table.items()),
             ]
         return files.write_text(path, "\n".join(lines) + "\n")
 
@@ -133,7 +155,11 @@ class Run:
             raise BadFile(
                 path, f"has the unknown key '{key}'", f"known are {', '.join(sorted(known))}"
             )
+        likes = asdict(cls("", ""))
         for key, value in values.items():
+            if not _fits(value, likes[key]):
+                kind = KINDS[type(likes[key])]
+                raise BadFile(path, f"has {key} = {value!r}", f"{key} is {kind}: correct it")
             if isinstance(value, list):
                 values[key] = tuple(value)
         values["regions"] = {
@@ -147,7 +173,18 @@ class Run:
             ) from error
 
 
+def _fits(value: Any, like: Any) -> bool:
+    """Whether a value from TOML is of the kind of a field's default."""
+    if isinstance(like, float):
+        return type(value) in (int, float)
+    if isinstance(like, tuple):
+        return isinstance(value, list) and all(isinstance(item, str) for item in value)
+    if isinstance(like, dict):
+        return isinstance(value, dict) and all(type(item) in (int, list) for item in value.values())
+    return type(value) is type(like)
+
+
 def _toml(value: Any) -> str:
     if isinstance(value, (tuple, list)):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

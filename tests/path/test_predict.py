@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from grids import ORIENTATIONS, oriented
 from oncoseg import phantom, results
 from oncoseg.case import Case, Task, Volume
-from oncoseg.errors import BadFile
+from oncoseg.errors import BadFile, BadOption
 from oncoseg.predict import predict, segment
 from oncoseg.predict.window import gaussian, slide, starts
 from oncoseg.prepare.plan import Normalisation, Plan
@@ -37,7 +37,15 @@ def test_windows_cover_and_overlap_by_what_was_asked(size, patch, overlap):
     first = starts(size, patch, overlap)
     assert first[0] == 0
     assert first[-1] == max(0, size - patch)
-    assert all(after - before <= patch * (1 - overlap) + 1 for before, after in pairwise(first))
+    most = max(1, patch * (1 - overlap) + 1e-6)
+    assert all(0 < after - before <= most for before, after in pairwise(first))
+
+
+@pytest.mark.parametrize("overlap", [-0.1, 1.0, float("nan")])
+def test_an_overlap_that_leaves_gaps_or_never_ends_is_refused(overlap):
+    image = np.zeros((1, 9, 9), np.float32)
+    with pytest.raises(BadOption, match="from 0 to below 1"):
+        slide(lambda i, p: i, image, image > 0, (4, 4), overlap=overlap)
 
 
 def test_a_constant_network_is_constant():
@@ -120,6 +128,7 @@ def batch(tmp_path, monkeypatch):
         plan = Plan(
             replace(task, patch=(8, 8, 8)), {name: Normalisation() for name in task.modalities}
         )
+        card = {"dice_by_modalities": {"a": {"x": 0.71}, "b": {"x": 0.01}}}
         described = {"name": "stand-in", "sha256": "0"}
 
     Opened.task = Opened.plan.task
@@ -142,6 +151,36 @@ def test_a_bad_case_is_named_and_the_rest_finish(batch):
     assert bad.name in outcome.failed[names[1]]
     assert not list((folder / "out").glob(f"*{names[1]}*"))
     assert sorted(results.find(folder / "out")) == [names[0], names[2]]
+
+
+def test_a_full_disk_leaves_nothing_of_the_case(batch, monkeypatch):
+    names, _, folder = batch
+    write = results.write_volume
+
+    def full(path, array, grid):
+        if "probability" in path.name:
+            raise BadFile(path, "could not be written (No space left on device)", "free some space")
+        return write(path, array, grid)
+
+    monkeypatch.setattr("oncoseg.results.write_volume", full)
+    outcome = predict("model", folder / "scans", to=folder / "out", probabilities=True)
+    assert sorted(outcome.failed) == sorted(names)
+    assert "No space left" in outcome.failed[names[0]]
+    assert not list((folder / "out").iterdir())
+
+
+def test_a_subset_on_which_the_model_failed_is_refused_and_a_weak_one_is_noted(batch):
+    names, _, folder = batch
+    for name, gone in ((names[0], "b"), (names[2], "a")):
+        for path in (folder / "scans" / name).glob(f"{gone}_*"):
+            path.unlink()
+    outcome = predict("model", folder / "scans", to=folder / "out")
+    assert (
+        "from which this model cannot segment (Dice in validation: x 0.01)"
+        in outcome.failed[names[2]]
+    )
+    prediction, _ = results.load(results.find(folder / "out")[names[0]])
+    assert "validation with these modalities: x 0.71" in prediction.notes[-1]
 
 
 def test_a_changed_label_map_is_refused(batch):

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from oncoseg import results
 from oncoseg.case import Array, Case, Prediction, Task
 from oncoseg.errors import BadData, OncosegError
-from oncoseg.model import open_model
+from oncoseg.model import Model, open_model
 from oncoseg.predict.engines import engine as make_engine
 from oncoseg.predict.window import Infer, slide
 from oncoseg.prepare.align import align, resample
@@ -22,6 +22,7 @@ from oncoseg.read import find, read_case
 
 __all__ = ["Outcome", "predict", "segment"]
 OUTSIDE = -20.0
+USELESS = 0.2  # Dice in validation below which a subset of modalities is refused
 
 
 @dataclass
@@ -61,12 +62,31 @@ def predict(
         try:
             bare = type(source)(source.case, source.patient, source.images, {}, source.site)
             case = read_case(bare, modalities=opened.task.modalities)
+            known = validated(case, opened)
             prediction = segment(case, opened.plan, infer, overlap=overlap, progress=True)
-            prediction = prediction.but(model=opened.described)
+            prediction = prediction.but(model=opened.described, notes=(*prediction.notes, *known))
             outcome.done.append(results.save(prediction, to, probabilities=probabilities))
         except OncosegError as error:
             outcome.failed[source.case] = str(error)
     return outcome
+
+
+def validated(case: Case, model: Model) -> tuple[str, ...]:
+    """What the model's card says of this case's subset of modalities, as sentences for the report.
+
+    Raises `BadData` for a subset on which the model failed in its own validation.
+    """
+    used = [name for name in model.task.modalities if name in case.images]
+    figures = model.card.get("dice_by_modalities", {}).get("+".join(used), {})
+    if not figures or len(used) == len(model.task.modalities):
+        return ()
+    words = ", ".join(f"{region} {value:.2f}" for region, value in figures.items())
+    if max(figures.values()) < USELESS:
+        raise BadData(
+            f"case {case.id}: has {', '.join(used)} alone, from which this model cannot segment"
+            f" (Dice in validation: {words}); give more of {', '.join(model.task.modalities)}"
+        )
+    return (f"Dice in the model's validation with these modalities: {words}.",)
 
 
 def segment(

@@ -8,6 +8,7 @@ from itertools import product
 import numpy as np
 
 from oncoseg.case import Array
+from oncoseg.errors import BadOption
 
 Infer = Callable[[Array, Array], Array]
 
@@ -15,11 +16,13 @@ Infer = Callable[[Array, Array], Array]
 def starts(size: int, patch: int, overlap: float) -> list[int]:
     """First voxels of windows along one axis.
 
-    They are evenly spaced and overlap by at least `overlap` of the patch.
+    They are evenly spaced and overlap by at least `overlap` of the patch (by all but one voxel, if
+    that is less).
     """
     if size <= patch:
         return [0]
-    count = int(np.ceil((size - patch) / (patch * (1 - overlap)))) + 1
+    step = max(1, int(patch * (1 - overlap) + 1e-6))
+    count = -(-(size - patch) // step) + 1
     return [round(place * (size - patch) / (count - 1)) for place in range(count)]
 
 
@@ -38,7 +41,12 @@ def gaussian(patch: Sequence[int]) -> Array:
 
 
 def windows(shape: Sequence[int], patch: Sequence[int], overlap: float) -> list[tuple[slice, ...]]:
-    """Boxes that cover `shape` (at least a patch along each axis)."""
+    """Boxes that cover `shape` (at least a patch along each axis).
+
+    Raises `BadOption` unless `overlap` is from 0 to below 1: others leave gaps or never end.
+    """
+    if not 0 <= overlap < 1:
+        raise BadOption(f"overlap is a part of the patch from 0 to below 1, not {overlap}")
     axes = [starts(size, length, overlap) for size, length in zip(shape, patch)]
     return [
         tuple(slice(first, first + length) for first, length in zip(corner, patch))
