@@ -68,8 +68,10 @@ def main() -> None:
     )
     for patient in real:
         once(replace(tuned, to=str(words.to / f"without_{patient}.onco"), hold=(patient,)))
-    figures = crossvalidate(words.data, words.to)
-    card = files.write_json(words.to / "card.json", {**files.read_json(CARD), **figures})
+    card = words.to / "card.json"
+    if not card.exists():
+        figures = crossvalidate(words.data, words.to)
+        files.write_json(card, {**files.read_json(CARD), **figures})
     once(replace(tuned, to=str(words.to / "glioma.onco"), name="glioma", card=str(card)))
 
 

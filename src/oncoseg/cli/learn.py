@@ -23,7 +23,8 @@ from oncoseg.extras import require
 TASK = ("labels", "regions", "modalities")
 RUN = (
     *("data", "to", "network", "method", "loss", "augmentations", "minutes", "steps", "folds"),
-    *("fold", "seed", "rate", "batch", "device", "precision", "workers", "plan", "name", *TASK),
+    *("fold", "hold", "balanced", "start", "seed", "rate", "batch", "device", "precision"),
+    *("workers", "plan", "name", *TASK),
 )
 FOLDS = 5
 
@@ -73,11 +74,16 @@ def _add_train(commands: Any) -> None:
     length.add_argument("--steps", type=count, help="stop after so many steps")
     parser.add_argument("--folds", type=count, help="parts to split the patients into; 5 if --fold")
     parser.add_argument("--fold", type=count, help="the part to validate on, counted from 0")
+    parser.add_argument("--hold", type=listed, help="P1,P2,...: patients to hold out instead")
+    parser.add_argument("--start", metavar="MODEL", help="a model whose weights to start from")
+    parser.add_argument(
+        "--balanced", action="store_true", help="see every site equally often, however many cases"
+    )
     parser.add_argument("--seed", type=count, help="the same seed gives the same run")
     parser.add_argument("--rate", type=positive, help="learning rate")
     parser.add_argument("--batch", type=count, help="patches a step; the plan's if not given")
     parser.add_argument("--precision", choices=("bf16", "f32"), help="of the arithmetic")
-    parser.add_argument("--workers", type=count, help="processes that read patches")
+    parser.add_argument("--workers", type=count, help="threads that read patches")
     parser.add_argument("--device", help="cpu, cuda, ...; the best there is if not given")
     parser.add_argument("--name", help="name of the model, in its card")
     parser.add_argument("--plan", metavar="JSON", help="a plan made before, used as it is")
