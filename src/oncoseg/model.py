@@ -10,7 +10,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import lzma
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,6 +33,8 @@ SHIPPED = Path(__file__).parent / "models"
 MEMBERS = ("weights.safetensors", "graph.onnx", "plan.json", "network.json", "card.json", "LICENSE")
 LARGEST = 2 << 30
 REMEDY = "fetch or train the model again"
+# What zipfile and json raise on bytes that were changed, beside errors of their own.
+BROKEN = (OSError, ValueError, EOFError, RuntimeError, KeyError)
 
 
 @dataclass(frozen=True)
@@ -77,16 +81,22 @@ class Model:
     def network(self) -> Network:
         """The network with its weights, on the CPU; needs torch."""
         require("torch", "train")
-        spelled = self._json("network.json")["network"]
+        spelled = self._json("network.json").get("network")
+        if not isinstance(spelled, str):
+            raise BadFile(self.path, "its network.json names no network", REMEDY)
         network: Network = registry.build("networks", spelled, self.task)
         self.load_into(network)
         return network.eval()
 
     def load_into(self, network: Network) -> None:
         """Give a network these weights; raises `BadFile` unless every name and shape fits."""
+        from safetensors import SafetensorError
         from safetensors.torch import load
 
-        weights = load(self.members["weights.safetensors"])
+        try:
+            weights = load(self.members["weights.safetensors"])
+        except SafetensorError as error:
+            raise BadFile(self.path, f"its weights cannot be read ({error})", REMEDY) from error
         like = {name: value.shape for name, value in network.state_dict().items()}
         if {name: value.shape for name, value in weights.items()} != like:
             cause = "its weights are not those of this network"
@@ -96,9 +106,11 @@ class Model:
 
     def _json(self, name: str) -> dict[str, Any]:
         try:
-            content: dict[str, Any] = json.loads(self.members[name])
-        except ValueError as error:
+            content = json.loads(self.members[name])
+        except (ValueError, RecursionError) as error:
             raise BadFile(self.path, f"its {name} is not valid JSON", REMEDY) from error
+        if not isinstance(content, dict):
+            raise BadFile(self.path, f"its {name} is not a table of names and values", REMEDY)
         return content
 
 
@@ -123,6 +135,8 @@ def open_model(name: str | Path) -> Model:
     """
     path = find_model(name)
     try:
+        if path.stat().st_size > LARGEST:
+            raise BadFile(path, "is larger than 2 GB", REMEDY)
         raw = path.read_bytes()
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
             infos = {info.filename: info for info in archive.infolist()}
@@ -142,8 +156,9 @@ def open_model(name: str | Path) -> Model:
         raise BadFile(
             path, "does not exist", "check the path, or see 'oncoseg list models'"
         ) from error
-    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError) as error:
-        raise BadFile(path, f"is not a whole model file ({error})", REMEDY) from error
+    except (*BROKEN, zipfile.BadZipFile, zlib.error, lzma.LZMAError) as error:
+        cause = " ".join(str(error).split())
+        raise BadFile(path, f"is not a whole model file ({cause})", REMEDY) from error
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise BadFile(
             path, f"is not of the format {FORMAT}", "use the version of oncoseg that made it"

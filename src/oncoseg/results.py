@@ -92,14 +92,22 @@ def find(folder: Path) -> dict[str, Path]:
 def load(path: Path) -> tuple[Prediction, dict[str, Any]]:
     """Read a record and its label map.
 
-    Raises `BadFile` if either was changed or cut since it was written.
+    Raises `BadFile` if the record is not whole, or the label map not the one that was written.
 
     The prediction's `probability` has no regions, since probabilities need not have been kept: what
     was computed from them is in the record, which comes second.
     """
     record = files.read_json(path)
-    if record.get("format") != FORMAT:
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise BadFile(path, f"is no {FORMAT} record", "give the .json written by 'oncoseg predict'")
+    try:
+        return _loaded(path, record), record
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        cause = f"is not a whole record ({type(error).__name__}: {error})"
+        raise BadFile(path, cause, "run 'oncoseg predict' again for this case") from error
+
+
+def _loaded(path: Path, record: dict[str, Any]) -> Prediction:
     label = path.with_name(record["label"])
     if not label.exists():
         raise BadData(
@@ -111,7 +119,7 @@ def load(path: Path) -> tuple[Prediction, dict[str, Any]]:
             label, "is not what was predicted (its checksum differs)", "run 'oncoseg predict' again"
         )
     volume = read_volume(label)
-    prediction = Prediction(
+    return Prediction(
         case=record["case"],
         task=Task.from_dict(record["task"]),
         grid=volume.grid,
@@ -123,4 +131,3 @@ def load(path: Path) -> tuple[Prediction, dict[str, Any]]:
         model=record["model"],
         notes=tuple(record["notes"]),
     )
-    return prediction, record

@@ -27,7 +27,7 @@ from oncoseg.errors import BadData, BadRun
 from oncoseg.evaluate import score
 from oncoseg.model import open_model, save_model
 from oncoseg.predict import segment
-from oncoseg.predict.engines import network_engine
+from oncoseg.predict.engines import network_engine, torch_device
 from oncoseg.predict.window import slide
 from oncoseg.prepare import Plan, Stored, held_out, open_store, prepare
 from oncoseg.prepare.align import resample
@@ -40,6 +40,7 @@ EPOCHS = 20
 WARM_UP = 0.03
 CLIP = 12.0
 PEEK = 8
+SAME = ("network", "method", "loss", "folds", "fold", "hold", "labels", "regions", "modalities")
 LICENCE = (
     "The weights are given under the licence named in the card, for research use only;"
     " not a medical device.\n"
@@ -59,9 +60,12 @@ def train(run: Run, *, resume: bool = False) -> Path:
     last = folder / "last.safetensors"
     if last.exists() and not resume:
         raise BadRun(f"{folder} already holds a run; go on with --resume, or train to another file")
-    store = prepared(run)
+    if resume and last.exists():
+        _refuse_changed(run)
+    store = prepared(run, again=not resume)
     plan, cases = Plan.read(store / "plan.json"), open_store(store)
     training, held = held_out(cases, run.folds, run.fold, run.hold)
+    held = [case for case in held if case.labeled]
     run.write(folder / "run.toml")
     files.write_json(folder / "held_out.json", [case.id for case in held])
     loop = Loop(run, plan, training, held[:PEEK])
@@ -76,22 +80,35 @@ def resolved(run: Run) -> Run:
 
     A network that the device can train in the time.
     """
-    device = run.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = str(torch_device(run.device))
     slow = device == "cpu"
     network = run.network or f"unet:width={16 if slow else 32}"
     return replace(run, device=device, network=network, batch=run.batch or (2 if slow else 0))
 
 
-def prepared(run: Run) -> Path:
+def _refuse_changed(run: Run) -> None:
+    """Going on with other cases held out, or another task, would be wrong and not be seen."""
+    before = Run.read(run.folder / "run.toml")
+    for name in SAME:
+        was, asked = getattr(before, name), getattr(run, name)
+        if was != asked:
+            raise BadRun(
+                f"{run.folder} was begun with {name} {was or 'not given'}, now it is "
+                f"{asked or 'not given'}; resume with the same, or train to another file"
+            )
+
+
+def prepared(run: Run, *, again: bool = False) -> Path:
     """The store to train from.
 
-    `run.data` itself if it is one, else made in the run's folder unless it is there.
+    `run.data` itself if it is one, else made in the run's folder, unless it is there and not wanted
+    `again`.
     """
     data = Path(run.data)
     if (data / "plan.json").exists():
         return data
     store = run.folder / "prepared"
-    if not (store / "plan.json").exists():
+    if again or not (store / "plan.json").exists():
         prepare(
             data,
             store,

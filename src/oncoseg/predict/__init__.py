@@ -103,6 +103,10 @@ def segment(
         overlap=overlap,
         progress=_bar(case.id) if progress else iter,
     )
+    if not np.isfinite(logits).all():
+        raise BadData(
+            f"case {case.id}: the model gives values that are no numbers; use another model or engine"
+        )
     logits[:, ~aligned.present.any(0)] = background(task)
     native = np.stack(
         [

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from oncoseg.case import Array, Batch, Prompts
-from oncoseg.errors import BadRun
+from oncoseg.errors import BadFile, BadRun
 from oncoseg.extras import require
 from oncoseg.model import Model
 from oncoseg.predict.window import Infer
@@ -46,13 +46,23 @@ def openvino_engine(model: Model, device: str = "") -> Infer:
     import openvino
 
     core = openvino.Core()
-    graph = core.read_model(model.graph)
+    there = [name.split(".")[0] for name in core.available_devices]
+    if device and device.split(".")[0].upper() not in there:
+        raise BadRun(
+            f"OpenVINO has no device '{device}'; there are {', '.join(sorted(set(there)))}, "
+            "and the engine torch can use CUDA"
+        )
+    try:
+        graph = core.read_model(model.graph)
+    except RuntimeError as error:
+        cause = "its graph cannot be read by OpenVINO"
+        raise BadFile(model.path, cause, "fetch or train the model again") from error
     kinds = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     reduced = next((kind for kind in ("FP16", "BF16") if kind in kinds), "")
 
     def compiled(precision: str) -> Any:
         hints = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
-        return core.compile_model(graph, device or "CPU", hints)
+        return core.compile_model(graph, device.upper() or "CPU", hints)
 
     def run(network: Any, image: Array, present: Array) -> Array:
         inputs = {"image": image.astype(np.float32), "present": present.astype(np.float32)}
@@ -86,7 +96,7 @@ def torch_engine(model: Model, device: str = "") -> Infer:
 def network_engine(network: Network, device: str = "") -> Infer:
     """Any network in memory as an engine; used for validation while training."""
     torch = require("torch", "train")
-    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    place = torch_device(device)
     network = network.to(place).eval()
 
     def infer(image: Array, present: Array) -> Array:
@@ -100,6 +110,19 @@ def network_engine(network: Network, device: str = "") -> Infer:
             return np.asarray(network(batch)[0].float().cpu())
 
     return infer
+
+
+def torch_device(name: str = "") -> Any:
+    """A device of torch by its name, the best there is if empty; raises `BadRun` if it is absent."""
+    torch = require("torch", "train")
+    cuda = torch.cuda.is_available()
+    try:
+        place = torch.device(name or ("cuda" if cuda else "cpu"))
+    except RuntimeError as error:
+        raise BadRun(f"no device '{name}'; use cpu or cuda") from error
+    if place.type == "cuda" and (place.index or 0) >= torch.cuda.device_count():
+        raise BadRun(f"no device '{name}' on this machine; use cpu, or leave it out")
+    return place
 
 
 def bare_batch(image: Any, present: Any) -> Batch:

@@ -18,7 +18,7 @@ from oncoseg.errors import BadData, OncosegError
 from oncoseg.prepare.align import Aligned, align, crop, working_grid
 from oncoseg.prepare.plan import Fingerprint, Plan, make_plan
 from oncoseg.prepare.store import Stored, open_store, splits, write
-from oncoseg.read import canonical, find, read_case, read_volume
+from oncoseg.read import canonical, find, read_case, read_label
 
 __all__ = [
     "Aligned",
@@ -49,7 +49,8 @@ def prepare(
 
     `labels`, `regions` and `modalities` win over what the data set says of itself. A `plan` made
     before (and perhaps edited) is used as it is. Raises `BadData` naming every case that cannot be
-    used, and on the same image under two names; nothing is left out silently.
+    used, and on the same image under two names; nothing is left out silently. Cases that an earlier
+    preparation left in `to` are replaced.
     """
     found = find(data)
     task = define_task(data, found.sources, found.description, labels, regions, modalities)
@@ -60,6 +61,9 @@ def prepare(
         if plan
         else make_plan(task, fingerprint(found.sources, task), voxels=voxels)
     )
+    # What an earlier preparation left, perhaps of a case that has since been removed, is no longer it.
+    for stale in (to / "plan.json", *to.glob("*/case.json")):
+        stale.unlink(missing_ok=True)
     seen: dict[str, str] = {}
     for number, source in enumerate(_progress(found.sources, "prepare")):
         case = read_case(source, modalities=made.task.modalities, labels=made.task.labels)
@@ -93,6 +97,8 @@ def define_task(
     values = {name: int(value) for name, value in values.items() if int(value) != 0}
     if not values:
         raise BadData(f"{data}: no label has a name; state them, for example --labels tumour=1")
+    if len({*values.values()}) < len(values) or not all(0 < each < 256 for each in values.values()):
+        raise BadData(f"{data}: labels are distinct numbers from 1 to 255, not {values}")
     parts = {
         name: tuple(members)
         for name, members in (regions or description.get("regions") or {}).items()
@@ -129,6 +135,8 @@ def fingerprint(sources: Sequence[Source], task: Task) -> Fingerprint:
             f"{len(problems)} of {len(sources)} cases cannot be used; mend or remove "
             f"them:\n  {listed}"
         )
+    if len({len(shape) for shape in shapes}) > 1:
+        raise BadData("some cases are 2-D and some are 3-D; prepare them apart")
     return Fingerprint(shapes, spacings, samples)
 
 
@@ -137,7 +145,8 @@ def held_out(
 ) -> tuple[list[Stored], list[Stored]]:
     """Cases to train on and cases held out.
 
-    Held out are the patients named in `hold`, else one of `folds` (1 holds none out).
+    Held out are the patients named in `hold`, else one of `folds` (1 holds none out). Nothing of a
+    patient that is held out is trained on; what is not labelled of it is in neither list of a fold.
     """
     patients = {case.patient for case in cases}
     for name in set(hold) - patients:
@@ -146,9 +155,9 @@ def held_out(
         names = {case.id for case in cases if case.patient in hold}
     else:
         names = set(splits(list(cases), folds)[fold]) if folds > 1 else set()
-    return [case for case in cases if case.id not in names], [
-        case for case in cases if case.id in names
-    ]
+    held = [case for case in cases if case.id in names]
+    apart = {case.patient for case in held}
+    return [case for case in cases if case.patient not in apart], held
 
 
 def _inside(case: Case) -> dict[str, np.ndarray]:
@@ -169,13 +178,11 @@ def _values(sources: Sequence[Source]) -> dict[str, int]:
     seen: set[int] = set()
     for source in sources:
         for path in source.labels.values():
-            seen |= {int(value) for value in np.unique(read_volume(path).array)}
+            seen |= {int(value) for value in np.unique(read_label(path).array)}
     seen -= {0}
-    return (
-        {"tumour": 1}
-        if seen in ({1}, {255})
-        else {f"label_{value}": value for value in sorted(seen)}
-    )
+    if seen in ({1}, {255}):
+        return {"tumour": seen.pop()}
+    return {f"label_{value}": value for value in sorted(seen)}
 
 
 def _refuse_duplicates(case: Case, seen: dict[str, str]) -> None:

@@ -8,6 +8,7 @@ reference grid. Where voxels map one to one, nothing is interpolated.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -43,9 +44,10 @@ def align(case: Case, plan: Plan) -> Aligned:
         has = ", ".join(case.images)
         wants = ", ".join(task.modalities)
         raise BadData(f"case {case.id} has {has}, but the task needs at least one of {wants}")
-    if case.grid.dims != task.dims:
+    dims = {case.images[name].grid.dims for name in [*used, case.reference]}
+    if dims != {task.dims}:
         raise BadData(
-            f"case {case.id} is {case.grid.dims}-D, but the task is {task.dims}-D; "
+            f"case {case.id} is {' and '.join(f'{count}-D' for count in dims)}, but the task is {task.dims}-D; "
             f"give scans of that kind"
         )
     grid = working_grid(crop(case, case.grid, used), task.spacing)
@@ -55,6 +57,8 @@ def align(case: Case, plan: Plan) -> Aligned:
         if name in case.images:
             volume = case.images[name]
             present[channel] = covered(volume.grid, grid)
+            if not present[channel].any():
+                raise _apart(case, name)
             values = resample(volume.array, volume.grid, grid)
             image[channel] = plan.normalisation[name](values, present[channel])
     return Aligned(image, present, aligned_label(case, grid, task), grid, case.labeled)
@@ -97,8 +101,18 @@ def crop(case: Case, grid: Grid, used: list[str]) -> Grid:
     for name in used:
         volume = case.images[name]
         inside |= body(volume.array) if volume.grid.same_as(grid) else covered(volume.grid, grid)
+    if not inside.any():
+        raise _apart(case, ", ".join(used))
     box = ndimage.find_objects(inside.astype(np.uint8))[0]
     return subgrid(grid, box)
+
+
+def _apart(case: Case, names: str) -> BadData:
+    """A modality that covers nothing would be ignored, yet said to have been used."""
+    return BadData(
+        f"case {case.id}: {names} lies nowhere on the scan {case.images[case.reference].path.name}; "
+        "leave it out, or export both again"
+    )
 
 
 def subgrid(grid: Grid, box: tuple[slice, ...]) -> Grid:
@@ -188,10 +202,9 @@ def resample(
             array = ndimage.gaussian_filter(
                 array, np.maximum(0, (ratio - 1) / 2), mode="nearest", truncate=3
             )
-        shift, array = (
-            shift + 1,
-            np.pad(array, 1, mode="edge"),
-        )  # so that the outer half voxel is interpolated
+    # A voxel more on each side: centres in the outer half voxel are inside the field of view.
+    border: dict[str, Any] = {"mode": "edge"} if order else {"constant_values": outside}
+    shift, array = shift + 1, np.pad(array, 1, **border)
     off = linear - np.diag(np.diag(linear))
     transform = np.diag(linear) if np.allclose(off, 0, atol=1e-6) else linear
     return ndimage.affine_transform(

@@ -95,16 +95,45 @@ class Plan:
             schemes = {
                 name: Normalisation(**scheme) for name, scheme in data["normalisation"].items()
             }
-            return cls(Task.from_dict(data["task"]), schemes, int(data["batch"]))
-        except (KeyError, TypeError, ValueError) as error:
+            plan = cls(Task.from_dict(data["task"]), schemes, int(data["batch"]))
+            _check(plan)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            cause = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
             raise BadFile(
-                path, f"is not a whole plan ({error!r})", "prepare the data again"
+                path, f"is not a whole plan ({cause})", "correct it, or prepare the data again"
             ) from error
+        return plan
 
     @classmethod
     def read(cls, path: Path) -> Plan:
         """Read what `write` wrote, or a person edited."""
         return cls.from_dict(files.read_json(path), path)
+
+
+def _check(plan: Plan) -> None:
+    """Raise `ValueError` on what a person may have edited wrongly."""
+    task, schemes = plan.task, plan.normalisation
+    axes = {len(task.patch), len(task.spacing), *map(len, task.strides)}
+    sizes = [
+        *task.patch,
+        *task.spacing,
+        plan.batch,
+        *(step for row in task.strides for step in row),
+    ]
+    members = {member for region in task.regions.values() for member in region}
+    kinds = {scheme.scheme for scheme in schemes.values()}
+    faults = {
+        "patch, spacing and strides must have 2 or 3 axes alike": axes not in ({2}, {3}),
+        "patch, spacing, strides and batch must be above 0": not all(size > 0 for size in sizes),
+        "every modality needs a normalisation": not set(task.modalities) <= schemes.keys(),
+        "a scheme is 'image' or 'dataset'": not kinds <= {"image", "dataset"},
+        "a deviation must be above 0": not all(each.deviation > 0 for each in schemes.values()),
+        "regions must be made of the labels": not members <= task.labels.keys() or not members,
+        "labels are from 1 to 255": not all(0 < value < 256 for value in task.labels.values()),
+    }
+    for fault, there in faults.items():
+        if there:
+            raise ValueError(fault)
 
 
 def make_plan(task: Task, fingerprint: Fingerprint, *, voxels: int = 96**3) -> Plan:
