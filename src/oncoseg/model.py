@@ -138,20 +138,8 @@ def open_model(name: str | Path) -> Model:
         if path.stat().st_size > LARGEST:
             raise BadFile(path, "is larger than 2 GB", REMEDY)
         raw = path.read_bytes()
-        with zipfile.ZipFile(io.BytesIO(raw)) as archive:
-            infos = {info.filename: info for info in archive.infolist()}
-            wanted = {*MEMBERS, "checksums.json"}
-            if infos.keys() != wanted or len(archive.infolist()) != len(wanted):
-                raise BadFile(
-                    path,
-                    f"holds {', '.join(sorted(infos))} where a model holds "
-                    f"{', '.join(sorted(wanted))}",
-                    REMEDY,
-                )
-            if sum(info.file_size for info in infos.values()) > LARGEST:
-                raise BadFile(path, "would unpack to more than 2 GB", REMEDY)
-            members = {member: archive.read(member) for member in MEMBERS}
-            record = json.loads(archive.read("checksums.json"))
+        members = _unpacked(path, raw)
+        record = json.loads(members.pop("checksums.json"))
     except FileNotFoundError as error:
         raise BadFile(
             path, "does not exist", "check the path, or see 'oncoseg list models'"
@@ -169,6 +157,22 @@ def open_model(name: str | Path) -> Model:
                 path, f"its {member} is not what was written (its checksum differs)", REMEDY
             )
     return Model(path, members, hashlib.sha256(raw).hexdigest())
+
+
+def _unpacked(path: Path, raw: bytes) -> dict[str, bytes]:
+    """Name -> content of every member, if they are those of a model and not too large."""
+    with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+        infos = archive.infolist()
+        there, wanted = (
+            sorted(info.filename for info in infos),
+            sorted([*MEMBERS, "checksums.json"]),
+        )
+        if there != wanted:
+            cause = f"holds {', '.join(map(repr, there))} where a model holds {', '.join(wanted)}"
+            raise BadFile(path, cause, REMEDY)
+        if sum(info.file_size for info in infos) > LARGEST:
+            raise BadFile(path, "would unpack to more than 2 GB", REMEDY)
+        return {member: archive.read(member) for member in wanted}
 
 
 def save_model(

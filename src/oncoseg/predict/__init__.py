@@ -105,7 +105,8 @@ def segment(
     )
     if not np.isfinite(logits).all():
         raise BadData(
-            f"case {case.id}: the model gives values that are no numbers; use another model or engine"
+            f"case {case.id}: the model gives values that are no numbers; "
+            "use another model or engine"
         )
     logits[:, ~aligned.present.any(0)] = background(task)
     native = np.stack(

@@ -46,17 +46,7 @@ def openvino_engine(model: Model, device: str = "") -> Infer:
     import openvino
 
     core = openvino.Core()
-    there = [name.split(".")[0] for name in core.available_devices]
-    if device and device.split(".")[0].upper() not in there:
-        raise BadRun(
-            f"OpenVINO has no device '{device}'; there are {', '.join(sorted(set(there)))}, "
-            "and the engine torch can use CUDA"
-        )
-    try:
-        graph = core.read_model(model.graph)
-    except RuntimeError as error:
-        cause = "its graph cannot be read by OpenVINO"
-        raise BadFile(model.path, cause, "fetch or train the model again") from error
+    graph = _graph(core, model, device)
     kinds = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     reduced = next((kind for kind in ("FP16", "BF16") if kind in kinds), "")
 
@@ -88,6 +78,21 @@ def openvino_engine(model: Model, device: str = "") -> Infer:
     return infer
 
 
+def _graph(core: Any, model: Model, device: str) -> Any:
+    """The model's graph as OpenVINO reads it, if it has the device."""
+    there = sorted({name.partition(".")[0] for name in core.available_devices})
+    if device and device.partition(".")[0].upper() not in there:
+        raise BadRun(
+            f"OpenVINO has no device '{device}'; there are {', '.join(there)}, "
+            "and the engine torch can use CUDA"
+        )
+    try:
+        return core.read_model(model.graph)
+    except RuntimeError as error:
+        cause = "its graph cannot be read by OpenVINO"
+        raise BadFile(model.path, cause, "fetch or train the model again") from error
+
+
 def torch_engine(model: Model, device: str = "") -> Infer:
     """The network itself, on CUDA where there is one."""
     return network_engine(model.network(), device)
@@ -113,7 +118,7 @@ def network_engine(network: Network, device: str = "") -> Infer:
 
 
 def torch_device(name: str = "") -> Any:
-    """A device of torch by its name, the best there is if empty; raises `BadRun` if it is absent."""
+    """A device of torch by name, the best there is if empty; raises `BadRun` if it is absent."""
     torch = require("torch", "train")
     cuda = torch.cuda.is_available()
     try:

@@ -61,7 +61,7 @@ def prepare(
         if plan
         else make_plan(task, fingerprint(found.sources, task), voxels=voxels)
     )
-    # What an earlier preparation left, perhaps of a case that has since been removed, is no longer it.
+    # An earlier preparation may hold cases that have been removed since.
     for stale in (to / "plan.json", *to.glob("*/case.json")):
         stale.unlink(missing_ok=True)
     seen: dict[str, str] = {}

@@ -47,8 +47,8 @@ def align(case: Case, plan: Plan) -> Aligned:
     dims = {case.images[name].grid.dims for name in [*used, case.reference]}
     if dims != {task.dims}:
         raise BadData(
-            f"case {case.id} is {' and '.join(f'{count}-D' for count in dims)}, but the task is {task.dims}-D; "
-            f"give scans of that kind"
+            f"case {case.id} is {' and '.join(f'{count}-D' for count in sorted(dims))}, "
+            f"but the task is {task.dims}-D; give scans of that kind"
         )
     grid = working_grid(crop(case, case.grid, used), task.spacing)
     image = np.zeros((task.inputs, *grid.shape), dtype=np.float32)
@@ -110,8 +110,8 @@ def crop(case: Case, grid: Grid, used: list[str]) -> Grid:
 def _apart(case: Case, names: str) -> BadData:
     """A modality that covers nothing would be ignored, yet said to have been used."""
     return BadData(
-        f"case {case.id}: {names} lies nowhere on the scan {case.images[case.reference].path.name}; "
-        "leave it out, or export both again"
+        f"case {case.id}: {names} lies nowhere on {case.images[case.reference].path.name}; leave"
+        "  it out, or export both again"
     )
 
 

@@ -1,0 +1,161 @@
+"""What was written is read back, whole or in part; a patient is on one side of a split."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from oncoseg.case import Grid, Task
+from oncoseg.errors import BadData, BadFile
+from oncoseg.prepare import held_out
+from oncoseg.prepare.align import Aligned
+from oncoseg.prepare.store import POINTS, Stored, open_store, splits, write
+
+TASK = Task("t", ("a", "b"), {"x": 1, "y": 2}, {"x": ("x",), "y": ("y",)})
+SHAPE = (70, 33, 40)  # longer and shorter than a chunk, no multiple of a block
+
+
+def aligned(seed=0, shape=SHAPE, labeled=True):
+    rng = np.random.default_rng(seed)
+    return Aligned(
+        rng.normal(size=(2, *shape)).astype(np.float16).astype(np.float32),
+        rng.random((2, *shape)) < 0.7,
+        rng.integers(0, 256, (3, *shape), dtype=np.uint8),
+        Grid(shape, np.eye(len(shape) + 1)),
+        labeled,
+    )
+
+
+def record(name):
+    return {"case": name, "patient": name, "site": "", "modalities": ["a"]}
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    content = aligned()
+    folder = tmp_path_factory.mktemp("état 1") / "c"
+    write(folder, content, TASK, record("c"), seed=0)
+    return content, open_store(folder.parent)[0]
+
+
+def test_what_was_written_is_read_back(stored):
+    content, case = stored
+    assert case.id == case.patient == "c"
+    assert case.shape == SHAPE
+    assert case.labeled
+    for name in ("image", "present", "label"):
+        assert np.array_equal(case.read(name), getattr(content, name))
+        assert (
+            case.read(name).dtype == {"image": np.float16, "present": bool, "label": np.uint8}[name]
+        )
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_any_patch_is_the_slice_of_the_whole(stored, data):
+    content, case = stored
+    box = []
+    for size in SHAPE:
+        first = data.draw(st.integers(0, size - 1))
+        box.append(slice(first, data.draw(st.integers(first + 1, size))))
+    for name in ("image", "present", "label"):
+        assert np.array_equal(
+            case.read(name, tuple(box)), getattr(content, name)[(slice(None), *box)]
+        )
+
+
+def test_points_lie_in_their_region_and_are_thinned_evenly(stored):
+    content, case = stored
+    for row, name in enumerate(("x", "y"), start=1):
+        points = case.points[name]
+        assert points.shape == (POINTS, 3)
+        assert len(np.unique(points, axis=0)) == POINTS
+        assert (content.label[row][tuple(points.T)] > 127).all()
+        assert points.mean(0) == pytest.approx((np.array(SHAPE) - 1) / 2, rel=0.05)
+
+
+def test_every_point_of_a_small_region_and_none_of_an_empty_one(tmp_path):
+    content = aligned(shape=(9, 8, 7))
+    content.label[1:] = 0
+    content.label[2, 3:5, 2, 6] = 255
+    content.label[1, 0, 0, 0] = 127  # less than half in the region
+    case = write(tmp_path / "c", content, TASK, record("c"), seed=0)
+    assert case.points["y"].tolist() == [[3, 2, 6], [4, 2, 6]]
+    assert len(case.points["x"]) == 0
+
+
+def test_a_case_that_was_cut_off_is_not_there(tmp_path):
+    for name in ("a", "b"):
+        write(tmp_path / name, aligned(shape=(4, 5, 6)), TASK, record(name), seed=0)
+    (tmp_path / "a" / "case.json").unlink()
+    assert [case.id for case in open_store(tmp_path)] == ["b"]
+    (tmp_path / "b" / "case.json").unlink()
+    with pytest.raises(BadData, match="holds no prepared cases; run 'oncoseg prepare' first"):
+        open_store(tmp_path)
+
+
+def test_while_a_case_is_written_again_it_is_not_there(tmp_path, monkeypatch):
+    write(tmp_path / "a", aligned(shape=(4, 5, 6)), TASK, record("a"), seed=0)
+
+    def full(*options):
+        raise BadFile("case.json", "could not be written (no space left)", "free some space")
+
+    monkeypatch.setattr("oncoseg.prepare.store.files.write_json", full)
+    with pytest.raises(BadFile):
+        write(tmp_path / "a", aligned(1, (4, 5, 6)), TASK, record("a"), seed=0)
+    with pytest.raises(BadData, match="holds no prepared cases"):
+        open_store(tmp_path)
+
+
+def case_of(number, patient, labeled=True):
+    facts = {"case": f"c{number}", "patient": f"p{patient}", "labeled": labeled, "site": ""}
+    return Stored(None, facts)
+
+
+OWNERS = st.lists(st.tuples(st.integers(0, 9), st.booleans()), min_size=2, max_size=25)
+
+
+@settings(max_examples=100, deadline=None)
+@given(OWNERS, st.integers(1, 6), st.integers(0, 9))
+def test_folds_cover_the_labelled_cases_once_and_cut_through_no_patient(owners, folds, seed):
+    cases = [case_of(number, *owner) for number, owner in enumerate(owners)]
+    labelled = [case for case in cases if case.labeled]
+    patients = {case.patient for case in labelled}
+    if folds > len(patients):
+        with pytest.raises(BadData, match=f"{folds} folds need as many .* are {len(patients)};"):
+            splits(cases, folds, seed)
+        return
+    found = splits(cases, folds, seed)
+    assert found == splits(cases, folds, seed)
+    assert sorted(name for fold in found for name in fold) == sorted(case.id for case in labelled)
+    owner = {case.id: case.patient for case in cases}
+    sides = [{owner[name] for name in fold} for fold in found]
+    assert all(sides)
+    assert not any(one & other for one, other in combinations(sides, 2))
+    assert max(map(len, sides)) - min(map(len, sides)) <= 1
+
+
+@settings(max_examples=100, deadline=None)
+@given(OWNERS, st.integers(2, 4), st.data())
+def test_no_scan_of_a_held_out_patient_is_trained_on(owners, folds, data):
+    cases = [case_of(number, *owner) for number, owner in enumerate(owners)]
+    patients = sorted({case.patient for case in cases if case.labeled})
+    if len(patients) < folds:
+        return
+    fold = data.draw(st.integers(0, folds - 1))
+    hold = data.draw(st.lists(st.sampled_from(patients), max_size=2))
+    train, held = held_out(cases, folds, fold, hold)
+    assert not {case.patient for case in train} & {case.patient for case in held}
+    if hold:
+        assert {case.patient for case in held} == set(hold)
+    else:
+        assert [case.id for case in held] == splits(cases, folds)[fold]
+
+
+def test_one_fold_holds_none_out_and_strangers_are_refused():
+    cases = [case_of(0, 0), case_of(1, 1)]
+    assert held_out(cases, 1, 0) == (cases, [])
+    with pytest.raises(BadData, match="no patient 'q' to hold out; there are p0, p1"):
+        held_out(cases, 1, 0, ["q"])
