@@ -61,3 +61,63 @@ def test_balanced_sites_are_seen_equally_often(sampler):
     rng = np.random.default_rng(0)
     small = np.mean([balanced._choose(rng)[0] == 0 for _ in range(800)])
     assert small == pytest.approx(0.5, abs=0.06)
+
+
+class Rare:
+    """A large case with one voxel of lesion, without files."""
+
+    shape, labeled, record = (64, 64, 64), True, {}
+    points = {"x": np.array([[40, 3, 63]]), "y": np.zeros((0, 3), int)}
+
+    @staticmethod
+    def read(name, box):
+        size = tuple(piece.stop - piece.start for piece in box)
+        label = np.zeros((2, *size), np.uint8)
+        offset = [place - piece.start for place, piece in zip((40, 3, 63), box)]
+        if all(0 <= place < length for place, length in zip(offset, size)):
+            label[(1, *offset)] = 255
+        return {"image": label, "present": label > -1, "label": label}[name]
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.0, 0.0), (0.5, 0.625), (1.0, 1.0)])
+def test_the_share_of_patches_with_foreground_is_what_was_asked(share, expected):
+    task, _ = phantom.world(0, 1, classes=2)
+    draw = Sampler([Rare()], task, (8, 8, 8), 4, foreground=share)
+    held = np.stack([draw(step).label[:, 1].flatten(1).amax(1) for step in range(200)])
+    assert held.mean() == pytest.approx(expected, abs=0.04)  # by chance alone: 0.002
+    assert held[:, 0].mean() >= (share > 0)
+
+
+def test_a_lesion_is_seen_at_many_places_of_the_patch():
+    task, _ = phantom.world(0, 1, classes=2)
+    draw = Sampler([Rare()], task, (16, 16, 16), 1, foreground=1.0)
+    first = {int(draw(step).label[0, 1].argmax()) // 256 for step in range(60)}
+    assert first == set(range(4, 13))
+
+
+def test_an_unlabelled_case_is_drawn_without_weight(sampler):
+    records = [{**case.record, "labeled": False, "points": {}} for case in sampler.cases]
+    cases = [type(case)(case.folder, record) for case, record in zip(sampler.cases, records)]
+    batch = Sampler(cases, sampler.task, (16, 16, 16), 2)(0)
+    assert not batch.labeled.any()
+    assert not batch.weight.any()
+    assert batch.present.any()
+
+
+def test_many_threads_read_what_one_reads(sampler):
+    ahead = dict(stream(sampler, 0, 60, workers=8))
+    assert all(same(batch, sampler(step)) for step, batch in ahead.items())
+
+
+def test_a_stream_that_is_closed_stops_reading(sampler):
+    calls = []
+
+    def counted(step):
+        calls.append(step)
+        return sampler(step)
+
+    batches = stream(counted, 0, 10**6, workers=2)
+    assert next(batches)[0] == 0
+    batches.close()
+    assert len(calls) <= 6
+    assert list(stream(sampler, 5, 5)) == []
