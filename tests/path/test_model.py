@@ -1,5 +1,6 @@
 """A model file holds data alone, equals its network, and is refused if a byte is off."""
 
+import hashlib
 import io
 import json
 import zipfile
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from oncoseg import registry
-from oncoseg.errors import BadFile, UnknownName
+from oncoseg.errors import BadFile, BadRun, UnknownName
 from oncoseg.model import open_model, save_model
 from oncoseg.predict.engines import engine
 from oncoseg.prepare.plan import Normalisation, Plan
@@ -129,3 +130,101 @@ def test_nothing_in_the_file_is_code(saved):
         names = set(archive.namelist())
         assert not any(name.endswith((".py", ".pkl", ".pt", ".pth")) for name in names)
         assert json.loads(archive.read("network.json")) == {"network": SPELLED}
+
+
+def resealed(path, target, **changes):
+    """A copy whose members were changed and whose sums were made to fit, as a forger would."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    members |= {name.replace("__", "."): content for name, content in changes.items()}
+    sums = {name: hashlib.sha256(content).hexdigest() for name, content in members.items()}
+    members["checksums.json"] = json.dumps({**sums, "format": "oncoseg-model-1"}).encode()
+    with zipfile.ZipFile(target, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return target
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b'{"network": 3}', b"[" * 10**5])
+def test_contents_that_make_no_sense_are_one_sentence_even_with_sums_that_fit(
+    saved, tmp_path, content
+):
+    looks = {
+        "plan.json": lambda model: model.plan,
+        "network.json": lambda model: model.network(),
+        "weights.safetensors": lambda model: model.network(),
+        "graph.onnx": lambda model: engine(model, "openvino"),
+    }
+    for name, look in looks.items():
+        path = resealed(saved[2], tmp_path / "bad.onco", **{name.replace(".", "__"): content})
+        with pytest.raises(BadFile, match=r"bad\.onco") as caught:
+            look(open_model(path))
+        assert "\n" not in str(caught.value)
+    if not content.startswith(b"{}") and content != b'{"network": 3}':
+        path = resealed(saved[2], tmp_path / "bad.onco", card__json=content)
+        with pytest.raises(BadFile, match=r"bad\.onco: its card\.json"):
+            _ = open_model(path).card
+
+
+def test_no_changed_byte_changes_what_is_opened(saved, tmp_path):
+    content = saved[2].read_bytes()
+    genuine = open_model(saved[2])
+    rng = np.random.default_rng(0)
+    refused = []
+    ends = range(len(content) - 700, len(content))  # the directory at the end
+    for place in [*rng.integers(0, len(content), 120), *ends]:
+        changed = bytearray(content)
+        changed[place] ^= 1 << rng.integers(8)
+        path = tmp_path / "bad.onco"
+        path.write_bytes(bytes(changed))
+        try:
+            assert open_model(path).members == genuine.members  # only a date or the like
+        except BadFile as error:
+            refused.append(str(error))
+    assert len(refused) > 500
+    assert all(sentence.startswith(str(path)) and "\n" not in sentence for sentence in refused)
+
+
+def test_members_twice_over_or_sealed_are_refused(saved, tmp_path):
+    path = tmp_path / "twice.onco"
+    path.write_bytes(saved[2].read_bytes())
+    with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        archive.writestr("plan.json", b"{}")
+    with pytest.raises(BadFile, match=r"twice\.onco: holds"):
+        open_model(path)
+    raw = bytearray(saved[2].read_bytes())
+    for place in range(len(raw) - 4):
+        if raw[place : place + 4] == b"PK\x01\x02":
+            raw[place + 8] |= 1  # every member claims to be encrypted
+    path.write_bytes(bytes(raw))
+    with pytest.raises(BadFile, match=r"twice\.onco: is not a whole model file .*encrypted"):
+        open_model(path)
+
+
+def test_a_folder_is_no_model(tmp_path):
+    (tmp_path / "folder.onco").mkdir()
+    with pytest.raises(BadFile, match=r"folder\.onco: is not a whole model file"):
+        open_model(tmp_path / "folder.onco")
+
+
+def test_weights_are_those_of_the_network_in_half_precision(saved, tmp_path):
+    torch.manual_seed(1)
+    network = registry.build("networks", SPELLED, TASK)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    path = save_model(tmp_path / "m.onco", network, SPELLED, saved[1], {}, "none")
+    for name, value in open_model(path).network().state_dict().items():
+        assert torch.equal(value, before[name].half().float())
+
+
+@pytest.mark.parametrize(
+    ("name", "device", "sentence"),
+    [
+        ("tensorrt", "", "no engine 'tensorrt'; there are openvino, torch"),
+        ("openvino", "cuda", "OpenVINO has no device 'cuda'; there are CPU"),
+        ("torch", "gpu", "no device 'gpu'; use cpu or cuda"),
+        ("torch", "cuda:99", "no device 'cuda:99' on this machine"),
+    ],
+)
+def test_engines_and_devices_that_are_not_there_are_one_sentence(saved, name, device, sentence):
+    with pytest.raises(BadRun, match=sentence):
+        engine(open_model(saved[2]), name, device)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from grids import ORIENTATIONS, oriented
 from oncoseg import phantom, results
 from oncoseg.case import Case, Task, Volume
-from oncoseg.errors import BadFile, BadOption
+from oncoseg.errors import BadData, BadFile, BadOption
 from oncoseg.predict import predict, segment
 from oncoseg.predict.window import gaussian, slide, starts
 from oncoseg.prepare.plan import Normalisation, Plan
@@ -91,6 +91,40 @@ def test_a_coarser_plan_still_gives_the_volume():
     plan = Plan(replace(TASK, spacing=(2.0,) * 3), {name: Normalisation() for name in "ab"})
     label = segment(Case("c", "c", {"a": Volume(array, grid, Path("a"))}), plan, bright).label
     assert label.sum() == pytest.approx(16 * 12 * 22, rel=0.12)
+
+
+def test_logits_that_are_no_numbers_are_refused_not_called_background():
+    grid = oriented((9, 9, 9), (1.0,) * 3, (0, 1, 2), (1, 1, 1))
+    case = Case("c", "c", {"a": Volume(np.arange(729.0).reshape(9, 9, 9), grid, Path("a"))})
+    plan = Plan(TASK, {name: Normalisation() for name in "ab"})
+
+    def broken(image, present):
+        logits = bright(image, present)
+        logits[0, 1, 3, 3, 3] = np.nan
+        return logits
+
+    with pytest.raises(BadData, match="case c: the model gives values that are no numbers"):
+        segment(case, plan, broken)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.tuples(*[st.integers(1, 30)] * 2),
+    st.tuples(*[st.integers(1, 12)] * 2),
+    st.sampled_from([0.0, 0.25, 0.5, 0.9]),
+)
+def test_blending_a_pointwise_network_is_that_network(shape, patch, overlap):
+    image = np.random.default_rng(0).normal(size=(2, *shape)).astype(np.float32)
+    seen = []
+
+    def pointwise(part, present):
+        seen.append(part.shape[2:])
+        assert present.shape == part.shape
+        return part * 3 - 1
+
+    found = slide(pointwise, image, image > -9, patch, overlap=overlap)
+    assert np.allclose(found, image * 3 - 1, atol=1e-4)
+    assert set(seen) == {patch}
 
 
 @given(st.integers(0, 1000))

@@ -1,6 +1,7 @@
 """Plans by rules, stores that read patches, splits by patient, and what is refused."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -132,12 +133,107 @@ def test_more_folds_than_patients_and_unknown_patients_are_refused():
 def test_the_same_image_under_two_names_is_refused(world):
     task, cases, folder = world
     phantom.write(replace(cases[0], id="twin", patient="twin"), folder / "data", layout="folders")
-    with pytest.raises(BadData, match="hold the same"):
+    with pytest.raises(BadData, match=r"cases twin and world_000 hold the same a image") as caught:
         prepare(folder / "data", folder / "store", labels=task.labels, regions=task.regions)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_case_that_was_removed_is_not_trained_on(world):
+    _, cases, folder = world
+    phantom.write(replace(cases[0], id="twin", patient="twin"), folder / "data", layout="folders")
+    with pytest.raises(BadData, match="hold the same"):
+        prepared(world)
+    shutil.rmtree(folder / "data" / "twin")
+    assert [case.id for case in prepared(world)] == [case.id for case in cases]
+    shutil.rmtree(folder / "data" / cases[1].id)
+    assert [case.id for case in prepared(world)] == [case.id for case in cases if case != cases[1]]
+
+
+def test_an_edited_plan_may_lie_in_the_store_itself(world):
+    first = prepared(world)[0].shape
+    path = world[2] / "store" / "plan.json"
+    plan = Plan.read(path)
+    replace(plan, task=replace(plan.task, spacing=(2.0, 2.0, 2.0))).write(path)
+    assert prepared(world, plan=path)[0].shape == tuple(round(size / 2) for size in first)
+    assert Plan.read(path).task.spacing == (2.0, 2.0, 2.0)
+
+
+def test_every_unreadable_case_is_named(world):
+    _, cases, folder = world
+    files = [next((folder / "data" / case.id).glob("a_image*")) for case in cases[1:3]]
+    files[0].write_bytes(files[0].read_bytes()[:100])
+    files[1].write_bytes(b"")
+    with pytest.raises(BadData, match="2 of 6 cases cannot be used; mend or remove them") as caught:
+        prepared(world)
+    assert all(str(path) in str(caught.value) for path in files)
+    assert not (folder / "store" / "plan.json").exists()
+
+
+def test_channels_follow_names_not_places(world):
+    task, _, folder = world
+    options = {"labels": task.labels, "regions": task.regions}
+    for order in (("a", "b"), ("b", "a")):
+        prepare(folder / "data", folder / "-".join(order), modalities=order, **options)
+    for one, other in zip(open_store(folder / "a-b"), open_store(folder / "b-a")):
+        assert np.array_equal(one.read("image"), other.read("image")[::-1])
+        assert not np.array_equal(one.read("image"), other.read("image"))
+        assert one.record["shape"] == other.record["shape"]
+    assert Plan.read(folder / "b-a" / "plan.json").task.modalities == ("b", "a")
+
+
+def test_a_missing_modality_is_not_present_in_its_own_channel(tmp_path):
+    task, cases = phantom.world(4, 4, size=16)
+    lacking = replace(cases[1], images={"b": cases[1].images["b"]}, labels={})
+    label = next(iter(cases[1].labels.values()))
+    lacking = replace(lacking, labels={"b": label})
+    for case in (cases[0], lacking, *cases[2:]):
+        phantom.write(case, tmp_path / "data", layout="folders")
+    prepare(tmp_path / "data", tmp_path / "store", labels=task.labels, regions=task.regions)
+    case = open_store(tmp_path / "store")[1]
+    assert case.record["modalities"] == ["b"]
+    present, image = case.read("present"), case.read("image")
+    assert not present[0].any()
+    assert not image[0].any()
+    assert present[1].all()
+
+
+@pytest.mark.parametrize(
+    "labels", [{"a": 1, "b": 1}, {"a": 300}, {"a": -1}, {"a": 1, "b": 2, "c": 256}], ids=str
+)
+def test_labels_that_a_label_map_cannot_tell_apart_are_refused(world, labels):
+    with pytest.raises(BadData, match="labels are distinct numbers from 1 to 255"):
+        prepare(world[2] / "data", world[2] / "store", labels=labels)
+
+
+def test_a_region_of_unknown_labels_is_refused(world):
+    task, _, folder = world
+    with pytest.raises(BadData, match="region x is made of 'z', but the labels are c1, c2"):
+        prepare(folder / "data", folder / "s", labels=task.labels, regions={"x": ("z",)})
+
+
+def test_without_names_a_mask_of_255_is_a_tumour(tmp_path):
+    _, cases = phantom.world(0, 3, size=16, classes=1)
+    for case in cases:
+        volume = next(iter(case.labels.values()))
+        mask = replace(volume, array=volume.array * np.uint8(255))
+        phantom.write(replace(case, labels={"a": mask}), tmp_path / "data", layout="folders")
+    prepare(tmp_path / "data", tmp_path / "store")
+    plan = Plan.read(tmp_path / "store" / "plan.json")
+    assert dict(plan.task.labels) == {"tumour": 255}
+    share = np.mean([case.read("label")[1].mean() / 255 for case in open_store(tmp_path / "store")])
+    assert 0.01 < share < 0.5
+
+
+def test_flat_and_solid_cases_do_not_mix(tmp_path):
+    for dims, name in ((2, "flat"), (3, "solid")):
+        task, cases = phantom.world(dims, 1, dims=dims, size=16)
+        phantom.write(replace(cases[0], id=name, patient=name), tmp_path / "d", layout="folders")
+    with pytest.raises(BadData, match="some cases are 2-D and some are 3-D"):
+        prepare(tmp_path / "d", tmp_path / "s", labels=task.labels, regions=task.regions)
 
 
 def test_a_label_outside_the_scheme_names_its_file(world):
     task, _, folder = world
-    with pytest.raises(BadData, match="which is not in the scheme"):
+    with pytest.raises(BadData, match=r"_mask\.nii\.gz: holds label 2, which is not in the scheme"):
         prepare(folder / "data", folder / "store", labels={next(iter(task.labels)): 1})
     assert not (folder / "store" / "plan.json").exists()
