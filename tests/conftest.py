@@ -20,7 +20,7 @@ def repo() -> Path:
 @pytest.fixture(scope="session")
 def data() -> Path:
     """The folder of real scans beside the repository; the test is skipped where there is none."""
-    folder = REPO.parent / "shared" / "data"
+    folder = (REPO.parent / "shared" / "data").resolve()
     if not folder.is_dir():
         pytest.skip(f"needs real scans in {folder}, which is not here")
     return folder

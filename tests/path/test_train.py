@@ -1,12 +1,15 @@
 """The loop learns, resumes to the same weights, and leaves a model that predicts."""
 
 import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 from oncoseg import checkpoint, phantom, results
-from oncoseg.errors import BadFile, BadRun
+from oncoseg.errors import BadData, BadFile, BadRun
 from oncoseg.evaluate import evaluate
 from oncoseg.model import open_model
 from oncoseg.predict import predict
@@ -107,3 +110,98 @@ def test_a_loss_that_is_no_number_stops_in_one_sentence(tmp_path):
     with pytest.raises(BadRun, match="no longer a number at step 3"):
         broken()
     assert not (run.folder / "last.safetensors").exists()
+
+
+def steps_of(run):
+    lines = (run.folder / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line)["step"] for line in lines]
+
+
+def test_a_run_that_was_stopped_goes_on_to_the_same_model_to_the_bit(tmp_path, monkeypatch):
+    run = replace(world(tmp_path, 2), steps=12)
+    whole = open_model(train(run)).members["weights.safetensors"]
+    assert steps_of(run) == list(range(1, 13))
+    shutil.rmtree(run.folder)
+    Path(run.to).unlink()
+    genuine = Loop._step
+
+    def killed(self, batch, step):
+        if step == 7:
+            raise KeyboardInterrupt
+        return genuine(self, batch, step)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Loop, "_step", killed)
+        train(run)
+    assert not Path(run.to).exists()
+    assert steps_of(run) == list(range(1, 8))
+    assert open_model(train(run, resume=True)).members["weights.safetensors"] == whole
+    assert steps_of(run) == list(range(1, 13))
+    assert Run.read(run.folder / "run.toml") == resolved(run)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"fold": 1}, "begun with fold not given, now it is 1"),
+        ({"hold": ("world_001",)}, "begun with hold not given"),
+        ({"regions": {"c2": ("c2",)}}, "begun with regions"),
+        ({"network": "unet:width=4"}, "begun with network unet:width=8, now it is unet:width=4"),
+    ],
+)
+def test_going_on_as_another_run_is_refused(tmp_path, change, sentence):
+    run = world(tmp_path, 2)
+    begun = loop(run)
+    begun.run.write(run.folder / "run.toml")
+    last = run.folder / "last.safetensors"
+    checkpoint.save(last, begun.modules, begun.optimiser, begun.progress)
+    with pytest.raises(BadRun, match=sentence):
+        train(replace(run, **change), resume=True)
+
+
+def test_a_new_run_prepares_anew(tmp_path):
+    run = replace(world(tmp_path, 2), steps=1, folds=1)
+    store = prepared(run)  # as a run that was stopped before its first checkpoint leaves it
+    labels = {name.upper(): value for name, value in run.labels.items()}
+    train(replace(run, labels=labels, regions={name: (name,) for name in labels}))
+    assert dict(Plan.read(store / "plan.json").task.labels) == labels
+
+
+def test_held_out_patients_without_labels_are_not_scored(tmp_path):
+    run = world(tmp_path, 2)
+    name = "world_004"
+    for path in (tmp_path / "data" / name).glob("*_mask*"):
+        path.unlink()
+    train(replace(run, steps=2, folds=1, hold=(name, "world_005")))
+    assert json.loads((run.folder / "held_out.json").read_text()) == ["world_005"]
+    validation = json.loads((run.folder / "validation.json").read_text())
+    assert list(validation["cases"]) == ["world_005"]
+    assert open_model(run.to).card["trained_on"] == "4 cases of data"
+
+
+def test_a_missing_modality_is_no_hindrance_and_is_noted(tmp_path):
+    run = replace(world(tmp_path, 2), augmentations=("modality_dropout",))
+    model = train(run)
+    for path in (tmp_path / "data").glob("*/b_*"):
+        path.unlink()
+    outcome = predict(model, tmp_path / "data", to=tmp_path / "out")
+    assert len(outcome.done) == 6
+    assert not outcome.failed
+    for record in outcome.done:
+        found, _ = results.load(record)
+        assert found.used == ("a",)
+        assert found.missing == ("b",)
+        assert "Segmented from a alone; b was not given" in found.notes[0]
+    score = evaluate(tmp_path / "out", tmp_path / "data").mean(next(iter(run.regions)), "dice")
+    assert score > 0.5
+
+
+def test_what_the_machine_or_the_data_lack_is_one_sentence(tmp_path):
+    run = world(tmp_path, 2)
+    with pytest.raises(BadRun, match="no device 'gpu'; use cpu or cuda"):
+        train(replace(run, device="gpu"))
+    assert not run.folder.exists()
+    for path in (tmp_path / "data").glob("*/*_mask*"):
+        path.unlink()
+    with pytest.raises(BadData, match="no case has a label map; training needs at least one"):
+        train(run)
