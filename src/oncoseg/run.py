@@ -77,6 +77,7 @@ class Run:
     precision: str = "bf16"
     compiled: bool = False
     workers: int = 2
+    tensorboard: bool = False
     plan: str = ""
     start: str = ""
     name: str = ""

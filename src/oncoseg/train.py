@@ -25,6 +25,7 @@ from oncoseg.case import Batch, Task
 from oncoseg.checkpoint import Progress
 from oncoseg.errors import BadData, BadRun
 from oncoseg.evaluate import score
+from oncoseg.extras import require
 from oncoseg.model import open_model, save_model
 from oncoseg.predict import segment
 from oncoseg.predict.engines import network_engine, torch_device
@@ -272,6 +273,8 @@ class Loop:
         }
         with (folder / "metrics.jsonl").open("a", encoding="utf-8") as handle:
             handle.write(json.dumps(line) + "\n")
+        if self.run.tensorboard:
+            chart(folder / "tensorboard", self.progress.step, {"loss": values, "dice": dice})
         return {"loss": f"{sum(values.values()):.3f}", **({"dice": f"{mean:.3f}"} if dice else {})}
 
     def _validate(self) -> dict[str, float]:
@@ -290,6 +293,15 @@ class Loop:
             for region, metrics in found.items():
                 scores.setdefault(region, []).append(metrics["dice"])
         return {region: round(float(np.mean(values)), 4) for region, values in scores.items()}
+
+
+def chart(folder: Path, step: int, groups: Mapping[str, Mapping[str, float]]) -> None:
+    """Add points to TensorBoard's curves, one a name in each group."""
+    board = require("torch.utils.tensorboard", "tensorboard")
+    with board.SummaryWriter(str(folder)) as writer:
+        for group, values in groups.items():
+            for name, value in values.items():
+                writer.add_scalar(f"{group}/{name}", value, step)
 
 
 def kept(average: Ema) -> Network:

@@ -15,7 +15,7 @@ from oncoseg.model import open_model
 from oncoseg.predict import predict
 from oncoseg.prepare import Plan, open_store
 from oncoseg.run import Run
-from oncoseg.train import Loop, prepared, resolved, train
+from oncoseg.train import Loop, chart, prepared, resolved, train
 
 
 def world(folder, dims, **options):
@@ -56,6 +56,12 @@ def test_a_toy_world_is_learned_and_predicted_without_torch(tmp_path, dims, over
     assert not outcome.failed
     assert evaluate(tmp_path / "out", tmp_path / "data").mean(next(iter(run.regions)), "dice") > 0.6
     assert len(results.find(tmp_path / "out")) == 6
+
+
+def test_curves_are_drawn_for_tensorboard_where_it_is_installed(tmp_path):
+    pytest.importorskip("tensorboard", reason="needs the extra tensorboard")
+    chart(tmp_path / "board", 3, {"loss": {"segmentation": 0.5}})
+    assert any(path.stat().st_size > 0 for path in (tmp_path / "board").iterdir())
 
 
 def loop(run):

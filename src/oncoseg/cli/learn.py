@@ -24,7 +24,7 @@ TASK = ("labels", "regions", "modalities")
 RUN = (
     *("data", "to", "network", "method", "loss", "augmentations", "minutes", "steps", "folds"),
     *("fold", "hold", "balanced", "start", "seed", "rate", "batch", "device", "precision"),
-    *("workers", "plan", "name", *TASK),
+    *("workers", "tensorboard", "plan", "name", *TASK),
 )
 FOLDS = 5
 
@@ -87,6 +87,9 @@ def _add_train(commands: Any) -> None:
     parser.add_argument("--device", help="cpu, cuda, ...; the best there is if not given")
     parser.add_argument("--name", help="name of the model, in its card")
     parser.add_argument("--plan", metavar="JSON", help="a plan made before, used as it is")
+    parser.add_argument(
+        "--tensorboard", action="store_true", help="write TensorBoard's curves beside metrics.jsonl"
+    )
     parser.add_argument("--resume", action="store_true", help="go on where this run stopped")
     _add_task(parser)
 
