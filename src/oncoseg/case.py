@@ -167,12 +167,14 @@ class Task:
     def membership(self) -> Array:
         """(outputs, values): 1 where the label value belongs to the output.
 
-        Values run from 0 to the largest label.
+        Values run from 0 to the largest label; a label in no region belongs to the background of
+        exclusive classes.
         """
         table = np.zeros((self.outputs, max(self.labels.values()) + 1), dtype=np.float32)
-        table[0, 0] = float(self.exclusive)
         for row, members in enumerate(self.regions.values(), start=int(self.exclusive)):
             table[row, [self.labels[name] for name in members]] = 1
+        if self.exclusive:
+            table[0] = 1 - table.max(axis=0)
         return table
 
     def encode(self, label: Array) -> Array:

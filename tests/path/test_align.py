@@ -218,3 +218,15 @@ def test_no_voxel_of_the_body_is_lost(seed, orientation):
         kept = resample(volume.array, grid, cut)
         body = volume.array[volume.array > -1024]
         assert np.allclose(np.sort(kept[kept > -1024]), np.sort(body))
+
+
+def test_a_label_in_no_region_is_background_of_exclusive_classes():
+    grid = oriented((6, 6, 6), (1.0, 1.0, 1.0), (0, 1, 2), (1, 1, 1))
+    label = np.zeros(grid.shape, dtype=np.uint8)
+    label[0], label[1] = 1, 2
+    image = {"a": Volume(np.random.default_rng(0).normal(size=grid.shape), grid, Path("a"))}
+    case = Case("c", "c", image, {"a": Volume(label, grid, Path("l"))})
+    task = Task("t", ("a",), {"x": 1, "y": 2}, {"y": ("y",)}, (1.0,) * 3, (4,) * 3, ((2,) * 3,))
+    member = align(case, Plan(task, {"a": Normalisation()})).label
+    assert np.array_equal(member[0] == 255, label != 2)
+    assert np.array_equal(member[1] == 255, label == 2)

@@ -75,11 +75,7 @@ def aligned_label(case: Case, grid: Grid, task: Task) -> Array:
         return member
     volume = case.labels.get(case.reference, next(iter(case.labels.values())))
     for row, inside in zip(member, task.membership.astype(bool)):
-        values = np.flatnonzero(inside)
-        if len(values) == 1 and values[0] == 0:  # background: whatever no label covers
-            mask = ~np.isin(volume.array, list(task.labels.values()))
-        else:
-            mask = np.isin(volume.array, values)
+        mask = np.isin(volume.array, np.flatnonzero(inside != inside[0])) != inside[0]
         outside = float(inside[0])
         resampled = resample(mask.astype(np.uint8), volume.grid, grid, outside=outside)
         row[:] = np.round(255 * resampled)
