@@ -123,6 +123,20 @@ class Case:
 
 
 @dataclass(frozen=True)
+class Box:
+    """A part of a prepared case: voxels from `start` to before `stop`, on the plan's grid."""
+
+    case: str
+    start: tuple[int, ...]
+    stop: tuple[int, ...]
+
+    def overlaps(self, other: Box) -> bool:
+        """Whether both lie in one case and share a voxel."""
+        edges = zip(self.start, self.stop, other.start, other.stop)
+        return self.case == other.case and all(a < d and c < b for a, b, c, d in edges)
+
+
+@dataclass(frozen=True)
 class Task:
     """What is to be segmented, in what, and on what grid a network sees it.
 
@@ -327,7 +341,8 @@ class Prediction:
 
     label (*S) uint8, values as in `task.labels`; probability (regions, *S) float16, in the order of
     `task.regions`; `used` and `missing` name modalities; `images` maps the used ones to their
-    files; `notes` are sentences a reader must see.
+    files; `notes` are sentences a reader must see; `maps` holds further maps (*S) by name, such as
+    how strange each voxel is; `intervals` a region's volume from .. to, in ml.
     """
 
     case: str
@@ -340,6 +355,8 @@ class Prediction:
     images: Mapping[str, Path] = field(default_factory=dict)
     model: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    maps: Mapping[str, Array] = field(default_factory=dict)
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def masks(self) -> dict[str, Array]:

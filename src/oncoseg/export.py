@@ -28,11 +28,11 @@ class _Patch(nn.Module):
         self.network = network
 
     def forward(self, image: Tensor, present: Tensor) -> Tensor:
-        return self.network(bare_batch(image, present > 0.5))[0]
+        return self.network.answer(bare_batch(image, present > 0.5))
 
 
 def to_onnx(network: Network, task: Task) -> bytes:
-    """image, present (1, M, *patch) float32 -> logits (1, outputs, *patch).
+    """image, present (1, M, *patch) float32 -> (1, outputs + maps, *patch).
 
     Raises `BadRun` if it is not equal.
     """

@@ -1,8 +1,9 @@
 """A model file, `*.onco`: one zip of data alone, verified member by member when it is opened.
 
-weights.safetensors (float16), graph.onnx (the same network, exported for a patch), plan.json,
-network.json (the name and options of the network), card.json, LICENSE and checksums.json. Nothing
-in it can run code; sizes are limited.
+weights.safetensors (float16), graph.onnx (the same network, exported for a patch, if it can be),
+plan.json, network.json (the name and options of the network), posthoc.json (what its post-hoc steps
+learned, if there are any), card.json, LICENSE and checksums.json. Nothing in it can run code; sizes
+are limited.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import json
 import lzma
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,14 +24,19 @@ from oncoseg import __version__, files, registry
 from oncoseg.case import Task
 from oncoseg.errors import BadFile, unknown
 from oncoseg.extras import require
+from oncoseg.parts import Posthoc
 from oncoseg.prepare.plan import Plan
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from oncoseg.trainable import Network
 
 FORMAT = "oncoseg-model-1"
 SHIPPED = Path(__file__).parent / "models"
-MEMBERS = ("weights.safetensors", "graph.onnx", "plan.json", "network.json", "card.json", "LICENSE")
+MEMBERS = ("weights.safetensors", "plan.json", "network.json", "card.json", "LICENSE")
+OPTIONAL = ("graph.onnx", "posthoc.json")
+SHARED = 0.5  # of a network's weights that a model to start from must have
 LARGEST = 2 << 30
 REMEDY = "fetch or train the model again"
 # What zipfile and json raise on bytes that were changed, beside errors of their own.
@@ -61,12 +67,33 @@ class Model:
         return dict(self._json("card.json"))
 
     @property
+    def exported(self) -> bool:
+        """Whether it holds an exported graph; without, it runs in torch alone."""
+        return "graph.onnx" in self.members
+
+    @property
     def graph(self) -> bytes:
         """The exported network as ONNX.
 
-        `image` and `present` are (1, M, *patch) float32, logits (1, outputs, *patch).
+        `image` and `present` are (1, M, *patch) float32, logits (1, outputs + maps, *patch).
         """
         return self.members["graph.onnx"]
+
+    @property
+    def maps(self) -> tuple[str, ...]:
+        """Names of the maps that the network gives after its logits."""
+        return tuple(self._json("network.json").get("maps", ()))
+
+    def posthoc(self) -> list[Posthoc]:
+        """Its post-hoc steps in order, with what they learned."""
+        if "posthoc.json" not in self.members:
+            return []
+        steps = []
+        for record in self._json("posthoc.json").get("steps", ()):
+            step: Posthoc = registry.build("posthoc", record["posthoc"])
+            step.state = dict(record["state"])
+            steps.append(step)
+        return steps
 
     @property
     def described(self) -> dict[str, str]:
@@ -90,19 +117,46 @@ class Model:
 
     def load_into(self, network: Network) -> None:
         """Give a network these weights; raises `BadFile` unless every name and shape fits."""
-        from safetensors import SafetensorError
-        from safetensors.torch import load
-
-        try:
-            weights = load(self.members["weights.safetensors"])
-        except SafetensorError as error:
-            raise BadFile(self.path, f"its weights cannot be read ({error})", REMEDY) from error
+        weights = self._weights()
         like = {name: value.shape for name, value in network.state_dict().items()}
         if {name: value.shape for name, value in weights.items()} != like:
             cause = "its weights are not those of this network"
             raise BadFile(self.path, cause, "use the network and plan that the model was made with")
         kinds = {name: value.dtype for name, value in network.state_dict().items()}
         network.load_state_dict({name: value.to(kinds[name]) for name, value in weights.items()})
+
+    def start(self, network: Network, task: Task) -> list[str]:
+        """Give a network for another task those weights that fit it; returns the names of the rest.
+
+        Weights that read modalities are matched by the modalities' names; one that this model never
+        saw starts from the mean of those it did. Raises `BadFile` if less than half fits.
+        """
+        weights, fitting = self._weights(), {}
+        own = network.state_dict()
+        for name, value in own.items():
+            if name in weights:
+                found = matched(weights[name], tuple(value.shape), self.task, task)
+                if found is not None:
+                    fitting[name] = found.to(value.dtype)
+        total = sum(value.numel() for value in own.values())
+        share = sum(value.numel() for value in fitting.values()) / max(1, total)
+        if share < SHARED:
+            raise BadFile(
+                self.path,
+                f"has {share:.0%} of the weights of the network to be trained",
+                "start from a model of the same network, or train without --start",
+            )
+        network.load_state_dict(fitting, strict=False)
+        return [name for name in own if name not in fitting]
+
+    def _weights(self) -> dict[str, Tensor]:
+        from safetensors import SafetensorError
+        from safetensors.torch import load
+
+        try:
+            return load(self.members["weights.safetensors"])
+        except SafetensorError as error:
+            raise BadFile(self.path, f"its weights cannot be read ({error})", REMEDY) from error
 
     def _json(self, name: str) -> dict[str, Any]:
         try:
@@ -112,6 +166,27 @@ class Model:
         if not isinstance(content, dict):
             raise BadFile(self.path, f"its {name} is not a table of names and values", REMEDY)
         return content
+
+
+def matched(weight: Tensor, shape: tuple[int, ...], old: Task, new: Task) -> Tensor | None:
+    """A weight as another task's network wants it (`shape`), None if it cannot be.
+
+    Axis 1 of a weight that reads images holds every modality once, or twice where their presence
+    follows them.
+    """
+    torch = require("torch", "train")
+    groups, rest = divmod(weight.shape[1], old.inputs) if weight.ndim > 1 else (0, 1)
+    same = tuple(weight.shape) == shape
+    reads = not rest and groups <= 2 and old.modalities != new.modalities
+    if not reads or shape != (weight.shape[0], groups * new.inputs, *weight.shape[2:]):
+        return weight if same else None
+    parts = weight.float().unflatten(1, (groups, old.inputs))
+    columns = [
+        parts[:, :, old.modalities.index(name)] if name in old.modalities else parts.mean(2)
+        for name in new.modalities
+    ]
+    found: Tensor = torch.stack(columns, dim=2).flatten(1, 2)
+    return found
 
 
 def find_model(name: str | Path) -> Path:
@@ -151,6 +226,8 @@ def open_model(name: str | Path) -> Model:
         raise BadFile(
             path, f"is not of the format {FORMAT}", "use the version of oncoseg that made it"
         )
+    if gone := record.keys() - members.keys() - {"format", "checksums.json"}:
+        raise BadFile(path, f"lacks its {', '.join(sorted(gone))}", REMEDY)
     for member, content in members.items():
         if hashlib.sha256(content).hexdigest() != record.get(member):
             raise BadFile(
@@ -163,24 +240,29 @@ def _unpacked(path: Path, raw: bytes) -> dict[str, bytes]:
     """Name -> content of every member, if they are those of a model and not too large."""
     with zipfile.ZipFile(io.BytesIO(raw)) as archive:
         infos = archive.infolist()
-        there, wanted = (
-            sorted(info.filename for info in infos),
-            sorted([*MEMBERS, "checksums.json"]),
-        )
-        if there != wanted:
-            cause = f"holds {', '.join(map(repr, there))} where a model holds {', '.join(wanted)}"
-            raise BadFile(path, cause, REMEDY)
+        there = [info.filename for info in infos]
+        needed, known = {*MEMBERS, "checksums.json"}, {*MEMBERS, *OPTIONAL, "checksums.json"}
+        if len(set(there)) < len(there) or not needed <= set(there) <= known:
+            held, wanted = ", ".join(map(repr, sorted(there))), ", ".join(sorted(needed))
+            raise BadFile(path, f"holds {held} where a model holds {wanted}", REMEDY)
         if sum(info.file_size for info in infos) > LARGEST:
             raise BadFile(path, "would unpack to more than 2 GB", REMEDY)
-        return {member: archive.read(member) for member in wanted}
+        return {member: archive.read(member) for member in there}
 
 
 def save_model(
-    path: Path, network: Network, spelled: str, plan: Plan, card: Mapping[str, Any], licence: str
+    path: Path,
+    network: Network,
+    spelled: str,
+    plan: Plan,
+    card: Mapping[str, Any],
+    licence: str,
+    posthoc: Sequence[Mapping[str, Any]] = (),
 ) -> Path:
-    """Export a network and write its model file.
+    """Export a network, if it can be, and write its model file.
 
-    `spelled` is its name with options, as on the command line.
+    `spelled` is its name with options, as on the command line; `posthoc` holds a record
+    {"posthoc": spelt, "state": what it learned} a step.
     """
     from safetensors.torch import save
 
@@ -198,12 +280,17 @@ def save_model(
     )
     members = {
         "weights.safetensors": save({name: value.contiguous() for name, value in half.items()}),
-        "graph.onnx": export(network, plan.task),
         "plan.json": _dump(plan.as_dict()),
-        "network.json": _dump({"network": spelled}),
+        "network.json": _dump({"network": spelled, "maps": list(network.maps)}),
         "card.json": _dump({"oncoseg": __version__, **card}),
         "LICENSE": licence.encode(),
     }
+    if network.alone:
+        members["card.json"] = _dump({"oncoseg": __version__, "torch_alone": network.alone, **card})
+    else:
+        members["graph.onnx"] = export(network, plan.task)
+    if posthoc:
+        members["posthoc.json"] = _dump({"steps": list(posthoc)})
     sums = {
         "format": FORMAT,
         **{name: hashlib.sha256(content).hexdigest() for name, content in members.items()},

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
-from oncoseg.case import Array, Case, Prediction, Source, Task
+from oncoseg.case import Array, Box, Case, Prediction, Source, Task
 
 
 class Dataset(ABC):
@@ -66,7 +67,13 @@ class Finding(ABC):
 
 
 class Posthoc(ABC):
-    """A step after prediction: calibration, clean-up, intervals."""
+    """A step after prediction: calibration, clean-up, intervals.
+
+    What `fit` learned is in `state`, plain data for JSON that travels in the model file.
+    """
+
+    def __init__(self) -> None:
+        self.state: dict[str, Any] = {}
 
     def fit(  # noqa: B027 - nothing to learn for most
         self, predictions: Sequence[Prediction], truths: Sequence[Array]
@@ -81,19 +88,30 @@ class Posthoc(ABC):
         """A new prediction; the one given is not changed."""
 
 
-class Query(ABC):
-    """Which unlabelled case is worth a person's time next; more is more worth it."""
+@dataclass(frozen=True)
+class Wanted:
+    """What a query is asked for: `count` boxes of `size` voxels (a case's own, where smaller).
 
-    kind: ClassVar[Literal["score", "pick"]] = "score"
+    `taken` holds the boxes that were annotated before; `done` is the share of the rounds that are
+    over, from 0 in the first to 1 in the last.
+    """
+
+    count: int
+    size: tuple[int, ...]
+    taken: Sequence[Box] = ()
+    done: float = 0.0
+    seed: int = 0
+
+
+class Query(ABC):
+    """Which parts of which unlabelled cases are worth a person's time next."""
 
     @abstractmethod
-    def score(self, prediction: Prediction) -> float:
-        """Worth of one case."""
+    def pick(self, pool: Sequence[Prediction], wanted: Wanted) -> list[Box]:
+        """Exactly `wanted.count` boxes, or all there are.
 
-    def pick(self, predictions: Sequence[Prediction], count: int) -> list[str]:
-        """The `count` cases most worth labelling, by name."""
-        ranked = sorted(predictions, key=self.score, reverse=True)
-        return [prediction.case for prediction in ranked[:count]]
+        None overlaps another, or one taken before. The pool's predictions lie on the plan's grid.
+        """
 
 
-__all__ = ["Dataset", "Finding", "Metric", "Posthoc", "Query", "Task"]
+__all__ = ["Dataset", "Finding", "Metric", "Posthoc", "Query", "Task", "Wanted"]

@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from oncoseg.errors import BadOption, unknown
+from oncoseg.errors import BadData, BadOption, unknown
 
 HERE = Path(__file__).parent
 SLOTS = {
@@ -68,7 +68,11 @@ class Option:
 
 @dataclass(frozen=True)
 class Entry:
-    """What is known of a part without importing it."""
+    """What is known of a part without importing it.
+
+    `needs` and `gives` are read from literals of its class: what a method needs of data and
+    network, and what a network gives beyond logits.
+    """
 
     slot: str
     name: str
@@ -76,6 +80,8 @@ class Entry:
     card: Card
     options: tuple[Option, ...]
     path: Path
+    needs: tuple[str, ...] = ()
+    gives: tuple[str, ...] = ()
 
     @property
     def module(self) -> str:
@@ -111,12 +117,12 @@ def entry(slot: str, name: str) -> Entry:
     path = HERE / slot / f"{name}.py"
     tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
     summary = (ast.get_docstring(tree) or "").split("\n")[0]
-    kind = next(
-        node
-        for node in tree.body
-        if isinstance(node, ast.ClassDef) and node.name == class_name(name)
-    )
-    return Entry(slot, name, summary, _card(tree), _options(kind), path)
+    classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+    kind = classes.get(class_name(name))
+    if kind is None:
+        raise BadData(f"{path}: holds no class {class_name(name)}; name it so, after its file")
+    needs, gives = (_words(kind, word) for word in ("needs", "gives"))
+    return Entry(slot, name, summary, _card(tree), _options(kind), path, needs, gives)
 
 
 def entries(slot: str) -> list[Entry]:
@@ -127,13 +133,14 @@ def entries(slot: str) -> list[Entry]:
 def parse(slot: str, text: str) -> tuple[str, dict[str, Any]]:
     """`name:option=value,option=value` -> name and values.
 
-    They are checked against the constructor without importing it.
+    They are checked against the constructor without importing it. A value that itself names a part
+    with options stands in brackets: `sam_decoder:encoder=(unet:width=16,blocks=1),width=64`.
     """
     name, _, rest = text.partition(":")
     found = entry(slot, name.strip())
     known = {option.name: option for option in found.options}
     values: dict[str, Any] = {}
-    for piece in filter(None, (piece.strip() for piece in rest.split(","))):
+    for piece in filter(None, (piece.strip() for piece in _pieces(rest))):
         key, equals, value = (part.strip() for part in piece.partition("="))
         if key not in known:
             has = ", ".join(known) or "no options"
@@ -149,27 +156,36 @@ def parse(slot: str, text: str) -> tuple[str, dict[str, Any]]:
     return found.name, values
 
 
+def load(slot: str, name: str) -> type:
+    """Import a part's class."""
+    found = entry(slot, name)
+    kind: type = getattr(importlib.import_module(found.module), found.type_name)
+    return kind
+
+
 def build(slot: str, text: str, *arguments: Any, **options: Any) -> Any:
     """Import a part and construct it; options in `text` win over keyword `options`.
 
     Keyword options unknown to the part raise `BadOption`, as misspelt ones in `text` do.
     """
     name, values = parse(slot, text)
-    found = entry(slot, name)
-    known = {option.name for option in found.options}
-    for key in options.keys() - known:
+    kind = load(slot, name)
+    known = options_of(kind)
+    for key in options.keys() - known.keys():
         has = ", ".join(sorted(known)) or "no options"
-        raise BadOption(f"{found.type_name} has no option '{key}'; it has {has}")
-    kind = getattr(importlib.import_module(found.module), found.type_name)
+        raise BadOption(f"{kind.__name__} has no option '{key}'; it has {has}")
     return kind(*arguments, **{**options, **values})
+
+
+def chosen(slot: str, text: str) -> dict[str, Any]:
+    """Every option of a spelt part, at its default where `text` does not say."""
+    name, values = parse(slot, text)
+    return {option.name: option.default for option in entry(slot, name).options} | values
 
 
 def spell(name: str, options: Mapping[str, Any]) -> str:
     """Inverse of `parse`: one name and its options as `name:option=value,...`."""
-    pieces = [
-        f"{key}={'x'.join(map(str, value)) if isinstance(value, tuple) else value}"
-        for key, value in options.items()
-    ]
+    pieces = [f"{key}={_spelt(value)}" for key, value in options.items()]
     return f"{name}:{','.join(pieces)}" if pieces else name
 
 
@@ -181,6 +197,38 @@ def options_of(kind: type) -> dict[str, inspect.Parameter]:
         for parameter in parameters
         if parameter.kind is parameter.KEYWORD_ONLY
     }
+
+
+def _spelt(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "x".join(map(str, value))
+    text = str(value)
+    return f"({text})" if any(mark in text for mark in ",:=") else text
+
+
+def _pieces(text: str) -> list[str]:
+    """Split at the commas that stand in no brackets; raises `BadOption` if those do not pair."""
+    depth, pieces = 0, [""]
+    for letter in text:
+        depth += (letter == "(") - (letter == ")")
+        if depth < 0:
+            break
+        if letter == "," and not depth:
+            pieces.append("")
+        else:
+            pieces[-1] += letter
+    if depth:
+        raise BadOption(f"the brackets in '{text}' do not pair")
+    return pieces
+
+
+def _words(kind: ast.ClassDef, name: str) -> tuple[str, ...]:
+    """A literal tuple of words that a class states in its body, () if it does not."""
+    for node in kind.body:
+        targets = [node.target] if isinstance(node, ast.AnnAssign) else getattr(node, "targets", [])
+        if name in {getattr(target, "id", "") for target in targets}:
+            return tuple(ast.literal_eval(node.value))  # type: ignore[attr-defined]
+    return ()
 
 
 def _card(tree: ast.Module) -> Card:
@@ -223,4 +271,4 @@ def _scalar(text: str, kind: str) -> Any:
         return float(text)
     if "int" in kind:
         return int(text)
-    return text
+    return text[1:-1] if text.startswith("(") and text.endswith(")") else text

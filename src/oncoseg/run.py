@@ -30,6 +30,7 @@ BOUNDS = {
     "batch": (0, 10**6),
     "foreground": (0, 1),
     "workers": (1, 256),
+    "labelled": (0, 10**6),
 }
 KINDS = {
     str: "text",
@@ -51,7 +52,9 @@ class Run:
     `modalities` mean what the data set itself says; patients in `hold` are held out instead of a
     fold. `batch` 0 means the plan's (2 on a CPU), `device` "" the best there is. With `balanced`,
     sites are seen equally often, however many cases each has. `start` is a model file whose weights
-    the same network starts from.
+    the network starts from where they fit. With `labelled` above 0, the labels of so many training
+    patients, drawn by the seed, are used and those of the others hidden. `posthoc` steps are fitted
+    to the predictions of held-out cases and kept in the model.
     """
 
     data: str
@@ -80,6 +83,8 @@ class Run:
     tensorboard: bool = False
     plan: str = ""
     start: str = ""
+    labelled: int = 0
+    posthoc: tuple[str, ...] = ()
     name: str = ""
     card: str = ""
     modalities: tuple[str, ...] = ()
@@ -110,6 +115,7 @@ class Run:
                 f"--fold counts from 0 to {self.folds - 1} with --folds {self.folds}, "
                 f"not {self.fold}"
             )
+        self._check_needs()
         if self.precision not in {"bf16", "f32"}:
             raise BadRun(f"precision is bf16 or f32, not '{self.precision}'")
         if not Path(self.data).exists():
@@ -120,11 +126,29 @@ class Run:
         parts = [("methods", self.method), ("losses", self.loss)]
         parts += [("networks", self.network)] if self.network else []
         parts += [("augmentations", text) for text in self.augmentations]
+        parts += [("posthoc", text) for text in self.posthoc]
         for slot, text in parts:
             registry.parse(slot, text)
         for name, (low, high) in BOUNDS.items():
             if not low <= getattr(self, name) <= high:
                 raise BadRun(f"{name} is from {low} to {high}, not {getattr(self, name)}")
+
+    def _check_needs(self) -> None:
+        """Refuse a method whose needs the run does not meet, without importing anything."""
+        method, _ = registry.parse("methods", self.method)
+        network, _ = registry.parse("networks", self.network or "unet")
+        gives = registry.entry("networks", network).gives
+        for need in registry.entry("methods", method).needs:
+            if need == "start" and not self.start:
+                raise BadRun(f"{method} goes on from a trained model; name it with --start")
+            if need not in {"labeled", "unlabeled", "start", *gives}:
+                able = [each.name for each in registry.entries("networks") if need in each.gives]
+                raise BadRun(
+                    f"{method} needs a network that gives {need}, which {network} does not; "
+                    f"there are {', '.join(able) or 'none'}"
+                )
+        if self.posthoc and self.folds < 2 and not self.hold:
+            raise BadRun("posthoc steps learn from held-out cases; hold some out, with --fold 0")
 
     def write(self, path: Path) -> Path:
         """As TOML: one key a line, tables for labels and regions.

@@ -14,7 +14,13 @@ import numpy as np
 import torch
 
 from oncoseg.case import Array, Batch, Prompts, Task
+from oncoseg.errors import BadData
 from oncoseg.prepare import Stored
+
+REMEDY = {
+    "labeled": "give labels to at least one",
+    "unlabeled": "add scans without labels, or hide some with --labelled N",
+}
 
 
 @dataclass(frozen=True)
@@ -25,7 +31,9 @@ class Sampler:
 
     A share `foreground` of the patches (at least one a batch where anything is labelled) holds a
     point of a region drawn evenly among the regions of its case. `patch` may exceed the task's, for
-    augmentations that need a margin.
+    augmentations that need a margin. `needs` is the method's: cases are drawn from the labelled
+    ones if it needs those alone; half of each batch from the labelled and half from the others if
+    it needs both; else from all, and no label is read.
     """
 
     cases: Sequence[Stored]
@@ -35,12 +43,21 @@ class Sampler:
     foreground: float = 0.5
     seed: int = 0
     balanced: bool = False
+    needs: tuple[str, ...] = ("labeled",)
+
+    def __post_init__(self) -> None:
+        for need, there in (("labeled", True), ("unlabeled", False)):
+            if need in self.needs and not any(case.labeled == there for case in self.cases):
+                kind = "labelled" if there else "unlabelled"
+                raise BadData(
+                    f"no training case is {kind}, which this method needs; {REMEDY[need]}"
+                )
 
     def __call__(self, step: int) -> Batch:
         """The batch of a step, on the CPU."""
         rng = np.random.default_rng([self.seed, step])
-        chosen = self._choose(rng)
-        aimed = rng.random(self.batch) < self.foreground
+        chosen = self._chosen(rng)
+        aimed = rng.random(len(chosen)) < self.foreground
         aimed[0] |= self.foreground > 0
         items = [self._item(self.cases[case], bool(aim), rng) for case, aim in zip(chosen, aimed)]
         image, present, label, weight, labeled = (np.stack(column) for column in zip(*items))
@@ -51,18 +68,29 @@ class Sampler:
             label=torch.from_numpy(label),
             weight=torch.from_numpy(weight),
             labeled=torch.from_numpy(labeled),
-            annotated=torch.ones(self.batch, self.task.outputs, dtype=torch.bool),
-            domain=torch.zeros(self.batch, dtype=torch.long),
+            annotated=torch.ones(len(chosen), self.task.outputs, dtype=torch.bool),
+            domain=torch.zeros(len(chosen), dtype=torch.long),
             prompts=Prompts.none(whole),
         )
 
-    def _choose(self, rng: np.random.Generator) -> Array:
-        """Which cases, as indices: all equally likely or, if `balanced`, all sites."""
-        sites = [case.record.get("site", "") for case in self.cases]
+    def _chosen(self, rng: np.random.Generator) -> list[int]:
+        """Which cases, as indices, the labelled ones first where the method needs both kinds."""
+        labelled = np.array([case.labeled for case in self.cases])
+        if "labeled" not in self.needs:
+            return self._draw(np.flatnonzero(labelled | ~labelled), self.batch, rng)
+        if "unlabeled" not in self.needs:
+            return self._draw(np.flatnonzero(labelled), self.batch, rng)
+        half = -(-self.batch // 2)
+        known = self._draw(np.flatnonzero(labelled), half, rng)
+        return known + self._draw(np.flatnonzero(~labelled), max(1, self.batch - half), rng)
+
+    def _draw(self, pool: Array, count: int, rng: np.random.Generator) -> list[int]:
+        """Some of a pool: all equally likely or, if `balanced`, all sites."""
+        sites = [self.cases[index].record.get("site", "") for index in pool]
         counts = Counter(sites) if self.balanced else Counter(dict.fromkeys(sites, 1))
         share = np.array([1 / counts[site] for site in sites])
-        again = len(self.cases) < self.batch
-        return rng.choice(len(self.cases), self.batch, replace=again, p=share / share.sum())
+        again = len(pool) < count
+        return [int(index) for index in rng.choice(pool, count, again, share / share.sum())]
 
     def _item(self, case: Stored, aimed: bool, rng: np.random.Generator) -> tuple[Array, ...]:
         box = _box(case, self.patch, self._target(case, aimed, rng), rng)
@@ -76,18 +104,37 @@ class Sampler:
         )
         image = np.pad(case.read("image", cut).astype(np.float32), ((0, 0), *pad))
         present = np.pad(case.read("present", cut), ((0, 0), *pad))
-        label = np.pad(case.read("label", cut).astype(np.float32) / 255, ((0, 0), *pad))
-        weight = np.pad(
-            np.ones((1, *(piece.stop - piece.start for piece in cut)), np.float32), ((0, 0), *pad)
-        )
-        return image, present, label, weight * float(case.labeled), np.array(case.labeled)
+        label = np.zeros((self.task.outputs, *self.patch), np.float32)
+        shown = case.labeled and "labeled" in self.needs
+        if shown:
+            label = np.pad(case.read("label", cut).astype(np.float32) / 255, ((0, 0), *pad))
+        weight = np.pad(_annotated(case, cut, shown), ((0, 0), *pad))
+        return image, present, label, weight, np.array(shown)
 
     def _target(self, case: Stored, aimed: bool, rng: np.random.Generator) -> Array | None:
+        if not (aimed and case.labeled and "labeled" in self.needs):
+            return None
         filled = [name for name, points in case.points.items() if len(points)]
-        if not (aimed and filled):
+        if not filled:
             return None
         points = case.points[filled[rng.integers(len(filled))]]
         return points[rng.integers(len(points))]
+
+
+def _annotated(case: Stored, cut: tuple[slice, ...], shown: bool) -> Array:
+    """Weight (1, *S) float32 of a part of a case.
+
+    It is 1 inside the scan; where a label is shown, inside what is annotated.
+    """
+    shape = tuple(piece.stop - piece.start for piece in cut)
+    if not shown or case.boxes is None:
+        return np.ones((1, *shape), np.float32)
+    weight = np.zeros((1, *shape), np.float32)
+    for box in case.boxes:
+        edges = zip(cut, box.start, box.stop)
+        inside = [slice(max(0, a - c.start), max(0, b - c.start)) for c, a, b in edges]
+        weight[tuple([slice(None), *inside])] = 1  # noqa: C409 - Python 3.10 needs a tuple here
+    return weight
 
 
 def _box(

@@ -6,20 +6,30 @@ Needs torch.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from oncoseg.case import Batch, Case, Task
+from oncoseg.case import Batch, Task
 
 
 class Network(nn.Module, ABC):
     """An architecture: `encode` a batch to a pyramid of features, `decode` the pyramid to logits.
 
     The constructor takes the task, then keyword-only options. One law: `encode` never reads
-    `batch.prompts`.
+    `batch.prompts`. `widths` holds the channels of each level of the pyramid, so that any decoder
+    can be put on any encoder. `gives` names what it can do beyond logits (a literal, read without
+    importing): methods that need it refuse networks without. `alone` is empty, or the reason why
+    the network cannot be exported and so runs in torch alone. `maps` names the further maps that
+    `answer` gives after the logits.
     """
+
+    gives: ClassVar[tuple[str, ...]] = ()
+    alone: ClassVar[str] = ""
+    maps: ClassVar[tuple[str, ...]] = ()
+    widths: Sequence[int]
 
     @abstractmethod
     def encode(self, batch: Batch) -> list[Tensor]:
@@ -33,6 +43,11 @@ class Network(nn.Module, ABC):
         """Logits, finest first; in evaluation the finest alone."""
         logits = self.decode(self.encode(batch), batch)
         return logits if self.training else logits[:1]
+
+    def answer(self, batch: Batch) -> Tensor:
+        """(B, outputs + maps, *S): what is exported and what prediction reads."""
+        finest: Tensor = self(batch)[0]
+        return finest
 
     def samples(self, batch: Batch, count: int) -> Tensor:
         """(count, B, outputs, *S) plausible logits; networks without randomness give copies."""
@@ -60,11 +75,14 @@ class Loss(nn.Module, ABC):
 class Augmentation(ABC):
     """Batch -> batch, on whatever device the batch is.
 
-    Draws from torch's global generator, which the loop seeds.
+    Draws from torch's global generator, which the loop seeds. One that works with a trained network
+    (a generator) has an option `model`, a model file, and is handed that network by `use`.
     """
 
-    def fit(self, cases: Iterable[Case]) -> None:  # noqa: B027 - nothing to learn for most
-        """Learn from the training cases; augmentations with nothing to learn need not override."""
+    model: str = ""
+
+    def use(self, network: Network) -> None:  # noqa: B027 - most use none
+        """Take the network of the model file named by `model`, on the device of the training."""
 
     @abstractmethod
     def __call__(self, batch: Batch) -> Batch:
@@ -74,10 +92,15 @@ class Augmentation(ABC):
 class Method(nn.Module, ABC):
     """A way to learn: named losses from a batch.
 
-    Loops, devices, precision and logging are not its business.
+    Loops, devices, precision and logging are not its business. `needs` (a literal, read without
+    importing) says what it cannot do without: `labeled` and `unlabeled` cases (both: half of each
+    batch are labelled and come first; without `labeled` it is never shown a label), a trained model
+    to `start` from, or what a network gives beyond logits. One that works with a second, trained
+    network has an option `model`, a model file, and is handed that network by `use`.
     """
 
-    needs: tuple[str, ...] = ("labeled",)
+    needs: ClassVar[tuple[str, ...]] = ("labeled",)
+    model: str = ""
 
     def __init__(self, network: Network, task: Task, loss: Loss) -> None:
         super().__init__()
@@ -96,6 +119,9 @@ class Method(nn.Module, ABC):
     def after_step(self, step: int) -> None:
         """Called after every optimiser step: moving averages, queues."""
 
+    def use(self, network: Network) -> None:
+        """Take the network of the model file named by `model`."""
+
     @property
     def trained(self) -> Sequence[nn.Module]:
         """The modules whose parameters the optimiser holds."""
@@ -106,9 +132,12 @@ class Method(nn.Module, ABC):
         """The network that is kept."""
         return self.network
 
-    @staticmethod
-    def pretext(task: Task) -> Task:
-        """The task that is really trained, where not the user's (self-supervised methods)."""
+    @classmethod
+    def pretext(cls, task: Task, **options: Any) -> Task:
+        """The task that the network is built for, where not the user's; `options` are the method's.
+
+        Batches hold the labels of the user's task all the same.
+        """
         return task
 
 
@@ -117,7 +146,7 @@ class Optimise(ABC):
 
     @abstractmethod
     def __call__(self, loss: Tensor, modules: Sequence[nn.Module]) -> None:
-        """Make one optimiser step that lowers `loss`."""
+        """Make one optimiser step that lowers `loss` by the parameters of `modules` alone."""
 
 
 class Strategy(ABC):  # noqa: B024 - every method has a default, none is forced

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from oncoseg import registry
-from oncoseg.errors import BadOption, UnknownName
+from oncoseg.errors import BadData, BadOption, UnknownName
 
 PARTS = [(slot, name) for slot in registry.SLOTS for name in registry.names(slot)]
 EVERY_PART = pytest.mark.parametrize(("slot", "name"), PARTS, ids=[f"{s}-{n}" for s, n in PARTS])
@@ -131,7 +131,28 @@ def test_an_unknown_slot_has_a_hint():
 
 def test_build_refuses_an_option_before_it_imports(toys):
     with pytest.raises(BadOption, match="no option 'depth'"):
-        registry.build("losses", "toy_part", depth=3)
+        registry.build("losses", "toy_part:depth=3")
+
+
+def test_build_refuses_a_keyword_that_the_part_has_not():
+    with pytest.raises(BadOption, match="Dice has no option 'depth'; it has no options"):
+        registry.build("metrics", "dice", depth=3)
+
+
+def test_a_part_named_with_options_stands_in_brackets(toys):
+    text = "toy_part:mode=(other:a=1,b=(c:d=2)),width=3"
+    name, found = registry.parse("losses", text)
+    assert (name, found) == ("toy_part", {"mode": "other:a=1,b=(c:d=2)", "width": 3})
+    assert registry.parse("losses", registry.spell(name, found)) == (name, found)
+    for wrong in ("toy_part:mode=(a", "toy_part:mode=a)"):
+        with pytest.raises(BadOption, match="brackets"):
+            registry.parse("losses", wrong)
+
+
+def test_a_file_without_its_class_is_said(toys, tmp_path):
+    (tmp_path / "losses" / "lost.py").write_text("class Found: ...", encoding="utf-8")
+    with pytest.raises(BadData, match=r"lost\.py: holds no class Lost; name it so"):
+        registry.entry("losses", "lost")
 
 
 @EVERY_PART
@@ -147,6 +168,12 @@ def test_parsed_options_are_those_of_the_class(slot, name):
         if not option.required:
             assert option.default == parameter.default
         assert option.type == ast.unparse(ast.parse(str(parameter.annotation), mode="eval"))
+
+
+@pytest.mark.parametrize(("slot", "word"), [("methods", "needs"), ("networks", "gives")])
+def test_what_is_read_without_importing_is_what_the_class_says(slot, word):
+    for found in registry.entries(slot):
+        assert getattr(found, word) == tuple(getattr(registry.load(slot, found.name), word))
 
 
 @EVERY_PART

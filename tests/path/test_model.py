@@ -129,7 +129,7 @@ def test_nothing_in_the_file_is_code(saved):
     with zipfile.ZipFile(saved[2]) as archive:
         names = set(archive.namelist())
         assert not any(name.endswith((".py", ".pkl", ".pt", ".pth")) for name in names)
-        assert json.loads(archive.read("network.json")) == {"network": SPELLED}
+        assert json.loads(archive.read("network.json")) == {"network": SPELLED, "maps": []}
 
 
 def resealed(path, target, **changes):

@@ -164,6 +164,8 @@ def batch(tmp_path, monkeypatch):
         )
         card = {"dice_by_modalities": {"a": {"x": 0.71}, "b": {"x": 0.01}}}
         described = {"name": "stand-in", "sha256": "0"}
+        maps = ()
+        posthoc = list
 
     Opened.task = Opened.plan.task
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from oncoseg import phantom
+from oncoseg.errors import BadData
 from oncoseg.prepare import open_store, prepare
 from oncoseg.sample import Sampler, stream
 
@@ -59,14 +60,14 @@ def test_balanced_sites_are_seen_equally_often(sampler):
     cases = [type(case)(case.folder, record) for case, record in zip(sampler.cases, records)]
     balanced = Sampler(cases, sampler.task, (8, 8, 8), 1, balanced=True)
     rng = np.random.default_rng(0)
-    small = np.mean([balanced._choose(rng)[0] == 0 for _ in range(800)])
+    small = np.mean([balanced._chosen(rng)[0] == 0 for _ in range(800)])
     assert small == pytest.approx(0.5, abs=0.06)
 
 
 class Rare:
     """A large case with one voxel of lesion, without files."""
 
-    shape, labeled, record = (64, 64, 64), True, {}
+    shape, labeled, record, boxes = (64, 64, 64), True, {}, None
     points = {"x": np.array([[40, 3, 63]]), "y": np.zeros((0, 3), int)}
 
     @staticmethod
@@ -95,13 +96,52 @@ def test_a_lesion_is_seen_at_many_places_of_the_patch():
     assert first == set(range(4, 13))
 
 
-def test_an_unlabelled_case_is_drawn_without_weight(sampler):
-    records = [{**case.record, "labeled": False, "points": {}} for case in sampler.cases]
-    cases = [type(case)(case.folder, record) for case, record in zip(sampler.cases, records)]
-    batch = Sampler(cases, sampler.task, (16, 16, 16), 2)(0)
+def hidden(sampler, labelled):
+    """The sampler's cases with the labels of all but the first few hidden."""
+    return [case.but(labeled=place < labelled) for place, case in enumerate(sampler.cases)]
+
+
+def test_methods_that_need_labels_alone_see_labelled_cases_alone(sampler):
+    draw = Sampler(hidden(sampler, 1), sampler.task, (16, 16, 16), 3)
+    assert draw._chosen(np.random.default_rng(0)) == [0, 0, 0]
+    assert draw(0).labeled.all()
+    with pytest.raises(
+        BadData, match="no training case is labelled, which this method needs; give"
+    ):
+        Sampler(hidden(sampler, 0), sampler.task, (16, 16, 16), 3)
+
+
+def test_methods_that_need_both_see_half_of_each_labelled_first(sampler):
+    both = ("labeled", "unlabeled")
+    draw = Sampler(hidden(sampler, 2), sampler.task, (16, 16, 16), 4, needs=both)
+    batch = draw(0)
+    assert batch.labeled.tolist() == [True, True, False, False]
+    assert not batch.label[2:].any()
+    assert batch.weight[2:].any()
+    with pytest.raises(
+        BadData, match="unlabelled, which this method needs; add scans without labels"
+    ):
+        Sampler(sampler.cases, sampler.task, (16, 16, 16), 4, needs=both)
+
+
+def test_methods_that_need_no_labels_are_shown_none(sampler):
+    batch = Sampler(sampler.cases, sampler.task, (16, 16, 16), 4, needs=())(0)
     assert not batch.labeled.any()
-    assert not batch.weight.any()
-    assert batch.present.any()
+    assert not batch.label.any()
+    assert batch.weight.any()
+
+
+def test_only_annotated_boxes_have_weight_and_are_aimed_at(sampler):
+    box = [[2, 3, 4], [9, 8, 11]]
+    cases = [case.but(boxes=[box]) for case in sampler.cases]
+    for case in cases:
+        for points in case.points.values():
+            assert ((points >= box[0]) & (points < box[1])).all()
+    shape = cases[0].shape
+    batch = Sampler(cases[:1], sampler.task, shape, 1)(0)
+    expected = torch.zeros(shape)
+    expected[2:9, 3:8, 4:11] = 1
+    assert torch.equal(batch.weight[0, 0], expected)
 
 
 def test_many_threads_read_what_one_reads(sampler):

@@ -15,7 +15,8 @@ from oncoseg.model import open_model
 from oncoseg.predict import predict
 from oncoseg.prepare import Plan, open_store
 from oncoseg.run import Run
-from oncoseg.train import Loop, chart, prepared, resolved, train
+from oncoseg.train import prepared, resolved, train
+from oncoseg.train.loop import Loop, chart
 
 
 def world(folder, dims, **options):

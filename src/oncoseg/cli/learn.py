@@ -24,7 +24,7 @@ TASK = ("labels", "regions", "modalities")
 RUN = (
     *("data", "to", "network", "method", "loss", "augmentations", "minutes", "steps", "folds"),
     *("fold", "hold", "balanced", "start", "seed", "rate", "batch", "device", "precision"),
-    *("workers", "tensorboard", "plan", "name", *TASK),
+    *("workers", "tensorboard", "plan", "name", "labelled", "posthoc", *TASK),
 )
 FOLDS = 5
 
@@ -69,6 +69,11 @@ def _add_train(commands: Any) -> None:
         action="append",
         help="name:option=value,...; may be given several times, applied in that order",
     )
+    parser.add_argument(
+        "--posthoc",
+        action="append",
+        help="name:option=value,...; a step learned from held-out cases and kept in the model",
+    )
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--minutes", type=positive, help="stop after so many minutes")
     length.add_argument("--steps", type=count, help="stop after so many steps")
@@ -76,6 +81,9 @@ def _add_train(commands: Any) -> None:
     parser.add_argument("--fold", type=count, help="the part to validate on, counted from 0")
     parser.add_argument("--hold", type=listed, help="P1,P2,...: patients to hold out instead")
     parser.add_argument("--start", metavar="MODEL", help="a model whose weights to start from")
+    parser.add_argument(
+        "--labelled", type=count, metavar="N", help="use the labels of N training patients alone"
+    )
     parser.add_argument(
         "--balanced", action="store_true", help="see every site equally often, however many cases"
     )
@@ -130,8 +138,8 @@ def train(words: Words) -> int:
 def choices(words: Words) -> dict[str, Any]:
     """What the words say of a run, and what follows from it: one bound on its length, and folds."""
     given = {name: value for name, value in options(words, *RUN).items() if value != ""}
-    if "augmentations" in given:
-        given["augmentations"] = tuple(given["augmentations"])
+    for name in {"augmentations", "posthoc"} & given.keys():
+        given[name] = tuple(given[name])
     if "steps" in given:
         given["minutes"] = 0.0
     elif "minutes" in given:

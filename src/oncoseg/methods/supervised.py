@@ -15,6 +15,8 @@ CARD = Card("Deeply-Supervised Nets", 2015, arxiv="1409.5185")
 class Supervised(Method):
     """Loss of labelled items, each resolution weighing half as much as the next finer one."""
 
+    needs = ("labeled",)
+
     def losses(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """One loss, `segmentation`."""
         logits = self.network(batch)

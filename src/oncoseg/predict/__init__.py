@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,14 +57,19 @@ def predict(
     if not found.sources:
         raise BadData(f"{scans}: holds no scans; give a folder of cases, or one scan")
     infer = make_engine(opened, engine, device)
+    steps = opened.posthoc()
     outcome = Outcome()
     for source in found.sources:
         try:
             bare = type(source)(source.case, source.patient, source.images, {}, source.site)
             case = read_case(bare, modalities=opened.task.modalities)
             known = validated(case, opened)
-            prediction = segment(case, opened.plan, infer, overlap=overlap, progress=True)
+            prediction = segment(
+                case, opened.plan, infer, overlap=overlap, progress=True, maps=opened.maps
+            )
             prediction = prediction.but(model=opened.described, notes=(*prediction.notes, *known))
+            for step in steps:
+                prediction = step(prediction)
             outcome.done.append(results.save(prediction, to, probabilities=probabilities))
         except OncosegError as error:
             outcome.failed[source.case] = str(error)
@@ -90,12 +95,21 @@ def validated(case: Case, model: Model) -> tuple[str, ...]:
 
 
 def segment(
-    case: Case, plan: Plan, infer: Infer, *, overlap: float = 0.5, progress: bool = False
+    case: Case,
+    plan: Plan,
+    infer: Infer,
+    *,
+    overlap: float = 0.5,
+    progress: bool = False,
+    maps: Sequence[str] = (),
 ) -> Prediction:
-    """One case -> its prediction, on the grid of its reference modality."""
+    """One case -> its prediction, on the grid of its reference modality.
+
+    `maps` names the channels that `infer` gives after the logits.
+    """
     task = plan.task
     aligned = align(case, plan)
-    logits = slide(
+    values = slide(
         infer,
         aligned.image,
         aligned.present,
@@ -103,11 +117,12 @@ def segment(
         overlap=overlap,
         progress=_bar(case.id) if progress else iter,
     )
-    if not np.isfinite(logits).all():
+    if not np.isfinite(values).all():
         raise BadData(
             f"case {case.id}: the model gives values that are no numbers; "
             "use another model or engine"
         )
+    logits = values[: task.outputs]
     logits[:, ~aligned.present.any(0)] = background(task)
     native = np.stack(
         [
@@ -127,6 +142,10 @@ def segment(
         missing=missing,
         images={name: case.images[name].path for name in used},
         notes=_notes(used, missing),
+        maps={
+            name: resample(channel, aligned.grid, case.grid).astype(np.float16)
+            for name, channel in zip(maps, values[task.outputs :])
+        },
     )
 
 

@@ -25,14 +25,17 @@ DISAGREE = (
 
 
 def engine(model: Model, name: str, device: str = "") -> Infer:
-    """The engine of that name for a model; raises `BadRun` for an unknown one."""
+    """The engine of that name for a model; raises `BadRun` for an unknown one.
+
+    A model without an exported graph runs in torch.
+    """
     known: dict[str, Callable[[Model, str], Infer]] = {
         "openvino": openvino_engine,
         "torch": torch_engine,
     }
     if name not in known:
         raise BadRun(f"no engine '{name}'; there are {', '.join(known)}")
-    return known[name](model, device)
+    return known[name if model.exported else "torch"](model, device)
 
 
 def openvino_engine(model: Model, device: str = "") -> Infer:
@@ -112,7 +115,7 @@ def network_engine(network: Network, device: str = "") -> Infer:
             batch = bare_batch(
                 torch.from_numpy(image).to(place), torch.from_numpy(present).to(place)
             )
-            return np.asarray(network(batch)[0].float().cpu())
+            return np.asarray(network.answer(batch).float().cpu())
 
     return infer
 

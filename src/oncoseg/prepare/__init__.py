@@ -42,6 +42,7 @@ def prepare(
     modalities: Sequence[str] = (),
     voxels: int = 96**3,
     plan: Path | None = None,
+    bare: bool = False,
 ) -> Path:
     """Data set folder -> store folder with `plan.json` and a folder a case.
 
@@ -50,11 +51,15 @@ def prepare(
     `labels`, `regions` and `modalities` win over what the data set says of itself. A `plan` made
     before (and perhaps edited) is used as it is. Raises `BadData` naming every case that cannot be
     used, and on the same image under two names; nothing is left out silently. Cases that an earlier
-    preparation left in `to` are replaced.
+    preparation left in `to` are replaced. `bare` allows a data set without any label map, for
+    methods that need none.
     """
     found = find(data)
+    drawn = any(source.labels for source in found.sources)
+    if bare and not drawn:
+        labels = labels or found.description.get("labels") or {"target": 1}
     task = define_task(data, found.sources, found.description, labels, regions, modalities)
-    if not any(source.labels for source in found.sources):
+    if not (drawn or bare):
         raise BadData(f"{data}: no case has a label map; training needs at least one")
     made = (
         Plan.read(plan)

@@ -7,7 +7,7 @@ there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from oncoseg import files
-from oncoseg.case import Array, Task
+from oncoseg.case import Array, Box, Task
 from oncoseg.errors import BadData
 from oncoseg.extras import require
 from oncoseg.prepare.align import Aligned
@@ -61,13 +61,26 @@ class Stored:
 
     @cached_property
     def points(self) -> dict[str, Array]:
-        """Region name -> voxel coordinates (n, dims) drawn evenly from it.
+        """Region name -> voxel coordinates (n, dims) drawn evenly from it, where it is annotated.
 
         There are some thousands at most.
         """
         return {
-            name: np.array(points, dtype=np.int32) for name, points in self.record["points"].items()
+            name: kept_in(np.array(points, dtype=np.int32).reshape(-1, len(self.shape)), self.boxes)
+            for name, points in self.record["points"].items()
         }
+
+    @property
+    def boxes(self) -> tuple[Box, ...] | None:
+        """The parts that are annotated, if not the whole case."""
+        parts = self.record.get("boxes")
+        if parts is None:
+            return None
+        return tuple(Box(self.id, tuple(start), tuple(stop)) for start, stop in parts)
+
+    def but(self, **changes: Any) -> Stored:
+        """The same case with some of its record replaced, on disk as it was."""
+        return Stored(self.folder, {**self.record, **changes})
 
     def read(self, name: str, box: tuple[slice, ...] | None = None) -> Array:
         """The array `image`, `present` or `label`.
@@ -115,6 +128,16 @@ def write(
     }
     files.write_json(folder / "case.json", full)
     return Stored(folder, full)
+
+
+def kept_in(points: Array, boxes: Sequence[Box] | None) -> Array:
+    """Those of `points` (n, dims) that lie in any of the boxes; all of them if there are none."""
+    if boxes is None:
+        return points
+    inside = np.zeros(len(points), dtype=bool)
+    for box in boxes:
+        inside |= ((points >= box.start) & (points < box.stop)).all(axis=1)
+    return points[inside]
 
 
 def open_store(folder: Path) -> list[Stored]:

@@ -1,0 +1,198 @@
+"""Train: one loop for every method, bounded by minutes or steps, resumable.
+
+Ending in a model file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from oncoseg import __version__, checkpoint, files, registry, results
+from oncoseg.case import Array, Prediction
+from oncoseg.errors import BadData, BadRun
+from oncoseg.evaluate import score
+from oncoseg.model import save_model
+from oncoseg.parts import Posthoc
+from oncoseg.predict import segment
+from oncoseg.predict.engines import network_engine, torch_device
+from oncoseg.prepare import Plan, Stored, held_out, open_store, prepare
+from oncoseg.prepare.align import resample
+from oncoseg.read import find, read_case
+from oncoseg.run import Run
+from oncoseg.train.loop import Loop, kept
+from oncoseg.trainable import Network
+
+PEEK = 8
+SAME = (
+    *("network", "method", "loss", "folds", "fold", "hold", "labelled", "start"),
+    *("labels", "regions", "modalities"),
+)
+LICENCE = (
+    "The weights are given under the licence named in the card, for research use only;"
+    " not a medical device.\n"
+)
+
+
+def train(run: Run, *, resume: bool = False) -> Path:
+    """Prepare (once), train, validate on what was held out, and write the model to `run.to`.
+
+    Beside it, `<name>.run/` holds run.toml, the prepared data, checkpoints, metrics.jsonl and, if
+    cases were held out, their predictions and validation.json. With `resume` it goes on from the
+    last checkpoint; without, a run folder that already holds one is refused.
+    """
+    run.check()
+    run = resolved(run)
+    folder = run.folder
+    last = folder / "last.safetensors"
+    if last.exists() and not resume:
+        raise BadRun(f"{folder} already holds a run; go on with --resume, or train to another file")
+    if resume and last.exists():
+        _refuse_changed(run)
+    store = prepared(run, again=not resume)
+    plan, cases = Plan.read(store / "plan.json"), open_store(store)
+    training, held = held_out(cases, run.folds, run.fold, run.hold)
+    training = hidden(training, run.labelled, run.seed)
+    held = [case for case in held if case.labeled]
+    run.write(folder / "run.toml")
+    files.write_json(folder / "held_out.json", [case.id for case in held])
+    loop = Loop(run, plan, training, held[:PEEK])
+    if resume and last.exists():
+        loop.progress = checkpoint.load(last, loop.modules, loop.optimiser)
+    loop()
+    return finish(run, plan, loop, held)
+
+
+def resolved(run: Run) -> Run:
+    """The run with its device and, where none is named.
+
+    A network that the device can train in the time.
+    """
+    device = str(torch_device(run.device))
+    slow = device == "cpu"
+    network = run.network or f"unet:width={16 if slow else 32}"
+    return replace(run, device=device, network=network, batch=run.batch or (2 if slow else 0))
+
+
+def _refuse_changed(run: Run) -> None:
+    """Going on with other cases held out, or another task, would be wrong and not be seen."""
+    before = Run.read(run.folder / "run.toml")
+    for name in SAME:
+        was, asked = getattr(before, name), getattr(run, name)
+        if was != asked:
+            raise BadRun(
+                f"{run.folder} was begun with {name} {was or 'not given'}, now it is "
+                f"{asked or 'not given'}; resume with the same, or train to another file"
+            )
+
+
+def prepared(run: Run, *, again: bool = False) -> Path:
+    """The store to train from.
+
+    `run.data` itself if it is one, else made in the run's folder, unless it is there and not wanted
+    `again`.
+    """
+    data = Path(run.data)
+    if (data / "plan.json").exists():
+        return data
+    store = run.folder / "prepared"
+    if again or not (store / "plan.json").exists():
+        prepare(
+            data,
+            store,
+            labels=run.labels,
+            regions=run.regions,
+            modalities=run.modalities,
+            voxels=run.voxels,
+            plan=Path(run.plan) if run.plan else None,
+            bare="labeled" not in registry.entry("methods", run.method.partition(":")[0]).needs,
+        )
+    return store
+
+
+def hidden(cases: Sequence[Stored], labelled: int, seed: int) -> list[Stored]:
+    """Cases with the labels of all but `labelled` patients hidden (0 hides none).
+
+    Which patients is drawn by the seed; those of a smaller number are among those of a larger one.
+    """
+    patients = sorted({case.patient for case in cases if case.labeled})
+    if not labelled:
+        return list(cases)
+    if labelled > len(patients):
+        raise BadData(f"--labelled {labelled}, but {len(patients)} training patients have labels")
+    order = np.random.default_rng(seed).permutation(len(patients))
+    shown = {patients[place] for place in order[:labelled]}
+    return [case if case.patient in shown else case.but(labeled=False) for case in cases]
+
+
+def finish(run: Run, plan: Plan, loop: Loop, held: Sequence[Stored]) -> Path:
+    """Validate the averaged weights on every held-out case as a user would.
+
+    Then fit the post-hoc steps, export and write the model.
+    """
+    network = kept(loop.average)
+    scans = held and not (Path(run.data) / "plan.json").exists()  # else: no files to read again
+    own = loop.trained == plan.task
+    steps: list[Posthoc] = [registry.build("posthoc", text) for text in run.posthoc]
+    if steps and not (scans and own):
+        raise BadRun("posthoc steps learn from the scans of held-out cases; train from those")
+    figures = validate(run, plan, network, held, str(loop.device), steps) if scans and own else {}
+    card = {
+        "name": run.name or Path(run.to).stem,
+        "version": __version__,
+        "trained_on": f"{len(loop.training)} cases of {Path(run.data).name}",
+        "method": run.method,
+        "steps": loop.progress.step,
+        "minutes": round(loop.progress.seconds / 60, 1),
+        "validation": figures,
+        "licence": "research use only",
+        **(files.read_json(Path(run.card)) if run.card else {}),
+    }
+    fitted = [{"posthoc": text, "state": step.state} for text, step in zip(run.posthoc, steps)]
+    trained = replace(plan, task=loop.trained)
+    return save_model(Path(run.to), network, run.network, trained, card, LICENCE, fitted)
+
+
+def validate(
+    run: Run,
+    plan: Plan,
+    network: Network,
+    held: Sequence[Stored],
+    device: str,
+    steps: Sequence[Posthoc] = (),
+) -> dict[str, Any]:
+    """Predictions of held-out cases from their own files, on their own grids.
+
+    And Dice a region over them. The post-hoc `steps` are fitted to them, each to what the one
+    before makes of them.
+    """
+    names = {case.id for case in held}
+    sources = [source for source in find(Path(run.data)).sources if source.case in names]
+    infer = network_engine(network, device)
+    rows: dict[str, dict[str, float]] = {}
+    seen: list[tuple[Prediction, Array]] = []
+    for source in tqdm(sources, desc="validate", unit="case", disable=None, delay=2, leave=False):
+        case = read_case(source, modalities=plan.task.modalities, labels=plan.task.labels)
+        prediction = segment(case, plan, infer, maps=network.maps)
+        results.save(prediction, run.folder / "validation")
+        drawn = case.labels.get(case.reference, next(iter(case.labels.values())))
+        truth = resample(drawn.array.astype(np.int16), drawn.grid, case.grid, order=0)
+        found = score(prediction.label, truth, plan.task, case.grid.spacing, ("dice",))
+        rows[case.id] = {region: round(metrics["dice"], 4) for region, metrics in found.items()}
+        if steps:
+            seen.append((prediction, truth))
+    mean = {
+        region: round(float(np.mean([row[region] for row in rows.values()])), 4)
+        for region in plan.task.regions
+    }
+    files.write_json(run.folder / "validation.json", {"dice": mean, "cases": rows})
+    predictions, truths = [pair[0] for pair in seen], [pair[1] for pair in seen]
+    for step in steps:
+        step.fit(predictions, truths)
+        predictions = [step(prediction) for prediction in predictions]
+    return {"dice": mean, "cases": len(rows), "fold": run.fold, "folds": run.folds}
