@@ -1,8 +1,13 @@
-"""Small tasks and batches that tests share."""
+"""Small tasks, batches, networks and methods that tests share."""
 
 import torch
 
+from oncoseg import registry
 from oncoseg.case import Batch, Prompts, Task
+
+# Parts that are too large for a test with their defaults, or that cannot be built without options.
+NETWORKS = {"unet": "unet:width=8"}
+METHODS = {}
 
 
 def regions_task(dims=3, size=32, modalities=("t1", "t1ce", "t2", "flair")):
@@ -46,4 +51,43 @@ def make_batch(task, size=2, seed=0, margin=1.0):
         annotated=torch.ones(size, task.outputs, dtype=torch.bool),
         domain=torch.zeros(size, dtype=torch.long),
         prompts=Prompts.none(image),
+    )
+
+
+TASKS = {"2-D regions": regions_task(2), "3-D classes": classes_task(3, 16)}
+
+
+def network_for(method):
+    """The first registered network, spelt small, that gives what a method needs."""
+    needs = set(registry.entry("methods", method).needs) - {"labeled", "unlabeled", "start"}
+    names = ["unet", *registry.names("networks")]
+    found = next(name for name in names if needs <= set(registry.entry("networks", name).gives))
+    return NETWORKS.get(found, found)
+
+
+def build_method(name, task, network="", seed=0):
+    """A method with a network and loss, and whatever trained network it works with."""
+    torch.manual_seed(seed)
+    spelled = METHODS.get(name, name)
+    kind = registry.load("methods", name)
+    trained = kind.pretext(task, **registry.chosen("methods", spelled))
+    built = registry.build("networks", network or network_for(name), trained)
+    loss = registry.build("losses", "dice_ce", exclusive=trained.exclusive)
+    method = registry.build("methods", spelled, built, task, loss)
+    if method.model:
+        helper = registry.build("networks", "unet:width=4", task)
+        method.use(helper.eval().requires_grad_(requires_grad=False))
+    return method
+
+
+def shown(batch, method):
+    """What the sampler would show of a batch to a method: half of the labels, or none."""
+    needs = registry.entry("methods", method).needs
+    known = torch.ones(len(batch), dtype=torch.bool)
+    if "labeled" not in needs:
+        known[:] = False
+    elif "unlabeled" in needs:
+        known[len(batch) // 2 :] = False
+    return batch.but(
+        labeled=known, label=batch.label * known.view(-1, *[1] * (batch.label.ndim - 1))
     )
