@@ -1,5 +1,6 @@
 """Spatial: image and label move together, in millimetres."""
 
+import pytest
 import torch
 
 from oncoseg import registry
@@ -47,3 +48,18 @@ def test_outside_the_scan_has_no_weight():
     result = augment(batch)
     assert float(result.weight.min()) == 0
     assert not result.image[~result.present].any()
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_nobody_comes_upside_down(dims):
+    task = regions_task(dims, 16)
+    augment = registry.build("augmentations", "spatial:probability=0", task)
+    batch = make_batch(task)
+    seen = set()
+    for seed in range(40):
+        torch.manual_seed(seed)
+        moved = augment(batch).image[0]
+        for axes in ((), (1,), (2,), (1, 2)):
+            if torch.equal(moved, batch.image[0].flip(axes)):
+                seen.add(axes)
+    assert seen == ({(), (1,)} if dims == 3 else {(), (1,), (2,), (1, 2)})
