@@ -342,7 +342,8 @@ class Prediction:
     label (*S) uint8, values as in `task.labels`; probability (regions, *S) float16, in the order of
     `task.regions`; `used` and `missing` name modalities; `images` maps the used ones to their
     files; `notes` are sentences a reader must see; `maps` holds further maps (*S) by name, such as
-    how strange each voxel is; `intervals` a region's volume from .. to, in ml.
+    how strange each voxel is; `intervals` a region's volume from .. to, in ml (2-D: mm²), which
+    holds the true one in a share `level` of cases.
     """
 
     case: str
@@ -357,6 +358,7 @@ class Prediction:
     notes: tuple[str, ...] = ()
     maps: Mapping[str, Array] = field(default_factory=dict)
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    level: float = 0.0
 
     @property
     def masks(self) -> dict[str, Array]:

@@ -59,6 +59,8 @@ def _record(prediction: Prediction, label: Path) -> dict[str, Any]:
         "images": {name: str(path) for name, path in prediction.images.items()},
         "model": dict(prediction.model),
         "confidence": confidence(prediction),
+        "intervals": {name: list(ends) for name, ends in prediction.intervals.items()},
+        "level": prediction.level,
         "notes": list(prediction.notes),
         "task": prediction.task.as_dict(),
         "notice": NOTICE,
@@ -130,4 +132,6 @@ def _loaded(path: Path, record: dict[str, Any]) -> Prediction:
         images={name: Path(where) for name, where in record["images"].items()},
         model=record["model"],
         notes=tuple(record["notes"]),
+        intervals={name: (low, high) for name, (low, high) in record.get("intervals", {}).items()},
+        level=float(record.get("level", 0.0)),
     )

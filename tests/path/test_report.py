@@ -86,6 +86,14 @@ def test_the_numbers_on_disk_are_the_measured_ones(tmp_path):
     assert plain["missing"] == ["t2"]
 
 
+def test_a_volume_is_shown_with_its_interval(tmp_path):
+    prediction = predict(tmp_path).but(intervals={"WT": (0.8, 12.34)}, level=0.9)
+    results.save(prediction, tmp_path / "out")
+    text = report(tmp_path / "out")[0].read_text(encoding="utf-8")
+    assert "0.960 ml (0.800-12.3, 90%)" in text
+    assert text.count("90%") == text.count("(0.800-12.3, 90%)")
+
+
 def test_moved_images_are_said_and_measured_all_the_same(tmp_path):
     prediction = predict(tmp_path)
     results.save(prediction, tmp_path / "out")

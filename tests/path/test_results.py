@@ -47,12 +47,23 @@ def test_what_was_saved_is_loaded(tmp_path):
     for name in ("case", "task", "used", "missing", "images", "model", "notes"):
         assert getattr(found, name) == getattr(saved, name)
     assert found.probability.shape == (0, *GRID.shape)
+    assert (found.intervals, found.level) == ({}, 0.0)
     assert record["confidence"] == results.confidence(saved)
     assert results.find(path.parent) == {"patient é": path}
     assert sorted(file.name for file in path.parent.iterdir()) == [
         "patient é.json",
         "patient é.nii.gz",
     ]
+
+
+def test_intervals_are_kept_and_a_record_without_any_is_read(tmp_path):
+    intervals = {"WT": (10.125, 14.9), "ET": (0.0, 2.5)}
+    path = results.save(prediction(intervals=intervals, level=0.9), tmp_path)
+    found, record = results.load(path)
+    assert (found.intervals, found.level) == (intervals, 0.9)
+    del record["intervals"], record["level"]
+    path.write_text(json.dumps(record), encoding="utf-8")
+    assert results.load(path)[0].intervals == {}
 
 
 def test_probabilities_are_written_to_the_nearest_of_255_steps(tmp_path):

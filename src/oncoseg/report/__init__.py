@@ -192,7 +192,7 @@ def _measured(
         members="" if members == (region,) else " + ".join(members),
         colour=colours(prediction.task.regions)[region],
         size=_short(size["value"]),
-        unit=size["unit"],
+        unit=_unit(size),
         across="-"
         if empty
         else f"{values['longest diameter']:.1f}{TIMES}{values['perpendicular']:.1f} {length}",
@@ -208,6 +208,13 @@ def _short(value: float) -> str:
     if value == 0:
         return "0"
     return f"{value:.3f}" if value < 1 else f"{value:.2f}" if value < 10 else f"{value:.1f}"
+
+
+def _unit(row: Mapping[str, Any]) -> str:
+    """A row's unit; after it, its interval, if there is one: `ml (10.1-14.9, 90 %)`."""
+    if "low" not in row:
+        return str(row["unit"])
+    return f"{row['unit']} ({_short(row['low'])}-{_short(row['high'])}, {row['level']:.0%})"
 
 
 def _grid(prediction: Prediction) -> str:

@@ -36,3 +36,12 @@ def test_two_dimensions_are_an_area(size, unit):
     )["rows"][0]
     assert (row["name"], row["unit"]) == ("area", unit)
     assert row["value"] == pytest.approx(12 * size**2)
+
+
+def test_a_volume_has_its_interval_where_there_is_one():
+    prediction = predict(np.ones((4, 3, 2)), np.eye(4)).but(
+        intervals={"all": (0.02, 0.03)}, level=0.9
+    )
+    rows = build("findings", "volumes")(prediction, Case("c", "c", {}))["rows"]
+    assert (rows[0]["low"], rows[0]["high"], rows[0]["level"]) == (0.02, 0.03, 0.9)
+    assert "low" not in rows[1]
