@@ -1,0 +1,88 @@
+"""Split-conformal volume intervals: how wrong volumes were on held-out cases bounds new ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from oncoseg.blocks.sizes import sizes
+from oncoseg.case import Array, Prediction
+from oncoseg.errors import BadOption
+from oncoseg.parts import Posthoc
+from oncoseg.registry import Card
+
+CARD = Card(
+    "A Gentle Introduction to Conformal Prediction and Distribution-Free Uncertainty "
+    "Quantification",
+    2021,
+    arxiv="2107.07511",
+    reading="The score, |log((V + c) / (true V + c))| a region, is ours.",
+)
+
+
+class Conformal(Posthoc):
+    """[(V + c) exp(-q) - c, (V + c) exp(q) - c], q the ceil((n + 1) level)-th smallest score.
+
+    V is a region's volume in ml (2-D: area, mm²), c is `offset`, in the same unit, which bounds the
+    weight of tiny volumes. Each region's true volume is inside in at least `level` of the cases, if
+    a new case and the n held-out ones could as well have been drawn in another order; where that
+    cannot be, there is no interval, and a note that says why.
+    """
+
+    def __init__(self, *, level: float = 0.9, offset: float = 0.1) -> None:
+        super().__init__()
+        if not 0 < level < 1 or not offset > 0:
+            given = f"level={level}, offset={offset}"
+            raise BadOption(f"conformal takes 0 < level < 1 and offset > 0, not {given}")
+        self.level, self.offset = level, offset
+
+    def fit(self, predictions: Sequence[Prediction], truths: Sequence[Array]) -> None:
+        """`state` gets the quantile q of each region, none where cases are too few for the level.
+
+        It also gets which modalities were missing in the cases.
+        """
+        count = len(predictions)
+        place = math.ceil((count + 1) * self.level - 1e-9)
+        scores: dict[str, list[float]] = {}
+        for prediction, truth in zip(predictions, truths):
+            true = sizes(prediction.task.masks(truth), prediction.grid)
+            for name, volume in sizes(prediction.masks, prediction.grid).items():
+                ratio = (volume + self.offset) / (true[name] + self.offset)
+                scores.setdefault(name, []).append(abs(math.log(ratio)))
+        enough = scores if place <= count else {}
+        self.state = {
+            "cases": count,
+            "quantiles": {name: sorted(enough[name])[place - 1] for name in enough},
+            "missing": sorted({"+".join(prediction.missing) for prediction in predictions}),
+        }
+
+    def __call__(self, prediction: Prediction) -> Prediction:
+        """The same labels, with intervals and a note on what they mean."""
+        if not self.state:
+            return prediction
+        told, quantiles = self._refusal(prediction), self.state["quantiles"]
+        if told:
+            return prediction.but(notes=(*prediction.notes, f"No volume intervals: {told}."))
+        note = (
+            f"A volume interval holds the true volume in {self.level:.0%} of cases, if they are "
+            f"like the {self.state['cases']} held-out cases it was learned from."
+        )
+        intervals = {
+            name: (
+                max(0.0, (volume + self.offset) * math.exp(-quantiles[name]) - self.offset),
+                (volume + self.offset) * math.exp(quantiles[name]) - self.offset,
+            )
+            for name, volume in sizes(prediction.masks, prediction.grid).items()
+        }
+        notes = (*prediction.notes, note)
+        return prediction.but(intervals=intervals, level=self.level, notes=notes)
+
+    def _refusal(self, prediction: Prediction) -> str:
+        """Why nothing can be promised of this prediction, empty if it can."""
+        least = math.ceil(self.level / (1 - self.level) - 1e-9)
+        if not self.state["quantiles"]:
+            return f"{self.level:.0%} takes {least} held-out cases, not {self.state['cases']}"
+        if "+".join(prediction.missing) not in self.state["missing"]:
+            gone = f"without {', '.join(prediction.missing)}" if prediction.missing else "complete"
+            return f"no held-out case was {gone}"
+        return ""
