@@ -39,8 +39,7 @@ bench: $(VENV)/dev.stamp
 	@for file in benchmarks/*.py; do echo "$$file"; $(BIN)/python "$$file" || exit 1; done
 
 docs: $(VENV)/dev.stamp
-	$(BIN)/python -m oncoseg list --markdown > docs/systems.md.part
-	mv docs/systems.md.part docs/systems.md
+	$(BIN)/python docs/systems.py
 	$(BIN)/python -m pytest tests/docs
 
 clean:

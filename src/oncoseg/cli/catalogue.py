@@ -22,7 +22,6 @@ def add(commands: Any) -> None:
         examples="  oncoseg list\n  oncoseg list metrics\n  oncoseg list losses --json",
     )
     parser.add_argument("slot", nargs="?", default="", help=f"models, {', '.join(registry.SLOTS)}")
-    parser.add_argument("--markdown", action="store_true", help="as the page docs/systems.md")
     parser = add_command(
         commands,
         "show",
@@ -46,9 +45,6 @@ def show_list(words: Words) -> int:
     slots = [name for name in registry.SLOTS if slot in ("", name)]
     found = {name: registry.entries(name) for name in slots}
     shipped = models() if slot in ("", "models") else []
-    if hasattr(words, "markdown"):
-        print(markdown(found))
-        return 0
     data: dict[str, Any] = {"models": shipped} if slot in ("", "models") else {}
     data.update({name: [describe(entry) for entry in some] for name, some in found.items()})
     answer(words, data, table(found, shipped))
@@ -67,19 +63,6 @@ def table(found: dict[str, list[registry.Entry]], shipped: list[str]) -> str:
     return "\n\n".join(blocks) or "there is nothing in this slot yet"
 
 
-def markdown(found: dict[str, list[registry.Entry]]) -> str:
-    """The page docs/systems.md: a table a slot, with the source of each idea."""
-    lines = ["# Systems", "", "Made from the cards by `make docs`; do not edit by hand."]
-    for slot, some in found.items():
-        if not some:
-            continue
-        lines += ["", f"## {slot}", "", "| name | idea | source |", "|---|---|---|"]
-        for entry in some:
-            summary = entry.summary.replace("|", "\\|")
-            lines.append(f"| `{entry.name}` | {summary} | {source(entry.card, link=True)} |")
-    return "\n".join(lines)
-
-
 def source(card: registry.Card, *, link: bool = False) -> str:
     """Title, year and where to read it."""
     places = [
@@ -91,9 +74,7 @@ def source(card: registry.Card, *, link: bool = False) -> str:
     ]
     if card.url:
         where.append(f"<{card.url}>" if link else card.url)
-    return ", ".join(
-        [card.title.replace("|", "\\|") if link else card.title, str(card.year), *where]
-    )
+    return ", ".join([card.title, str(card.year), *where])
 
 
 def find(name: str) -> list[registry.Entry]:
@@ -122,7 +103,9 @@ def describe(entry: registry.Entry) -> dict[str, Any]:
             | ({} if option.required else {"default": option.default})
             for option in entry.options
         ],
-        "needs": "oncoseg[train]" if entry.slot in LEARNING else "oncoseg",
+        "install": "oncoseg[train]" if entry.slot in LEARNING else "oncoseg",
+        "needs": list(entry.needs),
+        "gives": list(entry.gives),
     }
 
 
@@ -141,8 +124,9 @@ def page(entry: registry.Entry) -> str:
         f"{entry.name} ({registry.SLOTS[entry.slot]})",
         f"  {entry.summary}",
         f"  source   {source(entry.card)}",
-        f"  needs    pip install '{known['needs']}'",
+        f"  install  pip install '{known['install']}'",
     ]
+    lines += [f"  {word:<8} {', '.join(known[word])}" for word in ("needs", "gives") if known[word]]
     if entry.card.reading:
         lines.append(f"  reading  {entry.card.reading}")
     for option in entry.options:
