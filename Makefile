@@ -36,7 +36,7 @@ check: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest tests/house
 
 bench: $(VENV)/dev.stamp
-	@for file in benchmarks/*.py; do echo "$$file"; $(BIN)/python "$$file" || exit 1; done
+	@for file in benchmarks/speed/*.py; do echo "$$file"; $(BIN)/python "$$file" || exit 1; done
 
 docs: $(VENV)/dev.stamp
 	$(BIN)/python docs/systems.py
