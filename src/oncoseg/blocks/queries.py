@@ -1,0 +1,125 @@
+"""Queries that read an image: cross-attention, k-means clustering, positions, small MLPs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def positions(shape: Sequence[int], width: int, like: Tensor) -> Tensor:
+    """Sines and cosines of every voxel's place: (1, voxels, width), on the device of `like`.
+
+    Each axis has its share of the channels, half sines, half cosines, at wavelengths from 2 pi to
+    10,000 * 2 pi voxels.
+    """
+    share = -(-width // (2 * len(shape)))
+    rates = torch.exp(torch.arange(share, device=like.device) * (-9.21034037 / share))
+    angles = [torch.arange(size, device=like.device)[:, None] * rates for size in shape]
+    waves = [torch.cat([angle.sin(), angle.cos()], dim=1) for angle in angles]
+    spread = [
+        wave.view(*(size if axis == other else 1 for other, size in enumerate(shape)), -1)
+        for axis, wave in enumerate(waves)
+    ]
+    whole = torch.cat([wave.expand(*shape, -1) for wave in spread], dim=-1)
+    return whole[..., :width].reshape(1, -1, width).to(like.dtype)
+
+
+def tokens(features: Tensor) -> Tensor:
+    """(B, C, *S) -> (B, voxels, C)."""
+    return features.flatten(2).transpose(1, 2)
+
+
+def mlp(*widths: int) -> nn.Sequential:
+    """Linear layers with GELU between them, and none behind the last."""
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise(widths):
+        layers += [nn.Linear(inputs, outputs), nn.GELU()]
+    return nn.Sequential(*layers[:-1])
+
+
+class QueryLayer(nn.Module):
+    """Queries read the image, then (with `among`) one another, then think: pre-norm, residual.
+
+    Without `among` the queries do not see each other: what one says does not depend on the rest.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        *,
+        heads: int,
+        hidden: int,
+        dropout: float = 0.0,
+        among: bool = False,
+        hard: bool = False,
+    ) -> None:
+        super().__init__()
+        self.before = nn.ModuleList(nn.LayerNorm(width) for _ in range(2 + among))
+        self.read: nn.Module = ClusterAttention(width) if hard else Attention(width, heads, dropout)
+        self.others = Attention(width, heads, dropout) if among else None
+        self.think = nn.Sequential(
+            nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, width)
+        )
+        self.drop = nn.Dropout(dropout)
+
+    def forward(self, queries: Tensor, image: Tensor, places: Tensor) -> Tensor:
+        """Queries (B, N, width), image tokens (B, T, width), positions (1, T, width) -> queries."""
+        read = self.read(self.before[0](queries), image + places, image)
+        queries = queries + self.drop(read)
+        if self.others is not None:
+            mine = self.before[2](queries)
+            queries = queries + self.drop(self.others(mine, mine, mine))
+        thought: Tensor = queries + self.drop(self.think(self.before[1](queries)))
+        return thought
+
+
+class Attention(nn.Module):
+    """Multi-head attention of `queries` on `keys` and their `values`."""
+
+    def __init__(self, width: int, heads: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.heads, self.dropout = heads, dropout
+        self.query, self.key = nn.Linear(width, width), nn.Linear(width, width)
+        self.value, self.out = nn.Linear(width, width), nn.Linear(width, width)
+
+    def forward(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """(B, N, width), (B, T, width), (B, T, width) -> (B, N, width)."""
+        split = (
+            part.unflatten(2, (self.heads, -1)).transpose(1, 2)
+            for part in (self.query(queries), self.key(keys), self.value(values))
+        )
+        dropout = self.dropout if self.training else 0.0
+        mixed = F.scaled_dot_product_attention(*split, dropout_p=dropout)
+        found: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
+        return found
+
+
+class ClusterAttention(nn.Module):
+    """k-means as attention: every voxel goes to its best query, which takes their mean.
+
+    The assignment is one-hot; its gradient is that of the softmax over queries (straight-through).
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.query = nn.Linear(width, width, bias=False)
+        self.key = nn.Linear(width, width, bias=False)
+        self.value, self.out = nn.Linear(width, width), nn.Linear(width, width)
+
+    def assign(self, queries: Tensor, keys: Tensor) -> Tensor:
+        """(B, N, width), (B, T, width) -> (B, N, T), for every voxel 1 at one query."""
+        affinity = self.query(queries) @ self.key(keys).transpose(1, 2)
+        soft = (affinity.float() / queries.shape[2] ** 0.5).softmax(dim=1)
+        hard = F.one_hot(soft.argmax(dim=1), soft.shape[1]).transpose(1, 2).to(soft.dtype)
+        return hard + soft - soft.detach() if self.training else hard
+
+    def forward(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """(B, N, width), (B, T, width), (B, T, width) -> (B, N, width), 0 of an empty cluster."""
+        members = self.assign(queries, keys)
+        count = members.detach().sum(dim=2, keepdim=True).clamp_min(1)
+        found: Tensor = self.out((members @ self.value(values).to(members.dtype)) / count)
+        return found
