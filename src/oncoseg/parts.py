@@ -104,7 +104,13 @@ class Wanted:
 
 
 class Query(ABC):
-    """Which parts of which unlabelled cases are worth a person's time next."""
+    """Which parts of which unlabelled cases are worth a person's time next.
+
+    `needs` (a literal, read without importing) may hold `truth`: the query stands for a person who
+    sees the structures, so in a simulation its pool holds the true labels in place of predictions.
+    """
+
+    needs: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def pick(self, pool: Sequence[Prediction], wanted: Wanted) -> list[Box]:
