@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from oncoseg.case import Array, Batch, Prompts, Task
+from oncoseg.case import Array, Batch, Box, Prompts, Task
 from oncoseg.errors import BadData
 from oncoseg.prepare import Stored
 
@@ -30,10 +30,11 @@ class Sampler:
     Which ones depends only on `seed` and the step, so a resumed run sees the same.
 
     A share `foreground` of the patches (at least one a batch where anything is labelled) holds a
-    point of a region drawn evenly among the regions of its case. `patch` may exceed the task's, for
-    augmentations that need a margin. `needs` is the method's: cases are drawn from the labelled
-    ones if it needs those alone; half of each batch from the labelled and half from the others if
-    it needs both; else from all, and no label is read.
+    point of a region drawn evenly among the regions of its case; where only boxes are annotated,
+    the others hold a voxel of a box. `patch` may exceed the task's, for augmentations that need a
+    margin. `needs` is the method's: cases are drawn from the labelled ones if it needs those alone;
+    half of each batch from the labelled and half from the others if it needs both; else from all,
+    and no label is read.
     """
 
     cases: Sequence[Stored]
@@ -112,13 +113,19 @@ class Sampler:
         return image, present, label, weight, np.array(shown)
 
     def _target(self, case: Stored, aimed: bool, rng: np.random.Generator) -> Array | None:
-        if not (aimed and case.labeled and "labeled" in self.needs):
+        if not (case.labeled and "labeled" in self.needs):
             return None
-        filled = [name for name, points in case.points.items() if len(points)]
-        if not filled:
-            return None
-        points = case.points[filled[rng.integers(len(filled))]]
-        return points[rng.integers(len(points))]
+        filled = [name for name, points in case.points.items() if len(points)] if aimed else []
+        if filled:
+            points = case.points[filled[rng.integers(len(filled))]]
+            return points[rng.integers(len(points))]
+        return _inside(case.boxes, rng) if case.boxes else None
+
+
+def _inside(boxes: Sequence[Box], rng: np.random.Generator) -> Array:
+    """A voxel of one of the boxes, since elsewhere nothing is known."""
+    box = boxes[int(rng.integers(len(boxes)))]
+    return rng.integers(box.start, box.stop)
 
 
 def _annotated(case: Stored, cut: tuple[slice, ...], shown: bool) -> Array:
