@@ -42,7 +42,7 @@ def add(commands: Any) -> None:
     parser.add_argument("data", type=Path, help="data set with labels")
     parser.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="to write")
     parser.add_argument("--plan", type=Path, metavar="JSON", help="a plan made before, as it is")
-    _add_task(parser)
+    add_task(parser)
     _add_train(commands)
 
 
@@ -99,10 +99,11 @@ def _add_train(commands: Any) -> None:
         "--tensorboard", action="store_true", help="write TensorBoard's curves beside metrics.jsonl"
     )
     parser.add_argument("--resume", action="store_true", help="go on where this run stopped")
-    _add_task(parser)
+    add_task(parser)
 
 
-def _add_task(parser: Parser) -> None:
+def add_task(parser: Parser) -> None:
+    """Add the options that state a task."""
     parser.add_argument("--labels", type=label_values, help="name=number,... in the label maps")
     parser.add_argument("--regions", type=region_members, help="region=label+label,...")
     parser.add_argument("--modalities", type=listed, help="T1,T2,...: those to use, in this order")
