@@ -74,9 +74,10 @@ def build_method(name, task, network="", seed=0):
     built = registry.build("networks", network or network_for(name), trained)
     loss = registry.build("losses", "dice_ce", exclusive=trained.exclusive)
     method = registry.build("methods", spelled, built, task, loss)
-    if method.model:
-        helper = registry.build("networks", "unet:width=4", task)
-        method.use(helper.eval().requires_grad_(requires_grad=False))
+    for option in method.models:
+        if getattr(method, option, ""):
+            helper = registry.build("networks", "unet:width=4", task)
+            method.use(option, helper.eval().requires_grad_(requires_grad=False), task)
     return method
 
 

@@ -75,14 +75,18 @@ class Loss(nn.Module, ABC):
 class Augmentation(ABC):
     """Batch -> batch, on whatever device the batch is.
 
-    Draws from torch's global generator, which the loop seeds. One that works with a trained network
-    (a generator) has an option `model`, a model file, and is handed that network by `use`.
+    Draws from torch's global generator, which the loop seeds. `models` names the options that hold
+    model files of trained networks it works with (generators); `use` is handed each that is given.
     """
 
-    model: str = ""
+    models: ClassVar[tuple[str, ...]] = ("model",)
 
-    def use(self, network: Network) -> None:  # noqa: B027 - most use none
-        """Take the network of the model file named by `model`, on the device of the training."""
+    def use(self, name: str, network: Network, task: Task) -> None:  # noqa: B027 - most use none
+        """Take the network of the model file in option `name`, and the task it was trained for.
+
+        It is frozen, on the device of the training, and sees the modalities of the run in order.
+        Raise `BadRun` if it is for another task than is wanted.
+        """
 
     @abstractmethod
     def __call__(self, batch: Batch) -> Batch:
@@ -95,12 +99,12 @@ class Method(nn.Module, ABC):
     Loops, devices, precision and logging are not its business. `needs` (a literal, read without
     importing) says what it cannot do without: `labeled` and `unlabeled` cases (both: half of each
     batch are labelled and come first; without `labeled` it is never shown a label), a trained model
-    to `start` from, or what a network gives beyond logits. One that works with a second, trained
-    network has an option `model`, a model file, and is handed that network by `use`.
+    to `start` from, or what a network gives beyond logits. `models` names the options that hold
+    model files of other trained networks it works with; `use` is handed each that is given.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("labeled",)
-    model: str = ""
+    models: ClassVar[tuple[str, ...]] = ("model",)
 
     def __init__(self, network: Network, task: Task, loss: Loss) -> None:
         super().__init__()
@@ -119,8 +123,12 @@ class Method(nn.Module, ABC):
     def after_step(self, step: int) -> None:
         """Called after every optimiser step: moving averages, queues."""
 
-    def use(self, network: Network) -> None:
-        """Take the network of the model file named by `model`."""
+    def use(self, name: str, network: Network, task: Task) -> None:
+        """Take the network of the model file in option `name`, and the task it was trained for.
+
+        It is frozen and sees the modalities of the run in order. Raise `BadRun` if it is for
+        another task than is wanted.
+        """
 
     @property
     def trained(self) -> Sequence[nn.Module]:

@@ -55,9 +55,20 @@ def build(run: Run, task: Task) -> tuple[Method, list[Augmentation], list[str]]:
     method: Method = registry.build("methods", run.method, network, task, loss)
     augmentations = [registry.build("augmentations", text, task) for text in run.augmentations]
     for part in (method, *augmentations):
-        if part.model:
-            part.use(open_model(part.model).network().requires_grad_(requires_grad=False))
+        for name in part.models:
+            if path := getattr(part, name, ""):
+                part.use(name, *helper(path, run, task))
     return method, augmentations, fresh
+
+
+def helper(path: str, run: Run, task: Task) -> tuple[Network, Task]:
+    """The frozen network of a model file that a part works with, and the task of that model."""
+    model = open_model(path)
+    if model.task.modalities != task.modalities:
+        sees, has = ", ".join(model.task.modalities), ", ".join(task.modalities)
+        raise BadRun(f"{path} sees {sees}, this run has {has}; use a model of the same modalities")
+    network = model.network().requires_grad_(requires_grad=False)
+    return network.to(run.device or "cpu"), model.task
 
 
 @dataclass
