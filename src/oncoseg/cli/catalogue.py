@@ -7,9 +7,12 @@ from typing import Any
 from oncoseg import registry
 from oncoseg.cli.words import Words, add_command, answer
 from oncoseg.errors import unknown
+from oncoseg.recipe import names as recipes
+from oncoseg.recipe import read_recipe, stages_of
 
-LEARNING = ("networks", "methods", "augmentations", "losses", "strategies")
+LEARNING = ("networks", "methods", "augmentations", "losses", "strategies", "recipes")
 MODELS = registry.HERE / "models"
+LISTED = ("models", "recipes", *registry.SLOTS)
 
 
 def add(commands: Any) -> None:
@@ -21,7 +24,7 @@ def add(commands: Any) -> None:
         show_list,
         examples="  oncoseg list\n  oncoseg list metrics\n  oncoseg list losses --json",
     )
-    parser.add_argument("slot", nargs="?", default="", help=f"models, {', '.join(registry.SLOTS)}")
+    parser.add_argument("slot", nargs="?", default="", help=", ".join(LISTED))
     parser = add_command(
         commands,
         "show",
@@ -40,10 +43,12 @@ def models() -> list[str]:
 def show_list(words: Words) -> int:
     """`oncoseg list [slot]`."""
     slot = words.slot
-    if slot and slot not in ("models", *registry.SLOTS):
-        raise unknown("slot", slot, ("models", *registry.SLOTS))
+    if slot and slot not in LISTED:
+        raise unknown("slot", slot, LISTED)
     slots = [name for name in registry.SLOTS if slot in ("", name)]
     found = {name: registry.entries(name) for name in slots}
+    if slot in ("", "recipes"):
+        found["recipes"] = [read_recipe(name).entry for name in recipes()]
     shipped = models() if slot in ("", "models") else []
     data: dict[str, Any] = {"models": shipped} if slot in ("", "models") else {}
     data.update({name: [describe(entry) for entry in some] for name, some in found.items()})
@@ -81,13 +86,15 @@ def find(name: str) -> list[registry.Entry]:
     """Every part of that name, or the one that `slot/name` names."""
     slot, slash, rest = name.partition("/")
     if slash:
-        return [registry.entry(slot, rest)]
-    homes = [slot for slot in registry.SLOTS if name in registry.names(slot)]
-    if not homes:
+        return [read_recipe(rest).entry if slot == "recipes" else registry.entry(slot, rest)]
+    homes = {slot: registry.names(slot) for slot in registry.SLOTS}
+    found = [registry.entry(slot, name) for slot, there in homes.items() if name in there]
+    found += [read_recipe(name).entry] if name in recipes() else []
+    if not found:
         raise unknown(
-            "part", name, {each for slot in registry.SLOTS for each in registry.names(slot)}
+            "part", name, {*recipes(), *(each for some in homes.values() for each in some)}
         )
-    return [registry.entry(slot, name) for slot in homes]
+    return found
 
 
 def describe(entry: registry.Entry) -> dict[str, Any]:
@@ -121,7 +128,7 @@ def page(entry: registry.Entry) -> str:
     """A part on a few lines."""
     known = describe(entry)
     lines = [
-        f"{entry.name} ({registry.SLOTS[entry.slot]})",
+        f"{entry.name} ({registry.SLOTS.get(entry.slot, 'recipe')})",
         f"  {entry.summary}",
         f"  source   {source(entry.card)}",
         f"  install  pip install '{known['install']}'",
@@ -132,6 +139,10 @@ def page(entry: registry.Entry) -> str:
     for option in entry.options:
         default = "required" if option.required else f"default {option.default!r}"
         lines.append(f"  option   {option.name}: {option.type}, {default}")
+    if entry.slot == "recipes":
+        return "\n".join(
+            [*lines, *(f"  stage    {stage}" for stage in stages_of(read_recipe(entry.name)))]
+        )
     chosen = {option.name: option.default for option in entry.options if not option.required}
     lines.append(f"  spelt    {registry.spell(entry.name, chosen)}")
     return "\n".join(lines)
