@@ -16,7 +16,7 @@ CARD = Card(
     "Finally Outshining the Random Baseline: A Simple and Effective Solution for Active Learning "
     "in 3D Biomedical Imaging",
     2026,
-    url="https://github.com/MIC-DKFZ/nnActive",
+    arxiv="2601.13677",
     reading="Boxes are picked from the whole pool at once, so that only chosen boxes block others; "
     "the published code picks candidates volume by volume. Regions stand for classes.",
 )
