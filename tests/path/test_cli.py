@@ -80,7 +80,7 @@ def test_no_words_show_the_help(capsys):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["predcit"], "no command 'predcit'; did you mean predict?"),
+        (["predcit"], "no command 'predcit'; did you mean predict"),
         (["predict", "m"], "required: scans, --to; 'oncoseg predict --help' shows what it takes"),
         (["evaluate", "a", "b", "--metric", "dice"], "unrecognized arguments: --metric dice"),
         (["predict", "m", "s", "--to", "o", "--overlap", "1"], "'1' is not a number from 0 up to"),
