@@ -171,13 +171,10 @@ class Strategy(ABC):  # noqa: B024 - every method has a default, none is forced
     def merge(
         self, states: Sequence[Mapping[str, Tensor]], weights: Sequence[float]
     ) -> dict[str, Tensor]:
-        """Weighted mean of the sites' parameters."""
-        total = float(sum(weights))
-        return {
-            name: torch.stack(
-                [state[name].double() * (part / total) for state, part in zip(states, weights)]
-            )
-            .sum(0)
-            .to(states[0][name].dtype)
-            for name in states[0]
-        }
+        """Weighted mean of the sites' parameters; that of whole numbers is rounded."""
+        total, merged = float(sum(weights)), {}
+        for name, like in states[0].items():
+            parts = [state[name].double() * part for state, part in zip(states, weights)]
+            mean = torch.stack(parts).sum(0) / total
+            merged[name] = (mean if like.is_floating_point() else mean.round()).to(like.dtype)
+        return merged

@@ -40,6 +40,14 @@ def test_sites_weigh_as_many_cases_as_they_have():
     assert merged["w"].dtype == torch.float32
 
 
+@pytest.mark.parametrize("cases", [(1, 1, 1), (7, 11, 13), (3, 5, 16)])
+def test_counters_that_are_alike_stay_so(cases):
+    states = [{"num_batches_tracked": torch.tensor(50)} for _ in cases]
+    merged = registry.build("strategies", "fedavg").merge(states, cases)
+    assert merged["num_batches_tracked"].dtype == torch.long
+    assert int(merged["num_batches_tracked"]) == 50
+
+
 @pytest.mark.parametrize("name", ["encoder.0.weight", "norm.running_mean"])
 def test_everything_is_shared(name):
     assert registry.build("strategies", "fedavg").shares(name)
