@@ -24,7 +24,7 @@ _HOMES = {
     "OncosegError": "errors",
     "build": "registry",
 }
-_VERBS = ("read", "prepare", "sample", "train", "predict", "evaluate", "report")
+_VERBS = ("read", "prepare", "sample", "train", "predict", "evaluate", "report", "prompt")
 __all__ = [*_HOMES, *_VERBS, "__version__"]  # noqa: PLE0604 - names are strings, listed above
 
 
