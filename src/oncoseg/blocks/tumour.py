@@ -1,10 +1,8 @@
-"""Random shapes of nested tumours.
-
-They have a necrotic core, an enhancing rim round it, oedema further out.
-"""
+"""Random shapes of tumours: nested ones with core, rim and oedema, and deformed ellipsoids."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -41,11 +39,7 @@ def nested_tumour(
     `fluid`. All lie in `healthy`.
     """
     shape, like = healthy.shape, healthy.float()
-    step = torch.tensor(spacing).to(like).view(3, 1, 1, 1)
-    spot = (torch.rand_like(like) * (healthy & ~fluid)).argmax()
-    centre = torch.stack(torch.unravel_index(spot, shape)).to(like).view(3, 1, 1, 1)
-    axes = [torch.arange(size, device=like.device) for size in shape]
-    offsets = (torch.stack(torch.meshgrid(*axes, indexing="ij")) - centre) * step
+    offsets = offsets_from(healthy & ~fluid, spacing)
     stretch = (0.7 + 0.6 * torch.rand(3)).to(like).view(3, 1, 1, 1)
     far = (offsets * stretch).square().sum(0).sqrt() / radius
     knots = [max(6, round(size * length / 9)) for size, length in zip(shape, spacing)]
@@ -59,3 +53,29 @@ def nested_tumour(
     reach = 1 + float(torch.rand(())) * 1.2
     oedema = (far + 0.5 * noise(3) + fine < reach) & healthy & ~tumour & ~fluid
     return core, oedema, tumour & ~core
+
+
+def deformed_ellipsoid(host: Tensor, spacing: Sequence[float], radius: float) -> Tensor:
+    """Mask (*S), bool, of an ellipsoid about a random voxel of `host`, cut to `host`.
+
+    Its half-axes are 0.75 to 1.25 of `radius` mm; its voxels are displaced by a smooth field on
+    knots two radii apart whose deviation is a quarter of the radius.
+    """
+    if not host.any():
+        return torch.zeros_like(host)
+    shape, dims, like = host.shape, host.ndim, host.float()
+    half = (0.75 + 0.5 * torch.rand(dims)).to(like).view(-1, *(1,) * dims)
+    knots = [1 + math.ceil(size * step / (2 * radius)) for size, step in zip(shape, spacing)]
+    bend = 0.25 * radius * smooth_field(shape, knots, dims, like)[0]
+    far = ((offsets_from(host, spacing) + bend) / (half * radius)).square().sum(0)
+    return (far < 1) & host
+
+
+def offsets_from(host: Tensor, spacing: Sequence[float]) -> Tensor:
+    """(dims, *S) mm along each axis from a random voxel of the mask `host` (*S)."""
+    like = host.float()
+    step = torch.tensor(spacing).to(like).view(-1, *(1,) * host.ndim)
+    spot = (torch.rand_like(like) * host).argmax()
+    centre = torch.stack(torch.unravel_index(spot, host.shape)).to(like).view_as(step)
+    axes = [torch.arange(size, device=like.device) for size in host.shape]
+    return (torch.stack(torch.meshgrid(*axes, indexing="ij")) - centre) * step
