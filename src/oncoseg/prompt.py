@@ -218,7 +218,8 @@ class Session:
         off = patch // rim if rim else np.zeros_like(patch)
         low = np.where(first > 0, first + off, 0)
         high = np.where(last < self._field - 1, last - off, self._field - 1)
-        return bool((asked.corners >= low).all() and (asked.corners <= high).all())
+        near = 0.501  # a voxel reaches half its edge beyond its index
+        return bool((asked.corners >= low - near).all() and (asked.corners <= high + near).all())
 
     def _decoded(self, start: Start, prompts: Sequence[Asked], before: Array | None) -> Array:
         """Logits (outputs, *patch) of a window for the prompts in it; `before`: its last ones."""

@@ -209,6 +209,15 @@ def test_boxes_are_read_where_the_network_reads_them(models):
         plain.box((1, 1, 1), (4, 4, 4))
 
 
+def test_a_box_as_large_as_the_patch_fits_wherever_it_lies(models):
+    session = Session(open_model(models["sam"]), scan_of((80, 40, 40), (0.5, 0.5, 0.5)))
+    spy = Cubes(session)
+    for first in range(20, 28):
+        assert not session.box((first, 4, 4), (first + 30, 30, 30)).mask.any()
+    assert all(batch.prompts.boxes.shape[1] >= 1 for batch in spy.decoded)
+    assert len(spy.decoded) >= 8
+
+
 @pytest.mark.parametrize("place", [(20, 1, 1), (-1, 1, 1), (1, 1), (float("nan"), 1, 1)])
 def test_places_outside_the_scan_are_refused(models, place):
     session = Session(open_model(models["fcn"]), scan_of((20, 20, 20)))
