@@ -1,31 +1,11 @@
-"""Queries that read an image: cross-attention, k-means clustering, positions, small MLPs."""
+"""Queries that read an image: cross-attention, k-means clustering, small MLPs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import pairwise
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-
-def positions(shape: Sequence[int], width: int, like: Tensor) -> Tensor:
-    """Sines and cosines of every voxel's place: (1, voxels, width), on the device of `like`.
-
-    Each axis has its share of the channels, half sines, half cosines, at wavelengths from 2 pi to
-    10,000 * 2 pi voxels.
-    """
-    share = -(-width // (2 * len(shape)))
-    rates = torch.exp(torch.arange(share, device=like.device) * (-9.21034037 / share))
-    angles = [torch.arange(size, device=like.device)[:, None] * rates for size in shape]
-    waves = [torch.cat([angle.sin(), angle.cos()], dim=1) for angle in angles]
-    spread = [
-        wave.view(*(size if axis == other else 1 for other, size in enumerate(shape)), -1)
-        for axis, wave in enumerate(waves)
-    ]
-    whole = torch.cat([wave.expand(*shape, -1) for wave in spread], dim=-1)
-    return whole[..., :width].reshape(1, -1, width).to(like.dtype)
 
 
 def tokens(features: Tensor) -> Tensor:
@@ -67,7 +47,7 @@ class QueryLayer(nn.Module):
         self.drop = nn.Dropout(dropout)
 
     def forward(self, queries: Tensor, image: Tensor, places: Tensor) -> Tensor:
-        """Queries (B, N, width), image tokens (B, T, width), positions (1, T, width) -> queries."""
+        """Queries (B, N, width), image tokens (B, T, width), positions (T, width) -> queries."""
         read = self.read(self.before[0](queries), image + places, image)
         queries = queries + self.drop(read)
         if self.others is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from oncoseg.blocks.pyramid import level_weights, shrink
+from oncoseg.blocks.supervision import deep_loss, labelled_weight
 from oncoseg.case import Batch, Task
 from oncoseg.registry import Card
 from oncoseg.trainable import Loss, Method, Network
@@ -38,18 +38,14 @@ class QueryDistribution(Method):
         """Two losses, `segmentation` and `distribution`."""
         responses, kinds = self.network.respond(self.network.encode(batch))  # type: ignore[operator]
         logits = [self.network.logits(responses, kinds)]  # type: ignore[operator]
-        spread = (-1, *(1,) * (batch.weight.ndim - 1))
-        weight = batch.weight * batch.labeled.view(spread)
-        known = batch.annotated.view(*batch.annotated.shape, *spread[2:])
-        terms = [
-            part * self.loss(level, shrink(batch.label, size), shrink(weight * known, size))
-            for part, level in zip(level_weights(len(logits)), logits)
-            for size in [tuple(level.shape[2:])]
-        ]
         mass = self.network.mass(responses)  # type: ignore[operator]
-        whole = weight * batch.annotated.all(dim=1).view(spread)
-        entropy = group_entropy(mass, self._groups(batch.label), whole)
-        return {"segmentation": torch.stack(terms).sum(), "distribution": self.share * entropy}
+        weight = labelled_weight(batch)
+        known = weight.amin(dim=1, keepdim=True)
+        entropy = group_entropy(mass, self._groups(batch.label), known)
+        return {
+            "segmentation": deep_loss(self.loss, logits, batch.label, weight),
+            "distribution": self.share * entropy,
+        }
 
     def _groups(self, label: Tensor) -> Tensor:
         """Membership of each group (B, groups, *S): the classes, or background and any region."""

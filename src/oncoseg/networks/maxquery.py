@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from oncoseg.blocks.convs import CONV, seen
 from oncoseg.blocks.pixel_decoder import ConvEncoder, PixelDecoder
-from oncoseg.blocks.queries import QueryLayer, mlp, positions, tokens
+from oncoseg.blocks.queries import QueryLayer, mlp, tokens
+from oncoseg.blocks.vit import sincos_positions
 from oncoseg.case import Batch, Task
 from oncoseg.errors import BadOption
 from oncoseg.registry import Card
@@ -103,7 +104,7 @@ class Maxquery(Network):
         queries = self.start.expand(len(decoded[0]), -1, -1)
         for level, look, layer in zip(self.levels, self.look, self.layers):
             image = look(tokens(decoded[level]))
-            places = positions(decoded[level].shape[2:], image.shape[2], image)
+            places = sincos_positions(decoded[level].shape[2:], image.shape[2], image.device)
             queries = layer(queries, image, places)
         queries = self.norm(queries)
         return cosine(self.point(decoded[0]), self.centre(queries)), self.kind(queries).float()

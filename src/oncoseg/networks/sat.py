@@ -14,7 +14,8 @@ from oncoseg.blocks.convs import POOL, seen
 from oncoseg.blocks.encoders import encoder_of
 from oncoseg.blocks.phrases import WIDTH, embed
 from oncoseg.blocks.pixel_decoder import ConvEncoder, PixelDecoder
-from oncoseg.blocks.queries import QueryLayer, mlp, positions, tokens
+from oncoseg.blocks.queries import QueryLayer, mlp, tokens
+from oncoseg.blocks.vit import sincos_positions
 from oncoseg.case import Batch, Task
 from oncoseg.errors import BadData, BadOption, MissingExtra
 from oncoseg.registry import Card
@@ -152,7 +153,7 @@ class Sat(Network):
         """Vectors (B, N, 384) -> queries (B, N, dim) that have looked at every scale."""
         pooled = [pool(level, scale) for level, scale in zip(pyramid, self.scales)]
         image = self.look(tokens(torch.cat(pooled, dim=1)))
-        places = positions(pyramid[-1].shape[2:], image.shape[2], image)
+        places = sincos_positions(pyramid[-1].shape[2:], image.shape[2], image.device)
         queries = self.text(vectors * WIDTH**0.5)
         for layer in self.layers:
             queries = layer(queries, image, places)
