@@ -32,6 +32,11 @@ def painted(task: Task, names: Sequence[str]) -> Task:
     return replace(task, labels=labels, regions={name: (name, CHANGED) for name in channels})
 
 
+def is_painted(task: Task) -> bool:
+    """Whether a task was made by `painted`."""
+    return all(CHANGED in members for members in task.regions.values())
+
+
 @dataclass(frozen=True)
 class Lesions:
     """Labels that are implanted, and the label of the organ that each grows in, "" for the body."""
