@@ -39,7 +39,7 @@ from oncoseg.train.loop import Loop, kept
 
 HERE = Path(__file__).parent
 SEEDS = (0, 1, 2)
-SIZE, HELD, SAMPLES, STEPS = 64, 20, 16, 400
+SIZE, HELD, SAMPLES, STEPS = 48, 20, 16, 400
 TASK = Task(
     "nodules",
     ("image",),
@@ -49,11 +49,11 @@ TASK = Task(
     patch=(SIZE, SIZE),
     strides=((2, 2),) * 3,
 )
-PROBABILISTIC = {"network": "probabilistic_unet:width=8,blocks=2", "method": "elbo"}
+PROBABILISTIC = {"network": "probabilistic_unet:width=8,blocks=1", "method": "elbo"}
 RUNS = {
     "probabilistic": ("raters", PROBABILISTIC),
-    "random rater": ("raters", {"network": "unet:width=8"}),
-    "mean rater": ("mean", {"network": "unet:width=8"}),
+    "random rater": ("raters", {"network": "unet:width=8,blocks=1"}),
+    "mean rater": ("mean", {"network": "unet:width=8,blocks=1"}),
 }
 
 
@@ -191,7 +191,7 @@ def main():
     words.add_argument("--seed", type=int, default=-1)
     words.add_argument("--steps", type=int, default=STEPS)
     given = words.parse_args()
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)  # images are small: more threads wait for one another
     training, held = split(list(nodules(given.data)))
     if not (given.to / "mean" / "plan.json").exists():
         stores(training, given.to)
