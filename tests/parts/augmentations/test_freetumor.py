@@ -7,6 +7,8 @@ from torch import nn
 from oncoseg import registry
 from oncoseg.blocks.implants import draw, painted
 from oncoseg.errors import BadRun
+from oncoseg.train.loop import Step
+from toys import BLOBS, batch_of, blobs, build, learn
 from worlds import classes_task, make_batch
 
 TASK = classes_task(2, 40, 1)
@@ -104,3 +106,33 @@ def test_shapes_have_about_the_radius_that_was_asked_for():
     ball = 4 / 3 * torch.pi * 6**3
     assert 0.5 * ball < sum(volumes) / 16 < 1.3 * ball  # some are cut by the edge of the patch
     assert len(set(volumes)) > 12
+
+
+def recall(network, image, mask):
+    """Share of the blobs' voxels that are found."""
+    with torch.no_grad():
+        logits = network.eval()(batch_of(image, mask, torch.ones(len(image), dtype=torch.bool)))
+    return float((logits[0].argmax(1, keepdim=True) * mask).sum() / mask.sum())
+
+
+def test_implants_raise_the_recall_of_a_network_that_saw_three_images():
+    """Segmenter, generator against it, and a network that is shown its implants: as published."""
+    three = batch_of(*blobs(3, 11), torch.ones(3, dtype=torch.bool))[torch.arange(6) % 3]
+    judge = learn(build("supervised"), lambda step: three, 100).network
+    judge.requires_grad_(requires_grad=False)
+    method = build("freetumor:radii=6x8,model=x").train()
+    method.use("model", judge, BLOBS)
+    values = [value for part in method.trained for value in part.parameters()]
+    optimiser = torch.optim.Adam(values, lr=3e-3)
+    for step in range(60):
+        torch.manual_seed(step)
+        method.update(three, step, Step(optimiser))
+    spelled = "freetumor:probability=0.7,radii=6x8,model=x,judge=x"
+    augment = registry.build("augmentations", spelled, BLOBS)
+    augment.use(
+        "model", method.result.requires_grad_(requires_grad=False), painted(BLOBS, ["blob"])
+    )
+    augment.use("judge", judge, BLOBS)
+    more = learn(build("supervised"), lambda step: augment(three), 100).network
+    unseen = blobs(60, 999)
+    assert recall(more, *unseen) > recall(judge, *unseen) + 0.01
