@@ -3,10 +3,10 @@
     python benchmarks/clicks.py DATA --steps 300
 
 DATA holds pictures of 256 pixels with masks of one kind of lesion (Kvasir-SEG, ISIC 2017). A fifth
-of the patients is held out; the rest trains each network with `clicks` at half the resolution.
-Clicks go to the deepest voxel of the larger error, on the scan's own grid. Prints a line of JSON a
-network: mean Dice a click, NoC at 0.85 and 0.90 (ten where it is never reached) and the share that
-never reaches it, median seconds to encode and to click.
+of the patients is held out; the rest trains each network with `clicks`, at half the resolution
+unless told. Clicks go to the deepest voxel of the larger error, on the scan's own grid. Prints a
+line of JSON a network: mean Dice a click, NoC at 0.85 and 0.90 (ten where it is never reached) and
+the share that never reaches it, median seconds to encode and to click.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ CLICKS = 10
 GOALS = (0.85, 0.9)
 
 
-def plan_of(patch: int) -> Plan:
-    """Two pixels a voxel, the whole picture a patch."""
+def plan_of(pixels: int) -> Plan:
+    """So many pixels a voxel, each way, and the whole picture as the patch."""
     task = Task(
         name="lesions",
         modalities=COLOURS,
         labels={"lesion": 1},
         regions={"lesion": ("lesion",)},
-        spacing=(2.0, 2.0),
-        patch=(patch, patch),
+        spacing=(float(pixels),) * 2,
+        patch=(256 // pixels,) * 2,
         strides=((2, 2),) * 4,
     )
     return Plan(task, dict.fromkeys(COLOURS, Normalisation()), 8)
@@ -86,6 +86,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--networks", nargs="+", default=NETWORKS)
     parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--pixels", type=int, default=2, help="to a voxel, each way")
     parser.add_argument("--cases", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
     words = parser.parse_args()
@@ -93,7 +94,7 @@ def main() -> None:
     sources = find(words.data).sources
     with tempfile.TemporaryDirectory() as name:
         store = Path(name) / "store"
-        plan = plan_of(128).write(Path(name) / "plan.json")
+        plan = plan_of(words.pixels).write(Path(name) / "plan.json")
         prepare(words.data, store, plan=plan)
         held = {case.id for case in held_out(open_store(store), 5, 0)[1]}
         cases = [
@@ -120,7 +121,12 @@ def main() -> None:
             began = time.monotonic()
             model = train(run)
             seconds = round(time.monotonic() - began, 1)
-            line = {"network": network, "steps": words.steps, "train_s": seconds}
+            line = {
+                "network": network,
+                "steps": words.steps,
+                "pixels": words.pixels,
+                "train_s": seconds,
+            }
             print(json.dumps({**line, **measure(model, cases)}), flush=True)
 
 
