@@ -54,6 +54,7 @@ def fitting() -> list[tuple[str, str]]:
         for network in registry.entries("networks")
         for method in registry.entries("methods")
         if set(method.needs) - DATA <= set(network.gives)
+        and (not network.only or set(network.only) & set(method.needs))
     ]
 
 
@@ -64,8 +65,9 @@ def pair(folder: Path, network: str, method: str) -> subprocess.CompletedProcess
     if "start" in found.needs:
         train(folder, f"start_{network}", network, "supervised")
         more += ["--start", str(folder / f"start_{network}.onco")]
-    models = [f"model={folder / 'helper.onco'}" for each in found.options if each.name == "model"]
-    return train(folder, f"{network}-{method}", network, ":".join([method, *models]), *more)
+    words = [f"model={folder / 'helper.onco'}" for each in found.options if each.name == "model"]
+    words += ["prior=0.1" for each in found.options if each.name == "prior"]
+    return train(folder, f"{network}-{method}", network, f"{method}:{','.join(words)}", *more)
 
 
 def train(

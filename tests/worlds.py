@@ -6,8 +6,19 @@ from oncoseg import registry
 from oncoseg.case import Batch, Prompts, Task
 
 # Parts that are too large for a test with their defaults, or that cannot be built without options.
-NETWORKS = {"unet": "unet:width=8"}
-METHODS = {}
+NETWORKS = {
+    "diffusion_unet": "diffusion_unet:width=8,steps=5,jump=2,repeats=1",
+    "hemis": "hemis:width=8",
+    "interactive_fcn": "interactive_fcn:network=(unet:width=8)",
+    "maxquery": "maxquery:widths=8x16x16x16x16,queries=8,features=8,dim=24,layers=1,heads=2",
+    "multimodal_unetr": "multimodal_unetr:patch=4,width=24,depth=2,heads=2,features=8",
+    "probabilistic_unet": "probabilistic_unet:width=8",
+    "sam_decoder": "sam_decoder:encoder=(unet:width=8),width=16",
+    "sat": "sat:widths=8x16x32x32x32,dim=24,layers=1,heads=2,hidden=48",
+    "umamba": "umamba:width=8,states=4",
+    "unet": "unet:width=8",
+}
+METHODS = {"sfda_prior_entropy": "sfda_prior_entropy:prior=0.1"}
 
 
 def regions_task(dims=3, size=32, modalities=("t1", "t1ce", "t2", "flair")):

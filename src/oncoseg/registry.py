@@ -70,8 +70,8 @@ class Option:
 class Entry:
     """What is known of a part without importing it.
 
-    `needs` and `gives` are read from literals of its class: what a method needs of data and
-    network, and what a network gives beyond logits.
+    `needs`, `gives` and `only` are read from literals of its class: what a method needs of data and
+    network, what a network gives beyond logits, and what alone it is good for, if not logits.
     """
 
     slot: str
@@ -82,6 +82,7 @@ class Entry:
     path: Path
     needs: tuple[str, ...] = ()
     gives: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
 
     @property
     def module(self) -> str:
@@ -121,8 +122,8 @@ def entry(slot: str, name: str) -> Entry:
     kind = classes.get(class_name(name))
     if kind is None:
         raise BadData(f"{path}: holds no class {class_name(name)}; name it so, after its file")
-    needs, gives = (_words(kind, word) for word in ("needs", "gives"))
-    return Entry(slot, name, summary, _card(tree), _options(kind), path, needs, gives)
+    words = (_words(kind, word) for word in ("needs", "gives", "only"))
+    return Entry(slot, name, summary, _card(tree), _options(kind), path, *words)
 
 
 def entries(slot: str) -> list[Entry]:

@@ -137,8 +137,15 @@ class Run:
         """Refuse a method whose needs the run does not meet, without importing anything."""
         method, _ = registry.parse("methods", self.method)
         network, _ = registry.parse("networks", self.network or "unet")
-        gives = registry.entry("networks", network).gives
-        for need in registry.entry("methods", method).needs:
+        found = registry.entry("networks", network)
+        gives, needs = found.gives, registry.entry("methods", method).needs
+        if found.only and not set(found.only) & set(needs):
+            meant = [e.name for e in registry.entries("methods") if set(found.only) & set(e.needs)]
+            raise BadRun(
+                f"{network} gives {', '.join(found.only)} and no segmentation, so it is not for "
+                f"{method}; train it with {', '.join(meant) or 'another method'}"
+            )
+        for need in needs:
             if need == "start" and not self.start:
                 raise BadRun(f"{method} goes on from a trained model; name it with --start")
             if need not in {"labeled", "unlabeled", "start", *gives}:

@@ -21,13 +21,15 @@ class Network(nn.Module, ABC):
     The constructor takes the task, then keyword-only options. One law: `encode` never reads
     `batch.prompts`. `widths` holds the channels of each level of the pyramid, so that any decoder
     can be put on any encoder. `gives` names what it can do beyond logits (a literal, read without
-    importing): methods that need it refuse networks without. `alone` is empty, or the reason why
-    the network cannot be exported and so runs in torch alone. `maps` names the further maps that
-    `answer` gives after the logits.
+    importing): methods that need it refuse networks without; one that does not segment repeats in
+    `only` what it is good for, and methods that need none of it refuse it. `alone` is empty, or the
+    reason why the network cannot be exported and so runs in torch alone. `maps` names the further
+    maps that `answer` gives after the logits.
     """
 
     gives: ClassVar[tuple[str, ...]] = ()
-    alone: ClassVar[str] = ""
+    only: ClassVar[tuple[str, ...]] = ()
+    alone: str = ""
     maps: ClassVar[tuple[str, ...]] = ()
     widths: Sequence[int]
 

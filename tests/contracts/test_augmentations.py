@@ -11,6 +11,7 @@ TASK = regions_task(3, 24)
 ALWAYS = {
     "spatial": "spatial:probability=1",
     "modality_dropout": "modality_dropout:probability=1",
+    "freetumor": "freetumor:probability=1",
     "intensity": "intensity:strength=4",
     "tumour_synthesis": "tumour_synthesis:probability=1,smallest=4,largest=6",
 }

@@ -170,7 +170,9 @@ def test_parsed_options_are_those_of_the_class(slot, name):
         assert option.type == ast.unparse(ast.parse(str(parameter.annotation), mode="eval"))
 
 
-@pytest.mark.parametrize(("slot", "word"), [("methods", "needs"), ("networks", "gives")])
+@pytest.mark.parametrize(
+    ("slot", "word"), [("methods", "needs"), ("networks", "gives"), ("networks", "only")]
+)
 def test_what_is_read_without_importing_is_what_the_class_says(slot, word):
     for found in registry.entries(slot):
         assert getattr(found, word) == tuple(getattr(registry.load(slot, found.name), word))

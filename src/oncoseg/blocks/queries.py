@@ -14,10 +14,17 @@ def tokens(features: Tensor) -> Tensor:
 
 
 def mlp(*widths: int) -> nn.Sequential:
-    """Linear layers with GELU between them, and none behind the last."""
+    """Linear layers with GELU between them, and none behind the last.
+
+    They start as wide as they were given: torch's own start lets the bias drown what queries differ
+    in, and then it takes long until they part.
+    """
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(widths):
-        layers += [nn.Linear(inputs, outputs), nn.GELU()]
+        linear = nn.Linear(inputs, outputs)
+        nn.init.kaiming_normal_(linear.weight)
+        nn.init.zeros_(linear.bias)
+        layers += [linear, nn.GELU()]
     return nn.Sequential(*layers[:-1])
 
 
@@ -68,12 +75,12 @@ class Attention(nn.Module):
 
     def forward(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """(B, N, width), (B, T, width), (B, T, width) -> (B, N, width)."""
-        split = (
+        query, key, value = (
             part.unflatten(2, (self.heads, -1)).transpose(1, 2)
             for part in (self.query(queries), self.key(keys), self.value(values))
         )
         dropout = self.dropout if self.training else 0.0
-        mixed = F.scaled_dot_product_attention(*split, dropout_p=dropout)
+        mixed = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
         found: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
         return found
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from oncoseg.blocks.pyramid import shrink
 from oncoseg.blocks.sparse import Densify, at, sparse
 from oncoseg.case import Batch, Prompts, Task
-from oncoseg.errors import BadOption
+from oncoseg.errors import BadOption, BadRun
 from oncoseg.registry import Card
 from oncoseg.trainable import Loss, Method, Network
 
@@ -98,6 +98,9 @@ def reached(network: Network, task: Task) -> tuple[tuple[nn.Parameter, ...], lis
     network.train(training)
     own = [value for value in network.parameters() if value.requires_grad]
     total = torch.stack([level.float().sum() for level in pyramid]).sum()
+    if not total.requires_grad:
+        name = type(network).__name__
+        raise BadRun(f"spark trains what encodes a scan, and in {name} nothing does; use another")
     slopes = torch.autograd.grad(total, own, allow_unused=True)
     used = tuple(value for value, slope in zip(own, slopes) if slope is not None)
     return used, [tuple(level.shape[2:]) for level in pyramid]

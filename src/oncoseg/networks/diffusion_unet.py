@@ -40,6 +40,7 @@ class DiffusionUnet(Network):
     """
 
     gives = ("noise",)
+    only = ("noise",)
     alone = "it paints step by step, which no single graph holds"
     centres: Tensor
     counts: Tensor
