@@ -54,14 +54,16 @@ class Spatial(Augmentation):
         still = centre(batch, self.task.patch)
         parts = {name: getattr(still, name).clone() for name in CROPS}
         for item in torch.nonzero(torch.rand(len(batch)) < self.probability).flatten().tolist():
-            wide = torch.cat([getattr(batch, name)[item].float() for name in CROPS])[None]
-            moved = F.grid_sample(wide, self._grid(wide), align_corners=True, padding_mode="zeros")[
-                0
-            ]
+            known = batch.weight[item] > 0
+            wide = torch.cat([*(getattr(batch, name)[item].float() for name in CROPS), known])[None]
+            grid = self._grid(wide)
+            moved = F.grid_sample(wide, grid, align_corners=True, padding_mode="zeros")[0]
             sizes = [getattr(batch, name).shape[1] for name in CROPS]
-            for name, values in zip(CROPS, moved.split(sizes)):
+            *each, known = moved.split([*sizes, len(known)])
+            for name, values in zip(CROPS, each):
                 parts[name][item] = values > 0.5 if name == "present" else values
             parts["image"][item] *= parts["present"][item]
+            parts["weight"][item] *= known > 0.999  # what lies beside is no part of what is known
         if self.flip:
             mirrored = range(1, 2 if self.task.dims == 3 else 3)
             for item in range(len(batch)):

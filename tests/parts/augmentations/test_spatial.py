@@ -63,3 +63,15 @@ def test_nobody_comes_upside_down(dims):
             if torch.equal(moved, batch.image[0].flip(axes)):
                 seen.add(axes)
     assert seen == ({(), (1,)} if dims == 3 else {(), (1,), (2,), (1, 2)})
+
+
+def test_what_has_no_weight_is_not_mixed_into_what_has():
+    augment = registry.build("augmentations", "spatial:probability=1", TASK)
+    batch = make_batch(TASK, margin=1.25)
+    weight = torch.zeros_like(batch.weight)
+    weight[:, :, 8:22, 8:22, 8:22] = 1
+    label = torch.where(weight > 0, batch.label * 0, torch.ones(1)).expand_as(batch.label)
+    torch.manual_seed(0)
+    moved = augment(batch.but(weight=weight, label=label))
+    assert (moved.weight > 0.5).any()
+    assert float((moved.label * (moved.weight > 0)).max()) < 2e-3
