@@ -34,6 +34,8 @@ class Maxquery(Network):
     each region; logits are log p, or log p / (1 - p) of regions. The map `ood` is -max_n R_n(x):
     -1 where a voxel is what some query stands for, 0 and more where it is like nothing learned.
 
+    The temperature is as high as lets memberships become certain (two opposite queries differ by
+    exp(2 / temperature) = 55): a lower one is content with voxels that are far from their query.
     Queries are updated by `layers` of k-means cross-attention, self-attention and a perceptron,
     from the coarsest scale of the decoder to finer ones. They come in groups, background first (see
     `sizes`), which only the method `query_distribution` enforces.
@@ -54,7 +56,7 @@ class Maxquery(Network):
         layers: int = 3,
         heads: int = 8,
         hidden: int = 1024,
-        temperature: float = 0.1,
+        temperature: float = 0.5,
     ) -> None:
         super().__init__()
         groups = len(task.regions) if task.exclusive else 1
