@@ -12,6 +12,7 @@ run again. Prints JSON and writes results/federated.json. Needs the extra `feder
 import argparse
 import json
 import platform
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -68,9 +69,12 @@ def dice(model, store):
 
 
 def trained(name, to, plan):
-    """The model of one way to train."""
+    """The model of one way to train; a federation that was stopped is begun anew."""
+    model = to / f"{name}.onco"
+    if model.exists():
+        return model
     words = {
-        "to": str(to / f"{name}.onco"),
+        "to": str(model),
         "network": "unet:width=8",
         "augmentations": ("spatial", "intensity"),
         "labels": {"anterior": 1, "posterior": 2},
@@ -81,6 +85,7 @@ def trained(name, to, plan):
         "plan": str(plan),
     }
     if name in ("fedavg", "fedprox"):
+        shutil.rmtree(to / f"{name}.run", ignore_errors=True)
         strategy = "fedprox:pull=0.01" if name == "fedprox" else name
         run = Run(data="", steps=STEPS, **words)
         sites = [to / site for site in SITES]

@@ -78,6 +78,8 @@ def trained(name, to):
     """The model of one way to train."""
     data = {word: str(to / word) for word in ("unlabelled", "organs", "task")}
     model = str(to / f"{name}.onco")
+    if Path(model).exists():
+        return model
     changes = {**SMALL, "labels": LABELS, "task.labelled": LABELLED}
     changes |= {"organs.regions": {"whole": ["anterior", "posterior"]}}
     found = read_recipe("gynbtnet")

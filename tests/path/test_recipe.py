@@ -14,8 +14,14 @@ from oncoseg.recipe import follow, planned, read_recipe
 
 CARD = '[card]\ntitle = "T"\nyear = 2020\n'
 SMALL = {
-    "network": "unet:width=4,blocks=1", "augmentations": [], "steps": 2, "minutes": 0,
-    "precision": "f32", "device": "cpu", "workers": 1, "batch": 2,
+    "network": "unet:width=4,blocks=1",
+    "augmentations": [],
+    "steps": 2,
+    "minutes": 0,
+    "precision": "f32",
+    "device": "cpu",
+    "workers": 1,
+    "batch": 2,
 }
 NAMES = {"task.labels": {"c1": 1, "c2": 2}, "organs.labels": {"o1": 1, "o2": 2, "o3": 3}}
 
