@@ -15,7 +15,7 @@ import lzma
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -132,12 +132,12 @@ class Model:
         saw starts from the mean of those it did. Raises `BadFile` if less than half fits.
         """
         weights, fitting = self._weights(), {}
-        own = network.state_dict()
+        own, readers = network.state_dict(), self._readers()
         for name, value in own.items():
-            if name in weights:
-                found = matched(weights[name], tuple(value.shape), self.task, task)
-                if found is not None:
-                    fitting[name] = found.to(value.dtype)
+            if name in weights and name in readers:
+                weights[name] = matched(weights[name], self.task, task)
+            if name in weights and weights[name].shape == value.shape:
+                fitting[name] = weights[name].to(value.dtype)
         total = sum(value.numel() for value in own.values())
         share = sum(value.numel() for value in fitting.values()) / max(1, total)
         if share < SHARED:
@@ -148,6 +148,19 @@ class Model:
             )
         network.load_state_dict(fitting, strict=False)
         return [name for name in own if name not in fitting]
+
+    def _readers(self) -> set[str]:
+        """Names of the weights whose axis 1 holds modalities: those that one more would widen."""
+        spelled = self._json("network.json")["network"]
+        wider = replace(self.task, modalities=(*self.task.modalities, "one more"))
+        now, then = (
+            registry.build("networks", spelled, task).state_dict() for task in (self.task, wider)
+        )
+        return {
+            name
+            for name, value in now.items()
+            if value.ndim > 1 and name in then and then[name].shape[1] > value.shape[1]
+        }
 
     def _weights(self) -> dict[str, Tensor]:
         from safetensors import SafetensorError
@@ -168,19 +181,13 @@ class Model:
         return content
 
 
-def matched(weight: Tensor, shape: tuple[int, ...], old: Task, new: Task) -> Tensor | None:
-    """A weight as another task's network wants it (`shape`), None if it cannot be.
+def matched(weight: Tensor, old: Task, new: Task) -> Tensor:
+    """A weight that reads modalities, for those of another task.
 
-    Axis 1 of a weight that reads images holds every modality once, or twice where their presence
-    follows them.
+    Axis 1 holds every modality, once or several times over (their presence follows them).
     """
     torch = require("torch", "train")
-    groups, rest = divmod(weight.shape[1], old.inputs) if weight.ndim > 1 else (0, 1)
-    same = tuple(weight.shape) == shape
-    reads = not rest and groups <= 2 and old.modalities != new.modalities
-    if not reads or shape != (weight.shape[0], groups * new.inputs, *weight.shape[2:]):
-        return weight if same else None
-    parts = weight.float().unflatten(1, (groups, old.inputs))
+    parts = weight.float().unflatten(1, (-1, old.inputs))
     columns = [
         parts[:, :, old.modalities.index(name)] if name in old.modalities else parts.mean(2)
         for name in new.modalities

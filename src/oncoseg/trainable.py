@@ -102,10 +102,12 @@ class Method(nn.Module, ABC):
     importing) says what it cannot do without: `labeled` and `unlabeled` cases (both: half of each
     batch are labelled and come first; without `labeled` it is never shown a label), a trained model
     to `start` from, or what a network gives beyond logits. `models` names the options that hold
-    model files of other trained networks it works with; `use` is handed each that is given.
+    model files of other trained networks it works with; `use` is handed each that is given. Where
+    `segments` is false, what it makes is to start from or to paint with, and `predict` refuses it.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("labeled",)
+    segments: ClassVar[bool] = True
     models: ClassVar[tuple[str, ...]] = ("model",)
 
     def __init__(self, network: Network, task: Task, loss: Loss) -> None:

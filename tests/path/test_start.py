@@ -7,11 +7,12 @@ import torch
 
 from oncoseg import registry
 from oncoseg.errors import BadFile, BadRun
-from oncoseg.model import matched, open_model, save_model
+from oncoseg.model import open_model, save_model
+from oncoseg.predict import predict
 from oncoseg.prepare import Plan
 from oncoseg.prepare.plan import Normalisation
 from oncoseg.run import Run
-from worlds import classes_task
+from worlds import classes_task, make_batch
 
 OLD = replace(classes_task(3, 16), modalities=("t1", "t2"))
 
@@ -51,9 +52,22 @@ def test_modalities_are_matched_by_name(saved):
     assert torch.allclose(now[:, 0], image.mean(1))
 
 
-def test_a_weight_of_another_shape_is_left_out():
-    assert matched(torch.zeros(3, 4), (3, 5), OLD, OLD) is None
-    assert matched(torch.zeros(3), (3,), OLD, replace(OLD, modalities=("t1",))) is not None
+@pytest.mark.parametrize("spelled", ["unet:width=4", "hemis:width=4", "unet:width=2"])
+def test_other_order_of_modalities_gives_the_same_answer(spelled, tmp_path):
+    """Also where hidden layers are as wide as there are modalities, once or twice."""
+    torch.manual_seed(0)
+    names = ("t1", "t2", "flair", "t1ce")
+    old = replace(OLD, modalities=names)
+    first = registry.build("networks", spelled, old).half().float().eval()
+    plan = Plan(old, {name: Normalisation() for name in names})
+    path = save_model(tmp_path / "m.onco", first, spelled, plan, {}, "none")
+    turned = (2, 0, 3, 1)
+    new = replace(old, modalities=tuple(names[place] for place in turned))
+    second = registry.build("networks", spelled, new).eval()
+    assert not open_model(path).start(second, new)
+    batch = make_batch(old)
+    other = batch.but(image=batch.image[:, turned], present=batch.present[:, turned])
+    assert torch.allclose(first(batch)[0], second(other)[0], atol=1e-4)
 
 
 def test_a_model_of_another_network_is_refused(saved):
@@ -76,3 +90,13 @@ def test_what_a_method_needs_is_asked_for_before_any_work(tmp_path, monkeypatch)
     monkeypatch.undo()
     with pytest.raises(BadRun, match="posthoc steps learn from held-out cases"):
         replace(run, posthoc=("x",))._check_needs()
+
+
+def test_a_model_to_start_from_is_refused_where_one_that_segments_is_wanted(tmp_path):
+    network = registry.build("networks", "unet:width=4", OLD)
+    plan = Plan(OLD, {name: Normalisation() for name in OLD.modalities})
+    card = {"segments": False, "method": "bm_mae"}
+    path = save_model(tmp_path / "pre.onco", network, "unet:width=4", plan, card, "none")
+    with pytest.raises(BadFile, match=r"pre\.onco: does not segment: bm_mae made it to start from"):
+        predict(path, tmp_path, to=tmp_path / "out")
+    assert not (tmp_path / "out").exists()

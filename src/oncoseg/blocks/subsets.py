@@ -11,6 +11,11 @@ from torch import Tensor
 POOL: dict[int, Any] = {2: F.max_pool2d, 3: F.max_pool3d}
 
 
+def key(modality: str) -> str:
+    """A modality's name as that of a submodule, where dots and the words of torch are taken."""
+    return f"of_{modality.replace('.', '_')}"
+
+
 def mean_over(features: Tensor, there: Tensor) -> Tensor:
     """Mean over axis 1, the modalities, of those that are there; 0 where none is.
 

@@ -36,6 +36,7 @@ class BmMae(Method):
     """
 
     needs = ("tokens",)
+    segments = False
 
     def __init__(
         self,

@@ -38,6 +38,7 @@ class Freetumor(Method):
     """
 
     needs = ("labeled",)
+    segments = False
 
     def __init__(
         self,

@@ -31,6 +31,7 @@ class Lefusion(Method):
     """
 
     needs = ("labeled", "noise")
+    segments = False
 
     @classmethod
     def pretext(cls, task: Task, **options: Any) -> Task:

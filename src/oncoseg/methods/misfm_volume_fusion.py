@@ -36,6 +36,7 @@ class MisfmVolumeFusion(Method):
     """
 
     needs = ()
+    segments = False
 
     def __init__(
         self,

@@ -35,6 +35,7 @@ class Spark(Method):
     """
 
     needs = ()
+    segments = False
 
     def __init__(self, network: Network, task: Task, loss: Loss, *, ratio: float = 0.6) -> None:
         super().__init__(network, task, loss)

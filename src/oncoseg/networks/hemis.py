@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from oncoseg.blocks.convs import CONV, TRANSPOSED, ConvNormAct
-from oncoseg.blocks.subsets import coarser, mean_over, variance_over
+from oncoseg.blocks.subsets import coarser, key, mean_over, variance_over
 from oncoseg.case import Batch, Task
 from oncoseg.errors import BadOption
 from oncoseg.registry import Card
@@ -43,7 +43,7 @@ class Hemis(Network):
         self.widths = [2 * channels for channels in own]
         self.encoders = nn.ModuleDict(
             {
-                name: nn.ModuleList(
+                key(name): nn.ModuleList(
                     _stage(task.dims, inputs, channels, stride, blocks)
                     for inputs, channels, stride in zip([1, *own], own, self.strides)
                 )
@@ -78,7 +78,7 @@ class Hemis(Network):
         return pyramid
 
     def _stage_of(self, name: str, level: int) -> nn.Module:
-        stages: Any = self.encoders[name]
+        stages: Any = self.encoders[key(name)]
         stage: nn.Module = stages[level]
         return stage
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from oncoseg.blocks.convs import CONV, TRANSPOSED, ConvNormAct, ResidualBlock
-from oncoseg.blocks.subsets import mean_over
+from oncoseg.blocks.subsets import key, mean_over
 from oncoseg.blocks.vit import Vit, padded, patchify, sincos_positions
 from oncoseg.case import Batch, Task
 from oncoseg.errors import BadOption
@@ -39,7 +39,7 @@ class Tokens(nn.Module):
         super().__init__()
         self.patch, self.width, self.modalities = patch, width, task.modalities
         self.embeddings = nn.ModuleDict(
-            {name: nn.Linear(patch**task.dims, width) for name in task.modalities}
+            {key(name): nn.Linear(patch**task.dims, width) for name in task.modalities}
         )
         self.vit = Vit(width, depth, heads, expansion)
 
@@ -51,7 +51,7 @@ class Tokens(nn.Module):
         grid = [size // self.patch for size in image.shape[2:]]
         voxels = patchify(image * present, self.patch).unbind(1)
         tokens = torch.stack(
-            [self.embeddings[name](part) for name, part in zip(self.modalities, voxels)], dim=1
+            [self.embeddings[key(name)](part) for name, part in zip(self.modalities, voxels)], dim=1
         )
         there = patchify(present.to(image.dtype), self.patch).amax(-1) > 0
         return tokens + sincos_positions(grid, self.width, image.device).to(tokens), there
@@ -88,7 +88,7 @@ class MultimodalUnetr(Network):
         fine = [features * 2**level for level in range(levels)]
         self.widths = [*fine, width]
         self.stems = nn.ModuleDict(
-            {name: ConvNormAct(dims, 1, features) for name in task.modalities}
+            {key(name): ConvNormAct(dims, 1, features) for name in task.modalities}
         )
         self.stem = ResidualBlock(dims, features, features)
         self.lifts = nn.ModuleList(
@@ -117,7 +117,7 @@ class MultimodalUnetr(Network):
         grid = [size // self.tokens.patch for size in image.shape[2:]]
         maps = [self._map(states[place], there, grid) for place in self.taken]
         parts = zip(self.modalities, image.split(1, dim=1))
-        stems = torch.stack([self.stems[name](part) for name, part in parts], dim=1)
+        stems = torch.stack([self.stems[key(name)](part) for name, part in parts], dim=1)
         lifted = [lift(hidden) for lift, hidden in zip(self.lifts, maps)]
         return [self.stem(mean_over(stems, present.unsqueeze(2))), *lifted, maps[-1]]
 

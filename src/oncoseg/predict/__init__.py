@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from oncoseg import results
 from oncoseg.case import Array, Case, Prediction, Task
-from oncoseg.errors import BadData, OncosegError
+from oncoseg.errors import BadData, BadFile, OncosegError
 from oncoseg.model import Model, open_model
 from oncoseg.predict.engines import engine as make_engine
 from oncoseg.predict.window import Infer, slide
@@ -53,6 +53,10 @@ def predict(
     raises.
     """
     opened = open_model(model)
+    if opened.card.get("segments") is False:
+        made = opened.card.get("method", "a method for that")
+        remedy = "train from it with --start, or name it where a part takes a model"
+        raise BadFile(opened.path, f"does not segment: {made} made it to start from", remedy)
     found = find(scans)
     if not found.sources:
         raise BadData(f"{scans}: holds no scans; give a folder of cases, or one scan")

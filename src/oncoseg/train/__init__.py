@@ -147,6 +147,7 @@ def finish(run: Run, plan: Plan, loop: Loop, held: Sequence[Stored]) -> Path:
         "version": __version__,
         "trained_on": f"{len(loop.training)} cases of {Path(run.data).name}",
         "method": run.method,
+        "segments": loop.method.segments,
         "steps": loop.progress.step,
         "minutes": round(loop.progress.seconds / 60, 1),
         "validation": figures,
