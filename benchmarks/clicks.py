@@ -89,8 +89,11 @@ def main() -> None:
     parser.add_argument("--pixels", type=int, default=2, help="to a voxel, each way")
     parser.add_argument("--cases", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--threads", type=int, default=1, help="more are slower where cores are shared"
+    )
     words = parser.parse_args()
-    torch.set_num_threads(2)
+    torch.set_num_threads(words.threads)
     sources = find(words.data).sources
     with tempfile.TemporaryDirectory() as name:
         store = Path(name) / "store"

@@ -22,10 +22,12 @@ CARD = Card(
     2023,
     arxiv="2304.02643",
     reading="One mask token an output and no IoU head. Levels coarser than the one that attends "
-    "are added to it, finer ones are skips; no mask is an empty mask with a flag.",
+    "are added to it, finer ones are skips; no mask is an empty mask with a flag. Prompts and "
+    "image attend to what is near from the start; without, short training did not follow clicks.",
 )
 LINEAR = {2: "bilinear", 3: "trilinear"}
 NOTHING, POINT, CORNER, KINDS = 0, 1, 3, 5  # rows: nothing, background, foreground, two corners
+SHARP = 2.0  # gain of queries and keys at the start, in attention between prompts and image
 
 
 class SamDecoder(Network):
@@ -68,7 +70,7 @@ class SamDecoder(Network):
         self.kinds = nn.Parameter(torch.randn(KINDS, width))
         self.tokens = nn.Parameter(torch.randn(task.outputs, width))
         self.layers = nn.ModuleList(TwoWay(width, heads) for _ in range(depth))
-        self.last = Attention(width, heads, width // 2)
+        self.last = Attention(width, heads, width // 2, near=True)
         self.norm = nn.LayerNorm(width)
         finer = self.widths[: self.level]
         self.down = nn.ModuleList(
@@ -144,13 +146,21 @@ class SamDecoder(Network):
 
 
 class Attention(nn.Module):
-    """Scaled dot-product attention through `inner` numbers a token."""
+    """Scaled dot-product attention through `inner` numbers a token.
 
-    def __init__(self, width: int, heads: int, inner: int) -> None:
+    `near` lets places attend to what is near them from the start: keys are first read as queries
+    are, so that the product of two codes of places is largest where the places are one.
+    """
+
+    def __init__(self, width: int, heads: int, inner: int, *, near: bool = False) -> None:
         super().__init__()
         self.heads = heads
         self.ask, self.key, self.value = (nn.Linear(width, inner) for _ in range(3))
         self.out = nn.Linear(inner, width)
+        if near:
+            with torch.no_grad():
+                self.ask.weight *= SHARP
+                self.key.weight.copy_(self.ask.weight)
 
     def forward(self, ask: Tensor, key: Tensor, value: Tensor, said: Any = None) -> Tensor:
         """(B, N, width), (B, T, width), (B, T, width), (B, 1, 1, T) -> (B, N, width)."""
@@ -169,7 +179,7 @@ class TwoWay(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.itself = Attention(width, heads, width)
-        self.image, self.back = (Attention(width, heads, width // 2) for _ in range(2))
+        self.image, self.back = (Attention(width, heads, width // 2, near=True) for _ in range(2))
         self.mlp = nn.Sequential(
             nn.Linear(width, 8 * width), nn.ReLU(), nn.Linear(8 * width, width)
         )

@@ -77,6 +77,19 @@ def test_places_are_told_apart_by_less_than_a_voxel():
     assert float((codes.square().sum(1) - 16).abs().max()) < 1e-4  # sin^2 + cos^2 = 1, 16 times
 
 
+@torch.no_grad()
+def test_a_place_attends_to_itself_from_the_start():
+    network = built("encoder=(unet:width=8,blocks=1),width=64")
+    axis = (torch.arange(16) + 0.5) / 16
+    grid = torch.stack(torch.meshgrid(axis, axis, indexing="ij"), -1).flatten(0, 1)
+    for layer in network.layers:
+        for attention in (layer.image, layer.back):
+            codes = network._code(grid)
+            likeness = attention.ask(codes) @ attention.key(codes).T
+            off = (grid[likeness.argmax(1)] - grid).abs().amax(1)
+            assert (off <= 2 / 16).float().mean() > 0.9
+
+
 @pytest.mark.parametrize("encoder", ["unet:width=8", "unet:width=8,residual=true"])
 @pytest.mark.parametrize("level", [0, 1, 9])
 def test_any_encoder_and_any_level(encoder, level):
