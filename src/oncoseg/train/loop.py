@@ -33,6 +33,7 @@ from oncoseg.trainable import Augmentation, Loss, Method, Network, Optimise
 EPOCHS = 20
 WARM_UP = 0.03
 CLIP = 12.0
+LOOK = 0.1  # of the time that has gone by, what validating may have taken
 
 
 def trained_task(run: Run, task: Task) -> Task:
@@ -97,13 +98,18 @@ class Step(Optimise):
 
 @dataclass
 class Loop:
-    """The one training loop: everything that no method should have to know."""
+    """The one training loop: everything that no method should have to know.
+
+    `looked` and `looking` are the seconds that all validations, and the last one, have taken.
+    """
 
     run: Run
     plan: Plan
     training: Sequence[Stored]
     held: Sequence[Stored]
     progress: Progress = field(default_factory=Progress)
+    looked: float = 0.0
+    looking: float = 0.0
 
     def __post_init__(self) -> None:
         run, task = self.run, self.plan.task
@@ -208,7 +214,7 @@ class Loop:
                 f"from the last checkpoint with"
                 " --resume and a lower rate, or precision f32"
             )
-        dice = self._validate()
+        dice = self._validate() if self._may_look() else {}
         mean = float(np.mean(list(dice.values()))) if dice else -1.0
         best = mean > self.progress.best
         if best:
@@ -231,6 +237,14 @@ class Loop:
             chart(folder / "tensorboard", self.progress.step, {"loss": values, "dice": dice})
         return {"loss": f"{sum(values.values()):.3f}", **({"dice": f"{mean:.3f}"} if dice else {})}
 
+    def _may_look(self) -> bool:
+        """Whether to validate now: at the end, and before while it takes little of the minutes."""
+        return (
+            bool(self.run.steps)
+            or self._done() >= 1
+            or self.looked <= LOOK * self.progress.seconds - self.looking
+        )
+
     def _validate(self) -> dict[str, float]:
         """Mean Dice a region over the first held-out cases, on the plan's grid.
 
@@ -238,6 +252,7 @@ class Loop:
         """
         if self.trained != self.plan.task:
             return {}
+        began = time.monotonic()
         infer = network_engine(kept(self.average), str(self.device))
         scores: dict[str, list[float]] = {}
         for case in self.held:
@@ -248,6 +263,8 @@ class Loop:
             found = score(task.decode(logits[: task.outputs]), truth, task, task.spacing, ("dice",))
             for region, metrics in found.items():
                 scores.setdefault(region, []).append(metrics["dice"])
+        self.looking = time.monotonic() - began
+        self.looked += self.looking
         return {region: round(float(np.mean(values)), 4) for region, values in scores.items()}
 
 
