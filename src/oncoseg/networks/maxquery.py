@@ -36,6 +36,8 @@ class Maxquery(Network):
 
     The temperature is as high as lets memberships become certain (two opposite queries differ by
     exp(2 / temperature) = 55): a lower one is content with voxels that are far from their query.
+    It is a score, not a promise: on polyp images it did not find what was pasted into them, and the
+    largest probability did better (see benchmarks/strange.py).
     Queries are updated by `layers` of k-means cross-attention, self-attention and a perceptron,
     from the coarsest scale of the decoder to finer ones. They come in groups, background first (see
     `sizes`), which only the method `query_distribution` enforces.
