@@ -24,7 +24,7 @@ from oncoseg.evaluate import score
 from oncoseg.extras import require
 from oncoseg.model import open_model
 from oncoseg.predict.engines import network_engine
-from oncoseg.predict.window import slide
+from oncoseg.predict.window import slide, windows
 from oncoseg.prepare import Plan, Stored
 from oncoseg.run import Run
 from oncoseg.sample import Sampler, stream
@@ -239,11 +239,15 @@ class Loop:
 
     def _may_look(self) -> bool:
         """Whether to validate now: at the end, and before while it takes little of the minutes."""
-        return (
-            bool(self.run.steps)
-            or self._done() >= 1
-            or self.looked <= LOOK * self.progress.seconds - self.looking
-        )
+        if self.run.steps or self._done() >= 1:
+            return True
+        task, (step, seconds) = self.plan.task, (self.progress.step, self.progress.seconds)
+        # Before the first: a window costs a third of an item of a step, which also goes backward.
+        boxes = [
+            windows(np.maximum(case.shape, task.patch), task.patch, 0.25) for case in self.held
+        ]
+        guess = sum(map(len, boxes)) * seconds / max(1, step) / (3 * self.sampler.batch)
+        return self.looked + (self.looking or guess) <= LOOK * seconds
 
     def _validate(self) -> dict[str, float]:
         """Mean Dice a region over the first held-out cases, on the plan's grid.
