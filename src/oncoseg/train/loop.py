@@ -243,9 +243,8 @@ class Loop:
             return True
         task, (step, seconds) = self.plan.task, (self.progress.step, self.progress.seconds)
         # Before the first: a window costs a third of an item of a step, which also goes backward.
-        boxes = [
-            windows(np.maximum(case.shape, task.patch), task.patch, 0.25) for case in self.held
-        ]
+        shapes = [tuple(map(max, case.shape, task.patch)) for case in self.held]
+        boxes = [windows(shape, task.patch, 0.25) for shape in shapes]
         guess = sum(map(len, boxes)) * seconds / max(1, step) / (3 * self.sampler.batch)
         return self.looked + (self.looking or guess) <= LOOK * seconds
 
