@@ -16,8 +16,8 @@ CARD = Card(
     "Bidirectional Copy-Paste for Semi-Supervised Medical Image Segmentation",
     2023,
     arxiv="2305.00673",
-    reading="Our reading: where half of a batch is one scan, it is both of the paper's two, so "
-    "that the first stage then mixes nothing; losses are taken at every resolution.",
+    reading="Our reading: every labelled scan is mixed with an unlabelled one in both directions, "
+    "where the paper has two pairs; losses are taken at every resolution.",
 )
 
 
@@ -27,7 +27,8 @@ class Bcp(Method):
     The box is `side` times as long as each axis. What an unlabelled voxel shows is what the teacher
     predicts, of each region the `largest` component, and counts `trust` times as much. For the
     first `warm_up` steps labelled scans are mixed with one another instead, and the teacher is a
-    copy; then it follows by `decay`. A batch of at least 4 gives each stage two scans to mix.
+    copy; then it follows by `decay`. In batches below 4 one labelled scan has no other to be mixed
+    with, and the first stage is plain supervised learning.
     """
 
     needs = ("labeled", "unlabeled")
@@ -57,14 +58,13 @@ class Bcp(Method):
         mask = box_mask(batch.image.shape[2:], self.side, batch.image.device)
         real = batch[batch.labeled]
         real = real.but(weight=labelled_weight(real))
-        a, b = halves(real)
         if step < self.warm_up:
-            mixed = paste(a, b, mask)
+            mixed = paste(real, real[torch.arange(len(real)).roll(1)], mask)
             total = deep_loss(self.loss, self.network(mixed), mixed.label, mixed.weight)
             return {"copy_paste": total / 2}
         free = batch[~batch.labeled]
-        p, q = halves(free.but(label=self.pseudo(free)))
-        return {"inward": self.mixed(a, p, mask), "outward": self.mixed(q, b, mask)}
+        free = free.but(label=self.pseudo(free))
+        return {"inward": self.mixed(real, free, mask), "outward": self.mixed(free, real, mask)}
 
     def pseudo(self, free: Batch) -> Tensor:
         """What the teacher says of unlabelled scans (B, outputs, *S)."""
@@ -87,9 +87,3 @@ class Bcp(Method):
     def after_step(self, step: int) -> None:
         """The teacher follows."""
         self.teacher.update(self.network)
-
-
-def halves(batch: Batch) -> tuple[Batch, Batch]:
-    """The first and the last half of a batch; an odd item in the middle is in both."""
-    middle = (len(batch) + 1) // 2
-    return batch[:middle], batch[len(batch) - middle :]
