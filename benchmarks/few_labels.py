@@ -47,12 +47,12 @@ TASK = Task(
 )
 SEEDS = (0, 1, 2)
 LABELLED = 10
-STEPS = 400
+STEPS = 1500
 RUNS = {
     "supervised": {"batch": 2},
     "supervised_4": {"batch": 4},
-    "mean_teacher": {"method": "mean_teacher:ramp_up=200,consistency=1", "batch": 4},
-    "bcp": {"method": "bcp:warm_up=100", "batch": 4},
+    "mean_teacher": {"method": "mean_teacher:ramp_up=500,consistency=1", "batch": 4},
+    "bcp": {"method": "bcp:warm_up=500", "batch": 4},
     "pretext": {"method": "misfm_volume_fusion:blocks=8x16", "batch": 2},
     "fine_tuned": {"batch": 2, "start": "pretext"},
     "adapted": {"method": "sfda_prior_entropy", "batch": 4, "rate": 1e-4, "start": "supervised"},

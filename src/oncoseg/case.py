@@ -44,6 +44,12 @@ class Grid:
         return tuple(float(length) for length in np.linalg.norm(self.affine[:-1, :-1], axis=0))
 
     @property
+    def sheared(self) -> bool:
+        """Whether its axes are not at right angles (by more than 0.06 degrees)."""
+        axes = self.affine[:-1, :-1] / np.array(self.spacing)
+        return bool(np.abs(axes.T @ axes - np.eye(self.dims)).max() > 1e-3)
+
+    @property
     def voxel_volume(self) -> float:
         """Volume of a voxel in mm^3 (area in mm^2 in 2-D), exact also for sheared grids."""
         return float(abs(np.linalg.det(self.affine[:-1, :-1])))
@@ -63,12 +69,14 @@ class Grid:
 class Volume:
     """One image or label map on its own grid.
 
-    `array` (*S) is as stored, in the unit its file states.
+    `array` (*S) is as stored, in the unit its file states; `notes` are sentences on how it was
+    read that a reader must see, such as which of two contradicting orientations was taken.
     """
 
     array: Array
     grid: Grid
     path: Path
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -120,6 +128,13 @@ class Case:
     def labeled(self) -> bool:
         """Whether there is any label map."""
         return bool(self.labels)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was noted while its images were read, each with the modality before it."""
+        return tuple(
+            f"{name}: {note}" for name, image in self.images.items() for note in image.notes
+        )
 
 
 @dataclass(frozen=True)

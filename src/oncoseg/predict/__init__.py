@@ -145,7 +145,7 @@ def segment(
         used=used,
         missing=missing,
         images={name: case.images[name].path for name in used},
-        notes=_notes(used, missing),
+        notes=(*case.notes, *_notes(used, missing)),
         maps={
             name: resample(channel, aligned.grid, case.grid).astype(np.float16)
             for name, channel in zip(maps, values[task.outputs :])

@@ -20,7 +20,7 @@ __all__ = ["Found", "canonical", "find", "read_case", "read_channels", "read_lab
 
 # The most specific first: what fits an earlier layout is not asked for a later one.
 LAYOUTS = ("nnunet", "msd", "brats", "pairs", "folders", "dicom")
-Reader = Callable[[Path], tuple[Array, Grid]]
+Reader = Callable[[Path], tuple[Array, Grid, list[str]]]
 READERS: dict[str, Reader] = {
     ".nii.gz": nifti.read,
     ".nii": nifti.read,
@@ -77,21 +77,22 @@ def read_volume(path: Path) -> Volume:
     columns) on the pixel grid. Whole numbers stay as they are, all else is float32. Raises
     `BadFile` if the file is damaged, has no place in space, holds NaN, or is not one image.
     """
-    array, grid = _load(Path(path))
+    array, grid, notes = _load(Path(path))
     if layouts.ending(Path(path)) in layouts.PICTURES:
         array = _grey(array)
     if array.shape != grid.shape:
         cause = f"holds {array.shape[-1]} images, not one"
         raise BadFile(path, cause, "name its channels (dataset.json), or split it")
-    return Volume(array, grid, Path(path))
+    return Volume(array, grid, Path(path), notes)
 
 
 def read_channels(path: Path) -> list[Volume]:
     """Every channel of a 4-D image or a colour picture (red, green, blue), else the one image."""
-    array, grid = _load(Path(path))
+    array, grid, notes = _load(Path(path))
     if array.shape == grid.shape:
-        return [Volume(array, grid, Path(path))]
-    return [Volume(array[..., index], grid, Path(path)) for index in range(array.shape[-1])]
+        return [Volume(array, grid, Path(path), notes)]
+    channels = np.moveaxis(array, -1, 0)
+    return [Volume(channel, grid, Path(path), notes) for channel in channels]
 
 
 def read_label(path: Path) -> Volume:
@@ -101,7 +102,7 @@ def read_label(path: Path) -> Volume:
     """
     path = Path(path)
     is_picture = layouts.ending(path) in layouts.PICTURES
-    array, grid = _load(path, label=True)
+    array, grid, notes = _load(path, label=True)
     array = _grey(array) if is_picture else array
     if array.shape != grid.shape:
         raise BadFile(path, "is no label map: it has channels or colours", "save one value a voxel")
@@ -113,7 +114,7 @@ def read_label(path: Path) -> Volume:
         raise BadFile(path, f"is no label map: it holds {array.min()}", "use values from 0 up")
     if is_picture and array.max() == 255 and not ((array > 0) & (array < 255)).any():
         array = (array > 0).astype(np.uint8)
-    return Volume(array, grid, path)
+    return Volume(array, grid, path, notes)
 
 
 def read_case(
@@ -206,11 +207,11 @@ def _grey(array: Array) -> Array:
     return array
 
 
-def _load(path: Path, *, label: bool = False) -> tuple[Array, Grid]:
+def _load(path: Path, *, label: bool = False) -> tuple[Array, Grid, tuple[str, ...]]:
     if not path.exists():
         raise BadFile(path, "does not exist", "check the path")
     try:
-        array, grid = _reader(path, label=label)(path)
+        array, grid, notes = _reader(path, label=label)(path)
     except (OSError, MemoryError) as error:
         raise BadFile(path, f"cannot be read ({error})", "check the disk and rights") from error
     except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
@@ -218,7 +219,9 @@ def _load(path: Path, *, label: bool = False) -> tuple[Array, Grid]:
         cause = f"has contents that make no sense ({' '.join(str(error).split())})"
         raise BadFile(path, cause, "copy or download it again") from error
     _check(path, array, grid)
-    return array, grid
+    if grid.sheared:
+        notes.append("its axes are not at right angles; it was resampled by its true geometry")
+    return array, grid, tuple(notes)
 
 
 def _reader(path: Path, *, label: bool) -> Reader:

@@ -21,7 +21,7 @@ TILT_DEGREES = 0.1
 EXPORT = "export the series again, complete and by itself"
 
 
-def read(path: Path) -> tuple[Array, Grid]:
+def read(path: Path) -> tuple[Array, Grid, list[str]]:
     """A folder with one series, or one of its slices -> array (i, j, k) and grid in RAS mm.
 
     i runs along a row, j down a column, k from slice to slice. CT is in HU, PET in SUVbw, MR as
@@ -37,7 +37,7 @@ def read(path: Path) -> tuple[Array, Grid]:
     files = [series.files[index] for index in order]
     stacked = np.stack([_pixels(file, head).T for file, head in zip(files, slices)], axis=2)
     array = _rescaled(folder, stacked, slices)
-    return array, Grid(array.shape, LPS_TO_RAS @ affine)
+    return array, Grid(array.shape, LPS_TO_RAS @ affine), []
 
 
 def _one(path: Path, folder: Path, found: list[Series]) -> Series:

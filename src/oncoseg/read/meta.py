@@ -30,7 +30,7 @@ LONGEST_HEADER = 1 << 16
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
-def read(path: Path) -> tuple[Array, Grid]:
+def read(path: Path) -> tuple[Array, Grid, list[str]]:
     """Array (*S) or (*S, channels) and the grid of *S in RAS mm; raises `BadFile`."""
     raw = path.read_bytes()
     fields, start = _fields(path, raw)
@@ -55,7 +55,7 @@ def read(path: Path) -> tuple[Array, Grid]:
     if array.ndim > 4:
         raise BadFile(path, "has both channels and a fourth axis", "split it")
     native = np.float32 if dtype.kind == "f" else dtype.newbyteorder("=")
-    return array.astype(native, copy=False), Grid(sizes[:3], _affine(path, fields))
+    return array.astype(native, copy=False), Grid(sizes[:3], _affine(path, fields)), []
 
 
 def _fields(path: Path, raw: bytes) -> tuple[dict[str, str], int]:

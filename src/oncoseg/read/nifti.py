@@ -22,7 +22,7 @@ MAGIC = {348: (nibabel.Nifti1Header, b"n+1\0"), 540: (nibabel.Nifti2Header, b"n+
 UNITS = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}  # unknown, metre, millimetre, micrometre
 
 
-def read(path: Path) -> tuple[Array, Grid]:
+def read(path: Path) -> tuple[Array, Grid, list[str]]:
     """Array (*S) or (*S, channels) as stored, and the grid of *S in RAS mm.
 
     The sform is taken where its code is above 0, else the qform. A file that states neither is
@@ -42,7 +42,7 @@ def read(path: Path) -> tuple[Array, Grid]:
         raise BadFile(path, f"has a broken NIfTI header ({error})", AGAIN) from error
     stored = np.frombuffer(content, dtype=dtype, offset=start)
     array = stored.reshape((*grid.shape, *shape[3:]), order="F")
-    return _values(array, header), grid
+    return _values(array, header), grid, []
 
 
 def _header(path: Path, first: bytes) -> Any:

@@ -33,7 +33,7 @@ TYPES = {
 DTYPES = {word: code for code, words in TYPES.items() for word in words.split("|")}
 
 
-def read(path: Path) -> tuple[Array, Grid]:
+def read(path: Path) -> tuple[Array, Grid, list[str]]:
     """Array (*S) or (*S, channels) and the grid of *S in RAS mm; raises `BadFile`."""
     with path.open("rb") as handle:
         try:
@@ -53,7 +53,7 @@ def read(path: Path) -> tuple[Array, Grid]:
     if array.shape[3:] == (1,):
         array = array[..., 0]
     native = np.float32 if dtype.kind == "f" else dtype.newbyteorder("=")
-    return array.astype(native, copy=False), Grid(array.shape[:3], affine)
+    return array.astype(native, copy=False), Grid(array.shape[:3], affine), []
 
 
 def _dtype(path: Path, header: Any) -> np.dtype[Any]:

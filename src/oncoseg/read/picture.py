@@ -17,7 +17,7 @@ PNG_END = b"IEND\xaeB`\x82"
 ROTATION = 0x0112  # EXIF tag of the orientation
 
 
-def read(path: Path, *, label: bool = False) -> tuple[Array, Grid]:
+def read(path: Path, *, label: bool = False) -> tuple[Array, Grid, list[str]]:
     """Array (H, W), or (H, W, 3) for colours, and the pixel grid.
 
     As a label, a palette picture gives its indices, not its colours, and JPEG is refused since its
@@ -36,10 +36,10 @@ def read(path: Path, *, label: bool = False) -> tuple[Array, Grid]:
     if array.dtype == bool:
         array = array.astype(np.uint8)
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
-    return array, Grid(array.shape[:2], np.eye(3))
+    return array, Grid(array.shape[:2], np.eye(3)), []
 
 
-def read_label(path: Path) -> tuple[Array, Grid]:
+def read_label(path: Path) -> tuple[Array, Grid, list[str]]:
     """As `read`, for label maps."""
     return read(path, label=True)
 
