@@ -279,8 +279,9 @@ class Prompts:
     """What a person pointed at. Empty tensors mean that nothing was said.
 
     `points` (B, P, dims) voxel coordinates in the patch; `foreground` (B, P): 1 inside, 0 outside,
-    -1 no point; `boxes` (B, Q, 2, dims) lower and upper corner; `mask` (B, 1, *S) the segmentation
-    so far; `text` one phrase an item.
+    -1 no point; `boxes` (B, Q, 2, dims) lower and upper corner, no box where they are crossed;
+    `mask` (B, 1, *S) the segmentation so far, without a channel where there is none; `text` one
+    phrase an item, or none.
     """
 
     points: Tensor
@@ -334,7 +335,16 @@ class Batch:
 
     def __getitem__(self, index: Any) -> Batch:
         """Select items along the batch axis with a slice, a boolean mask or indices."""
-        return self._each(lambda tensor: tensor[index])
+        chosen = self._each(lambda tensor: tensor[index])
+        if not self.prompts.text:
+            return chosen
+        which = (
+            index
+            if isinstance(index, slice)
+            else np.array(getattr(index, "tolist", lambda: index)())
+        )
+        text = tuple(self.prompts.text[row] for row in np.arange(len(self))[which])
+        return chosen.but(prompts=replace(chosen.prompts, text=text))
 
     def _each(self, change: Any) -> Batch:
         prompts = replace(
