@@ -3,8 +3,8 @@
     python benchmarks/federated.py ../shared/data/msd_task04_hippocampus federated
 
 Of 100 cases, 60 are sorted by the size of their hippocampus into three sites of 20 (small, middle,
-large) and 40, drawn by the seed, are held out. `fedavg` and `fedprox` make 4 rounds of 20 steps at
-each site, `pooled` and each site `alone` 240 steps, all with unet:width=8 and two small patches a
+large) and 40, drawn by the seed, are held out. `fedavg` and `fedprox` make 10 rounds of 40 steps at
+each site, `pooled` and each site `alone` 1200 steps, all with unet:width=8 and two small patches a
 step. Dice is the mean of both parts over the held-out cases. What is in the folder already is not
 run again. Prints JSON and writes results/federated.json. Needs the extra `federated`.
 """
@@ -33,7 +33,7 @@ from oncoseg.train import train
 
 HERE = Path(__file__).parent
 SITES = ("small", "middle", "large")
-EACH, HELD, ROUNDS, STEPS, VOXELS = 20, 40, 4, 20, 24**3
+EACH, HELD, ROUNDS, STEPS, VOXELS = 20, 40, 10, 40, 24**3
 
 
 def split(data, to, seed=0):
