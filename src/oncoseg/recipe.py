@@ -208,7 +208,7 @@ def _gridded(recipe: Recipe, runs: list[Run]) -> list[Run]:
 def _on_grid(run: Run, grid: Any) -> Run:
     """The run by its own plan, with another's spacing, patch, strides and batch."""
     from oncoseg.prepare import Plan, define_task, fingerprint  # noqa: PLC0415
-    from oncoseg.prepare.plan import make_plan  # noqa: PLC0415
+    from oncoseg.prepare.plan import MOST, make_plan  # noqa: PLC0415
     from oncoseg.read import find  # noqa: PLC0415
 
     data, path = Path(run.data), run.folder / "plan.json"
@@ -225,7 +225,7 @@ def _on_grid(run: Run, grid: Any) -> Run:
     labels = run.labels or found.description.get("labels") or ({"target": 1} if bare else {})
     words = labels, run.regions, run.modalities
     own = define_task(data, found.sources, found.description, *words)
-    made = make_plan(own, fingerprint(found.sources, own), voxels=run.voxels)
+    made = make_plan(own, fingerprint(found.sources, own), voxels=run.voxels or MOST)
     if made.task.dims != task.dims:
         raise BadData(f"{data} is {made.task.dims}-D and the grid to share is {task.dims}-D")
     same = replace(made.task, spacing=task.spacing, patch=task.patch, strides=task.strides)

@@ -53,7 +53,8 @@ class Run:
     fold. `batch` 0 means the plan's (2 on a CPU), `device` "" the best there is. With `balanced`,
     sites are seen equally often, however many cases each has. `start` is a model file whose weights
     the network starts from where they fit. With `labelled` above 0, the labels of so many training
-    patients, drawn by the seed, are used and those of the others hidden. `posthoc` steps are fitted
+    patients, drawn by the seed, are used and those of the others hidden. `voxels` bounds a patch; 0
+    means as many as leave time for a thousand steps. `posthoc` steps are fitted
     to the predictions of held-out cases and kept in the model.
     """
 
@@ -73,7 +74,7 @@ class Run:
     decay: float = 1e-2
     average: float = 0.999
     batch: int = 0
-    voxels: int = 96**3
+    voxels: int = 0
     foreground: float = 0.5
     balanced: bool = False
     device: str = ""

@@ -39,10 +39,23 @@ def test_spacing_is_the_median_or_the_finer_tenth_of_a_coarse_axis():
 
 
 def test_a_large_scan_is_seen_in_a_patch_of_the_budget():
-    plan = planned([(512, 512, 400)] * 3, [(1.0, 1.0, 1.0)] * 3, voxels=64**3)
-    assert plan.task.patch == (64, 64, 64)
+    plan = planned([(512, 512, 400)] * 3, [(1.0, 1.0, 1.0)] * 3)
+    assert plan.task.patch == (96, 96, 96)
+    assert plan.task.spacing == (1.0, 1.0, 1.0)
     assert plan.task.strides == ((2, 2, 2),) * 3 + ((2, 2, 2),)
     assert plan.batch == 2
+
+
+def test_where_time_is_short_scans_are_seen_coarsely_but_at_most_three_times():
+    shapes, spacings = [(200, 200, 60)] * 3, [(1.0, 1.0, 3.0)] * 3
+    plan = planned(shapes, spacings, voxels=48**3)
+    here = np.array(plan.task.spacing)
+    scan = np.prod(np.array([200, 200, 180]) / here)
+    assert here[0] == here[1] > 1.0
+    assert here[2] == 3.0
+    assert 0.9 * 4 * 48**3 < scan <= 4 * 48**3
+    huge = planned([(2000, 2000, 2000)] * 3, [(1.0, 1.0, 1.0)] * 3, voxels=32**3)
+    assert huge.task.spacing == pytest.approx((3.0, 3.0, 3.0), rel=0.03)
 
 
 def test_small_patches_come_many_to_a_batch_but_no_more_than_eight():

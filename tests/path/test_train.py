@@ -230,3 +230,13 @@ def test_validating_takes_little_of_the_minutes_and_is_never_left_out_at_the_end
     assert loop._may_look()
     loop.looked, loop.progress.seconds = 500.0, 600.0
     assert loop._may_look()
+
+
+def test_patches_are_as_large_as_leaves_time_for_a_thousand_steps_on_a_cpu():
+    short, day = (resolved(Run("data", "m.onco", minutes=m, device="cpu")) for m in (10, 1440))
+    assert short.voxels == 90_000
+    assert day.voxels == 96**3
+    by_steps = resolved(Run("data", "m.onco", minutes=10, steps=5, device="cpu"))
+    assert by_steps.voxels == 96**3
+    given = resolved(Run("data", "m.onco", minutes=10, voxels=5000, device="cpu"))
+    assert given.voxels == 5000

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from oncoseg.case import Case, Source, Task
 from oncoseg.errors import BadData, OncosegError
 from oncoseg.prepare.align import Aligned, align, crop, working_grid
-from oncoseg.prepare.plan import Fingerprint, Plan, make_plan
+from oncoseg.prepare.plan import MOST, Fingerprint, Plan, make_plan
 from oncoseg.prepare.store import Stored, open_store, splits, write
 from oncoseg.read import canonical, find, read_case, read_label
 
@@ -40,7 +40,7 @@ def prepare(
     labels: Mapping[str, int] | None = None,
     regions: Mapping[str, Sequence[str]] | None = None,
     modalities: Sequence[str] = (),
-    voxels: int = 96**3,
+    voxels: int = MOST,
     plan: Path | None = None,
     bare: bool = False,
 ) -> Path:

@@ -54,6 +54,9 @@ class Normalisation:
         return np.where(inside, scaled, 0).astype(np.float32)
 
 
+MOST = 96**3  # voxels of a patch where there is time
+
+
 @dataclass(frozen=True)
 class Fingerprint:
     """What the rules look at.
@@ -136,19 +139,24 @@ def _check(plan: Plan) -> None:
             raise ValueError(fault)
 
 
-def make_plan(task: Task, fingerprint: Fingerprint, *, voxels: int = 96**3) -> Plan:
+def make_plan(task: Task, fingerprint: Fingerprint, *, voxels: int = MOST) -> Plan:
     """Fingerprint -> plan; `voxels` bounds the size of a patch.
 
     Spacing: the median of each axis, or its 10th percentile where that axis is three times coarser
-    than the finest. Patch: the median shape on that grid, its longest axis shortened until it fits.
-    Strides: halve every axis that still has eight voxels and is not yet coarser than twice the
-    finest, while any can be halved, five times at most.
+    than the finest. Where time is short, and so `voxels` below the usual 96^3, the finest axes are
+    made coarser, up to three times, until a patch holds a quarter of the median scan. Patch: the
+    median shape on that grid, its longest axis shortened until it fits. Strides: halve every axis
+    that still has eight voxels and is not yet coarser than twice the finest, while any can be
+    halved, five times at most.
     """
     spacings = np.array(fingerprint.spacings)
     spacing = np.median(spacings, axis=0)
     coarse = spacing > 3 * spacing.min()
     spacing = np.where(coarse, np.percentile(spacings, 10, axis=0), spacing)
-    sizes = [np.array(shape) * old / spacing for shape, old in zip(fingerprint.shapes, spacings)]
+    lengths = np.array([np.array(shape) * old for shape, old in zip(fingerprint.shapes, spacings)])
+    if voxels < MOST:
+        spacing = coarsened(np.median(lengths, axis=0), spacing, 4 * voxels)
+    sizes = lengths / spacing
     patch, strides = patch_and_strides(np.median(sizes, axis=0), spacing, voxels)
     batch = int(np.clip(voxels * 2 // int(np.prod(patch)), 2, 8))
     planned = Task(
@@ -164,6 +172,17 @@ def make_plan(task: Task, fingerprint: Fingerprint, *, voxels: int = 96**3) -> P
         name: normalisation(name, fingerprint.intensities.get(name, [])) for name in task.modalities
     }
     return Plan(planned, schemes, batch)
+
+
+def coarsened(length: Array, spacing: Array, voxels: int) -> Array:
+    """Spacing at which a scan of this length (mm) has at most `voxels`: the finest axes give way.
+
+    No axis becomes more than three times coarser than the finest was.
+    """
+    end = 3 * spacing.min()
+    while np.prod(length / spacing) > voxels and spacing.min() < end:
+        spacing = np.where(spacing < 1.02 * spacing.min(), spacing * 1.02, spacing)
+    return spacing
 
 
 def patch_and_strides(

@@ -23,12 +23,15 @@ from oncoseg.predict import segment
 from oncoseg.predict.engines import network_engine, torch_device
 from oncoseg.prepare import Plan, Stored, held_out, open_store, prepare
 from oncoseg.prepare.align import resample
+from oncoseg.prepare.plan import MOST
 from oncoseg.read import find, read_case
 from oncoseg.run import Run
 from oncoseg.train.loop import Loop, kept
 from oncoseg.trainable import Network
 
 PEEK = 8
+LEAST = 32**3  # voxels of a patch
+PACE = 300_000  # voxels a second through a U-Net of width 16, forth and back, on two cores
 SAME = (
     *("network", "method", "loss", "folds", "fold", "hold", "labelled", "start"),
     *("labels", "regions", "modalities"),
@@ -69,14 +72,18 @@ def train(run: Run, *, resume: bool = False) -> Path:
 
 
 def resolved(run: Run) -> Run:
-    """The run with its device and, where none is named.
-
-    A network that the device can train in the time.
-    """
+    """The run with its device, and a network and patches that the device can train in the time."""
     device = str(torch_device(run.device))
     slow = device == "cpu"
     network = run.network or f"unet:width={16 if slow else 32}"
-    return replace(run, device=device, network=network, batch=run.batch or (2 if slow else 0))
+    voxels = run.voxels or (affordable(run.minutes) if slow and not run.steps else MOST)
+    batch = run.batch or (2 if slow else 0)
+    return replace(run, device=device, network=network, batch=batch, voxels=voxels)
+
+
+def affordable(minutes: float) -> int:
+    """Voxels of a patch, two a step, with which a CPU makes about a thousand steps in the time."""
+    return int(min(max(minutes * 60 * PACE / 2000, LEAST), MOST))
 
 
 def _refuse_changed(run: Run) -> None:
@@ -108,7 +115,7 @@ def prepared(run: Run, *, again: bool = False) -> Path:
             labels=run.labels,
             regions=run.regions,
             modalities=run.modalities,
-            voxels=run.voxels,
+            voxels=run.voxels or MOST,
             plan=Path(run.plan) if run.plan else None,
             bare="labeled" not in registry.entry("methods", run.method.partition(":")[0]).needs,
         )
