@@ -1,4 +1,4 @@
-"""Write: an array and its grid become a file that any viewer puts at the same place.
+"""An array and its grid become a file that any viewer puts at the same place.
 
 NIfTI (`.nii`, `.nii.gz`) for volumes and 2-D images, PNG for pictures.
 """

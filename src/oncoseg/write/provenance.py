@@ -1,0 +1,69 @@
+"""Where a result comes from: what its inputs were, exactly, and what made it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from oncoseg import __version__, files
+from oncoseg.blocks.layouts import is_dicom
+from oncoseg.case import Prediction
+from oncoseg.errors import OncosegError
+from oncoseg.write.source import Stack, stack, text
+
+Inputs = dict[str, dict[str, Any]]
+
+
+def identify(images: Mapping[str, Path]) -> Inputs:
+    """Modality -> `sha256` of its file; of a DICOM series also its UIDs.
+
+    A series has `study`, `series`, `frame_of_reference` and `instances`, in the order of its
+    slices, and its `sha256` is that of its files' digests in this order. What is not there (any
+    more), or no series that a result could be linked to, is left out.
+    """
+    known: dict[Path, dict[str, Any]] = {}
+    for path in images.values():
+        if path.exists() and path not in known:
+            known[path] = _identified(path)
+    return {name: known[path] for name, path in images.items() if known.get(path)}
+
+
+def _identified(path: Path) -> dict[str, Any]:
+    if not path.is_dir() and not is_dicom(path):
+        return {"sha256": files.sha256(path)}
+    try:
+        found = stack(path)
+    except OncosegError:
+        return {}
+    return {**uids(found), "sha256": _digest(found)}
+
+
+def uids(found: Stack) -> dict[str, Any]:
+    """What names a series and its slices."""
+    first = found.slices[0]
+    return {
+        "study": str(first.StudyInstanceUID),
+        "series": found.series,
+        "frame_of_reference": str(first.FrameOfReferenceUID),
+        "instances": found.instances,
+    }
+
+
+def _digest(found: Stack) -> str:
+    digest = hashlib.sha256()
+    for file in found.files:
+        digest.update(bytes.fromhex(files.sha256(file)))
+    return digest.hexdigest()
+
+
+def maker(prediction: Prediction) -> dict[str, str]:
+    """What made a result: `name`, `version` and `sha256` of the model, and `oncoseg`."""
+    model = prediction.model
+    return {
+        "name": text(str(model.get("name") or "unnamed model")),
+        "version": text(str(model.get("version") or "unknown"), 32),
+        "sha256": text(str(model.get("sha256") or "unknown")),
+        "oncoseg": __version__,
+    }
