@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import json
+import struct
 import time
 import zlib
 
@@ -150,10 +151,10 @@ def test_metres_and_micrometres_become_millimetres(tmp_path):
     for units, factor in (("meter", 1000), ("micron", 0.001), ("mm", 1)):
         path = nii(
             tmp_path / "a.nii",
-            affine=np.diag([2.0, 2, 2, 1]),
+            affine=np.diag([2 / factor, 2 / factor, 2 / factor, 1]),
             change=lambda header, units=units: header.set_xyzt_units(units),
         )
-        assert np.allclose(read_volume(path).grid.spacing, 2 * factor)
+        assert np.allclose(read_volume(path).grid.spacing, 2)
 
 
 @pytest.mark.parametrize(
@@ -434,3 +435,186 @@ def test_a_two_dimensional_slice_across_the_body_keeps_its_place(tmp_path):
     flat = Grid((6, 7), np.array([[2.0, 0, 3], [0, 2, 4], [0, 0, 1]]))
     back = read_volume(write_volume(tmp_path / "b.nii", ARRAY[:, :, 0], flat))
     assert (back.grid.affine == flat.affine).all()
+
+
+def two_forms(path, sform, qform, codes=(1, 1)):
+    image = nibabel.Nifti1Image(ARRAY, AFFINE)
+    image.set_sform(sform, code=codes[0])
+    image.set_qform(qform, code=codes[1])
+    path.write_bytes(image.to_bytes())
+    return path
+
+
+def test_sform_and_qform_that_differ_are_noted_in_mm_and_degrees(tmp_path):
+    angle = np.radians(3)
+    turn = np.eye(4)
+    turn[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    path = two_forms(tmp_path / "a.nii", turn @ AFFINE, AFFINE)
+    volume = read_volume(path)
+    assert np.allclose(volume.grid.affine, turn @ AFFINE, atol=1e-5)
+    corner = max(
+        np.linalg.norm((turn @ AFFINE - AFFINE) @ [i, j, k, 1])
+        for i in (0, 5) for j in (0, 6) for k in (0, 4)
+    )  # fmt: skip
+    (note,) = volume.notes
+    assert f"differ by up to {corner:.3g} mm and 3 degrees; the sform was taken" in note
+    near = AFFINE + np.array([[0, 0, 0, 0.05]] * 3 + [[0] * 4])
+    assert read_volume(two_forms(path, near, AFFINE)).notes == ()
+
+
+def test_sform_and_qform_that_differ_by_a_flip_are_refused(tmp_path):
+    mirrored, turned = np.diag([-1, 1, 1, 1]) @ AFFINE, np.diag([-1, -1, 1, 1]) @ AFFINE
+    refused(two_forms(tmp_path / "a.nii", mirrored, AFFINE), "differ by a flip")
+    refused(two_forms(tmp_path / "a.nii", turned, AFFINE), "differ by a flip")
+    only = two_forms(tmp_path / "a.nii", mirrored, AFFINE, codes=(1, 0))
+    assert np.allclose(read_volume(only).grid.affine, mirrored)
+
+
+def test_a_qform_of_nonsense_is_noted_where_there_is_an_sform(tmp_path):
+    def change(header):
+        header["sform_code"], header["qform_code"], header["quatern_b"] = 1, 1, 3
+
+    assert (
+        "its qform makes no sense" in read_volume(nii(tmp_path / "a.nii", change=change)).notes[0]
+    )
+
+    def alone(header):
+        change(header)
+        header["sform_code"] = 0
+
+    refused(nii(tmp_path / "a.nii", change=alone), "broken qform")
+
+
+@pytest.mark.parametrize("slope", [np.nan, np.inf, -np.inf])
+def test_slopes_that_are_no_numbers_are_refused(tmp_path, slope):
+    def scale(header):
+        header["scl_slope"], header["scl_inter"] = slope, 0
+
+    refused(nii(tmp_path / "a.nii", change=scale), "scl_slope")
+
+    def shift(header):
+        header["scl_slope"], header["scl_inter"] = 1, slope
+
+    refused(nii(tmp_path / "a.nii", change=shift), "scl_inter")
+
+
+def test_a_slope_of_nothing_scales_nothing(tmp_path):
+    def scale(header):
+        header["scl_slope"], header["scl_inter"] = 0, 7
+
+    assert (read_volume(nii(tmp_path / "a.nii", change=scale)).array == ARRAY).all()
+
+
+def test_whole_numbers_of_64_bits_are_exact(tmp_path):
+    for kind, top in ((np.int64, 2**62 + 1), (np.uint64, 2**63 + 5)):
+        array = ARRAY.astype(kind)
+        array[1, 2, 3] = top
+        volume = read_volume(nii(tmp_path / "a.nii.gz", array))
+        assert volume.array.dtype == kind
+        assert int(volume.array[1, 2, 3]) == top
+
+
+def test_numbers_beyond_float32_are_refused(tmp_path):
+    array = ARRAY.astype(np.float64)
+    array[1, 2, 3] = 1e300
+    refused(nii(tmp_path / "a.nii", array), "too large for float32 in 1 voxels")
+
+    def scale(header):
+        header["scl_slope"], header["scl_inter"] = 3e38, 0
+
+    refused(nii(tmp_path / "b.nii", change=scale), "too large for float32")
+    label = np.full((2, 3, 4), 2.0**24 + 2)
+    refused(nii(tmp_path / "c.nii", label), "16777218 as a floating-point", read_label)
+
+
+@pytest.mark.parametrize("spacing", [1e-5, 101.0])
+def test_spacings_of_no_scan_are_refused(tmp_path, spacing):
+    refused(nii(tmp_path / "a.nii", affine=np.diag([1, spacing, 1, 1])), "spacing")
+
+
+def test_metres_written_as_millimetres_are_noted(tmp_path):
+    volume = read_volume(nii(tmp_path / "a.nii", affine=np.diag([1e-3, 1e-3, 2e-3, 1])))
+    assert "were metres written for mm" in volume.notes[0]
+
+
+@pytest.mark.parametrize("name", ["a.hdr", "a.img", "a.img.gz"])
+def test_analyze_and_pairs_are_refused_with_the_reason(tmp_path, name):
+    (tmp_path / name).write_bytes(b"\0" * 348)
+    refused(tmp_path / name, "Analyze or half of a NIfTI pair, in which left and right")
+
+
+def test_nifti_2_is_read_and_float128_is_refused(tmp_path):
+    nibabel.save(nibabel.Nifti2Image(ARRAY, AFFINE), tmp_path / "a.nii.gz")
+    volume = read_volume(tmp_path / "a.nii.gz")
+    assert (volume.array == ARRAY).all()
+    assert (volume.grid.affine == AFFINE).all()
+
+    def change(header):
+        header["datatype"], header["bitpix"] = 1536, 128
+
+    refused(nii(tmp_path / "b.nii", change=change), "float128|longdouble|unknown type")
+
+
+def test_a_small_file_cannot_ask_for_gigabytes(tmp_path):
+    def huge(header):
+        header["dim"][1:4] = 1100, 1100, 1100
+
+    path = nii(tmp_path / "a.nii.gz", change=huge)
+    whole = gzip.decompress(path.read_bytes())
+    path.write_bytes(gzip.compress(whole[:352]) + gzip.compress(b"\0" * (1 << 22)) * 700)
+    refused(path, "asks for 2.7 GB of memory out of 2.9 MB of file|truncated")
+
+
+def test_a_sheared_grid_is_read_with_a_note(tmp_path):
+    affine = AFFINE.copy()
+    affine[1, 2] = 1.0
+    volume = read_volume(
+        nii(tmp_path / "a.nii", affine=affine, change=lambda h: h.__setitem__("qform_code", 0))
+    )
+    assert volume.grid.sheared
+    assert (volume.grid.affine == affine).all()
+    assert "not at right angles" in volume.notes[0]
+
+
+def test_a_metaimage_without_orientation_has_that_of_its_format(tmp_path):
+    path = mha(tmp_path / "a.mha")
+    lines = [line for line in path.read_bytes().split(b"\n", 9) if b"TransformMatrix" not in line]
+    path.write_bytes(b"\n".join(lines))
+    volume = read_volume(path)
+    assert (volume.grid.affine[:3, :3] == np.diag([-1, -2, 3])).all()
+    assert "states no TransformMatrix" in volume.notes[0]
+
+
+def test_other_formats_behind_a_pictures_name_are_refused(tmp_path):
+    Image.fromarray(np.arange(72, dtype=np.uint8).reshape(8, 9)).save(tmp_path / "a.gif")
+    (tmp_path / "a.gif").rename(tmp_path / "a.png")
+    refused(tmp_path / "a.png", "no picture that can be read")
+
+
+def test_jpeg_inside_tiff_is_no_label_map(tmp_path):
+    mask = np.zeros((64, 64), np.uint8)
+    Image.fromarray(mask).save(tmp_path / "a.tif", compression="jpeg")
+    refused(tmp_path / "a.tif", "JPEG", read_label)
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "p.jpg", "a.tif", "l.tif", "a.bmp", "a.png"])
+def test_no_cut_picture_is_accepted(tmp_path, name):
+    options = {"p.jpg": {"progressive": True}, "l.tif": {"compression": "tiff_lzw"}}
+    y, x = np.mgrid[:48, :40]
+    picture = Image.fromarray((127 + 60 * np.sin(y / 9) + 50 * np.cos(x / 7)).astype(np.uint8))
+    picture.save(tmp_path / name, **options.get(name, {}))
+    whole = (tmp_path / name).read_bytes()
+    for length in range(1, len(whole), max(1, len(whole) // 60)):
+        (tmp_path / name).write_bytes(whole[:length])
+        with pytest.raises(BadFile):
+            read_volume(tmp_path / name)
+
+
+def test_unsigned_numbers_of_32_bits_in_tiff_stay_unsigned(tmp_path):
+    array = np.full((4, 5), 2**31 + 7, np.uint32)
+    Image.fromarray(array.view(np.int32)).save(tmp_path / "a.tif")
+    whole = (tmp_path / "a.tif").read_bytes()
+    signed, unsigned = (struct.pack("<HHII", 339, 3, 1, kind) for kind in (2, 1))
+    assert signed in whole
+    (tmp_path / "a.tif").write_bytes(whole.replace(signed, unsigned))
+    assert (read_volume(tmp_path / "a.tif").array == array).all()

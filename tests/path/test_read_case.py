@@ -21,7 +21,9 @@ def grid(shift=0.0, shape=SHAPE):
 
 def put(path, value=1, where=None):
     where = where or grid()
-    return write_volume(path, np.full(where.shape, value, np.int16), where)
+    array = np.full(where.shape, value, np.int16)
+    array[0, 0, 0] = 0  # an image of one value alone is refused
+    return write_volume(path, array, where)
 
 
 def refused(words, path, call):
@@ -61,6 +63,14 @@ def test_fractions_in_labels_are_refused(tmp_path):
     refused("fractions", label, lambda: read_case(source))
 
 
+def test_an_image_of_one_value_is_refused_but_an_empty_label_map_is_not(tmp_path):
+    image = put(tmp_path / "t1.nii")
+    flat = write_volume(tmp_path / "flat.nii", np.full(SHAPE, 7, np.int16), grid())
+    refused("holds 7 in every voxel", flat, lambda: read_case(Source("c", "p", {"t1": flat})))
+    empty = write_volume(tmp_path / "seg.nii", np.zeros(SHAPE, np.uint8), grid())
+    assert read_case(Source("c", "p", {"t1": image}, {"t1": empty})).labeled
+
+
 @pytest.mark.parametrize(
     ("where", "words"),
     [
@@ -82,6 +92,7 @@ def test_a_label_follows_to_an_image_on_the_same_grid(tmp_path):
 
 def test_channels_have_the_names_that_share_a_file(tmp_path):
     both = np.stack([np.full(SHAPE, 3, np.int16), np.full(SHAPE, 4, np.int16)], axis=-1)
+    both[0] = 0
     import nibabel
 
     path = tmp_path / "a.nii.gz"

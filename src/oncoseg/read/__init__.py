@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +31,16 @@ READERS: dict[str, Reader] = {
     ".mhd": meta.read,
     **dict.fromkeys(layouts.PICTURES, picture.read),
 }
+PAIRS = (".hdr", ".img", ".hdr.gz", ".img.gz")
+# From a tenth of a micrometre, finer than any slide is scanned, to more than any slice is apart.
+SPACINGS_MM = 1e-4, 100.0
+FINE_MM = 0.01
+# What libraries raise where no check foresaw it: a broken header must not end in a traceback.
+NONSENSE = (
+    *(ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RuntimeError),
+    *(AssertionError, EOFError, SyntaxError, struct.error),
+)
+EXACT = 2**24  # whole numbers above are rounded by float32
 
 
 @dataclass(frozen=True)
@@ -109,6 +120,9 @@ def read_label(path: Path) -> Volume:
     if array.dtype.kind == "f":
         if not (array == np.rint(array)).all():
             raise BadFile(path, "is no label map: it holds fractions", "give the label map itself")
+        if np.abs(array).max() > EXACT:
+            cause = f"holds {array.max():.0f} as a floating-point number, which may be rounded"
+            raise BadFile(path, cause, "save the label map as whole numbers")
         array = array.astype(np.int32)
     if array.size and int(array.min()) < 0:
         raise BadFile(path, f"is no label map: it holds {array.min()}", "use values from 0 up")
@@ -150,7 +164,22 @@ def _images(source: Source, wanted: set[str]) -> dict[str, Volume]:
             cause = f"holds {len(volumes)} channels, but {len(names)} are named"
             raise BadFile(path, f"{cause} ({', '.join(names)})", "correct dataset.json or the file")
         images.update({name: volume for name, volume in zip(names, volumes) if name in wanted})
+    _check_varied(images)
     return images
+
+
+def _check_varied(images: Mapping[str, Volume]) -> None:
+    """No image is one value everywhere; of a colour picture, one channel may be."""
+    coloured = {name for name in images if name in layouts.COLOURS}
+    for name, volume in images.items():
+        constant = volume.array.min() == volume.array.max()
+        if constant and not (name in coloured and _varied(images, coloured)):
+            cause = f"holds {volume.array.flat[0]:g} in every voxel, so it shows nothing"
+            raise BadFile(volume.path, cause, "export it again, or leave this image out")
+
+
+def _varied(images: Mapping[str, Volume], names: set[str]) -> bool:
+    return any(images[name].array.min() < images[name].array.max() for name in names)
 
 
 def _labels(
@@ -214,11 +243,14 @@ def _load(path: Path, *, label: bool = False) -> tuple[Array, Grid, tuple[str, .
         array, grid, notes = _reader(path, label=label)(path)
     except (OSError, MemoryError) as error:
         raise BadFile(path, f"cannot be read ({error})", "check the disk and rights") from error
-    except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
-        # What no check foresaw: a header of nonsense must not end in a traceback.
+    except NONSENSE as error:
         cause = f"has contents that make no sense ({' '.join(str(error).split())})"
         raise BadFile(path, cause, "copy or download it again") from error
     _check(path, array, grid)
+    if grid.dims == 3 and max(grid.spacing) < FINE_MM:
+        notes.append(
+            f"its voxels are {max(grid.spacing):.2g} mm at most; were metres written for mm?"
+        )
     if grid.sheared:
         notes.append("its axes are not at right angles; it was resampled by its true geometry")
     return array, grid, tuple(notes)
@@ -228,6 +260,9 @@ def _reader(path: Path, *, label: bool) -> Reader:
     suffix = layouts.ending(path)
     if path.is_dir() or (suffix not in READERS and layouts.is_dicom(path)):
         return dicom.read
+    if path.name.lower().endswith(PAIRS):
+        cause = "is Analyze or half of a NIfTI pair, in which left and right are not certain"
+        raise BadFile(path, cause, "convert it to .nii.gz with a program that knows its origin")
     if suffix not in READERS:
         known = ", ".join(READERS)
         raise BadFile(path, "is of no kind that can be read", f"use {known} or DICOM")
@@ -238,9 +273,10 @@ def _check(path: Path, array: Array, grid: Grid) -> None:
     affine = grid.affine
     if not np.isfinite(affine).all() or np.abs(affine).max() > 1e6:
         raise BadFile(path, "has an affine that is not finite or absurdly large", "export it again")
-    if min(grid.spacing) < 1e-4:
+    if min(grid.spacing) < SPACINGS_MM[0] or max(grid.spacing) > SPACINGS_MM[1]:
         cause = f"has a spacing of {tuple(round(length, 6) for length in grid.spacing)} mm"
-        raise BadFile(path, f"{cause}, not above 0", "export it again")
+        limits = "not above 0 and at most 100" if grid.dims == 3 else "not above 0 or absurd"
+        raise BadFile(path, f"{cause}, {limits}", "export it again, in mm")
     directions = affine[:-1, :-1] / np.array(grid.spacing)
     if abs(float(np.linalg.det(directions))) < 1e-3:
         raise BadFile(path, "has a singular affine: its axes lie in one plane", "export it again")

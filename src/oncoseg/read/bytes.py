@@ -5,10 +5,16 @@ from __future__ import annotations
 import zlib
 from pathlib import Path
 
+import numpy as np
+
+from oncoseg.case import Array
 from oncoseg.errors import BadFile
 
 AGAIN = "copy or download it again"
 DEFLATE_RATIO = 1040  # no deflate stream unpacks to more than 1032 times its size
+# What a file may make the program allocate: so many times its own size, and a gigabyte besides.
+GROWTH, FREE = 10, 1 << 30
+PIECE, PIECES = 1 << 20, 1 << 24  # bytes unpacked at a time, and made of them
 
 
 class Gzip:
@@ -18,44 +24,63 @@ class Gzip:
     """
 
     def __init__(self, path: Path, packed: bytes) -> None:
-        self.path, self.left, self.packed = path, packed, len(packed)
+        self.path, self.packed, self.place = path, memoryview(packed), 0
         self.unpacker = zlib.decompressobj(47)
-        self.pieces: list[bytes] = []
+        self.left = b""
+        self.content = bytearray()
         self.size = 0
 
     def first(self, count: int) -> bytes:
         """The first `count` bytes, or fewer if there are no more."""
         self._unpack(count)
-        return b"".join(self.pieces)[:count]
+        return bytes(self.content[: min(count, self.size)])
 
     def whole(self, count: int) -> bytearray:
         """All `count` bytes; raises `BadFile` if there are more or fewer, or the checksum fails."""
-        if count > DEFLATE_RATIO * self.packed:
-            cause = f"is truncated: {self.packed} bytes cannot unpack to the {count} promised"
+        if count > DEFLATE_RATIO * len(self.packed):
+            size = len(self.packed)
+            cause = f"is truncated: {size} bytes cannot unpack to the {count} promised"
             raise BadFile(self.path, cause, AGAIN)
+        affordable(self.path, count, len(self.packed))
         self._unpack(count + 1)
         if self.size <= count and not self.unpacker.eof:
             raise BadFile(self.path, "is truncated: its compressed voxels have no end", AGAIN)
-        return exact(self.path, bytearray().join(self.pieces), count)
+        del self.content[self.size :]
+        return exact(self.path, self.content, count)
 
     def _unpack(self, upto: int) -> None:
+        if len(self.content) < upto:
+            self.content, begun = bytearray(upto), self.content
+            self.content[: self.size] = begun[: self.size]
         try:
             while self.size < upto and self._more():
-                piece = self.unpacker.decompress(self.left, upto - self.size)
+                piece = self.unpacker.decompress(self.left, min(upto - self.size, PIECES))
                 self.left = self.unpacker.unconsumed_tail or self.unpacker.unused_data
-                self.pieces.append(piece)
+                self.content[self.size : self.size + len(piece)] = piece
                 self.size += len(piece)
         except zlib.error as error:
             cause = f"is damaged: its compressed voxels do not check ({error})"
             raise BadFile(self.path, cause, AGAIN) from error
 
     def _more(self) -> bool:
+        """Whether there is anything left to unpack, from this stream or from the next."""
+        if len(self.left) < 2 and self.place < len(self.packed):
+            piece = self.packed[self.place : self.place + PIECE]
+            self.left, self.place = self.left + bytes(piece), self.place + len(piece)
         if self.unpacker.eof and self.left:
             if not self.left.startswith(b"\x1f\x8b"):
-                cause = f"has {len(self.left)} bytes of something else after its compressed voxels"
+                size = len(self.left) + len(self.packed) - self.place
+                cause = f"has {size} bytes of something else after its compressed voxels"
                 raise BadFile(self.path, cause, AGAIN)
             self.unpacker = zlib.decompressobj(47)
         return bool(self.left)
+
+
+def affordable(path: Path, needed: int, held: int) -> None:
+    """Raises `BadFile` if `needed` bytes are more than a file of `held` bytes may ask for."""
+    if needed > GROWTH * held + FREE:
+        cause = f"asks for {needed / 1e9:.1f} GB of memory out of {held / 1e6:.1f} MB of file"
+        raise BadFile(path, cause, "save it uncompressed if it is what it says, or in parts")
 
 
 def inflated(path: Path, packed: bytes, count: int) -> bytearray:
@@ -74,6 +99,17 @@ def exact(path: Path, content: bytes | bytearray, count: int) -> bytearray:
     if len(content) > count:
         raise BadFile(path, f"goes on after the {count} bytes its header promises", AGAIN)
     return content if isinstance(content, bytearray) else bytearray(content)
+
+
+def narrowed(path: Path, values: Array) -> Array:
+    """Floating-point numbers as float32; raises `BadFile` if it cannot hold one that is finite."""
+    with np.errstate(over="ignore"):
+        small = values.astype(np.float32)
+    lost = np.isinf(small) & np.isfinite(values) if np.isinf(small).any() else np.zeros(1)
+    if lost.any():
+        cause = f"holds numbers too large for float32 in {int(lost.sum())} voxels"
+        raise BadFile(path, cause, "rescale it, or correct its slope")
+    return small
 
 
 def sibling(path: Path, name: str) -> Path:

@@ -9,7 +9,7 @@ import numpy as np
 
 from oncoseg.case import Array, Grid
 from oncoseg.errors import BadFile
-from oncoseg.read.bytes import exact, inflated, sibling
+from oncoseg.read.bytes import exact, inflated, narrowed, sibling
 
 AGAIN = "copy or download it again"
 TYPES = {
@@ -26,6 +26,8 @@ TYPES = {
     "MET_FLOAT": "f4",
     "MET_DOUBLE": "f8",
 }
+TURNS = ("TransformMatrix", "Rotation", "Orientation")
+PLACES = ("Offset", "Position", "Origin")
 LONGEST_HEADER = 1 << 16
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -54,8 +56,10 @@ def read(path: Path) -> tuple[Array, Grid, list[str]]:
     array = array[..., 0] if depth == 1 else array
     if array.ndim > 4:
         raise BadFile(path, "has both channels and a fourth axis", "split it")
-    native = np.float32 if dtype.kind == "f" else dtype.newbyteorder("=")
-    return array.astype(native, copy=False), Grid(sizes[:3], _affine(path, fields)), []
+    if dtype.kind == "f" and dtype.itemsize > 4:
+        array = narrowed(path, array)
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    return array, Grid(sizes[:3], _affine(path, fields)), _assumed(fields)
 
 
 def _fields(path: Path, raw: bytes) -> tuple[dict[str, str], int]:
@@ -97,10 +101,19 @@ def _dtype(path: Path, fields: dict[str, str]) -> np.dtype[Any]:
     return np.dtype((">" if order.lower() == "true" else "<") + code)
 
 
+def _assumed(fields: dict[str, str]) -> list[str]:
+    """A note of what is not stated, for which the format has a default."""
+    absent = [keys[0] for keys in (TURNS, PLACES) if not fields.keys() & {*keys}]
+    if not absent:
+        return []
+    words = f"states no {' and no '.join(absent)}"
+    return [f"it {words}; the default of its format was taken: axes to L, P, S from 0, 0, 0"]
+
+
 def _affine(path: Path, fields: dict[str, str]) -> Array:
     spacing = _numbers(path, fields, "ElementSpacing")
-    origin = _numbers(path, fields, "Offset", "Position", "Origin") or [0.0] * len(spacing)
-    turn = _numbers(path, fields, "TransformMatrix", "Rotation", "Orientation")
+    origin = _numbers(path, fields, *PLACES) or [0.0] * len(spacing)
+    turn = _numbers(path, fields, *TURNS)
     turn = turn or list(np.eye(len(spacing)).ravel())
     # A fourth axis of length 1 was dropped from the sizes, not from these.
     axes = len(spacing)

@@ -11,7 +11,7 @@ import numpy as np
 
 from oncoseg.case import Array, Grid
 from oncoseg.errors import BadFile
-from oncoseg.read.bytes import exact, inflated, sibling
+from oncoseg.read.bytes import affordable, exact, inflated, narrowed, sibling
 
 AGAIN = "copy or download it again"
 # To RAS, by the first word of each axis of the space in which directions are given.
@@ -52,8 +52,10 @@ def read(path: Path) -> tuple[Array, Grid, list[str]]:
     array = np.moveaxis(array, spatial, (0, 1, 2))
     if array.shape[3:] == (1,):
         array = array[..., 0]
-    native = np.float32 if dtype.kind == "f" else dtype.newbyteorder("=")
-    return array.astype(native, copy=False), Grid(array.shape[:3], affine), []
+    if dtype.kind == "f" and dtype.itemsize > 4:
+        array = narrowed(path, array)
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    return array, Grid(array.shape[:3], affine), []
 
 
 def _dtype(path: Path, header: Any) -> np.dtype[Any]:
@@ -106,6 +108,7 @@ def _content(path: Path, header: Any, rest: bytes, count: int) -> bytearray:
     if encoding in ("gzip", "gz"):
         return inflated(path, rest, count)
     if encoding in ("bzip2", "bz2"):
+        affordable(path, count, len(rest))
         unpacker = bz2.BZ2Decompressor()
         try:
             rest = unpacker.decompress(rest, count + 1)
