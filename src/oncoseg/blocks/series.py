@@ -6,32 +6,22 @@ series may hold a localiser, or two stacks, beside the scan.
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from oncoseg.blocks import dicomdir
+from oncoseg.blocks.instances import Instance, digest, instance, shown, understood
 from oncoseg.blocks.layouts import hidden, is_dicom
 from oncoseg.errors import BadFile
-from oncoseg.extras import require
 
 IMAGES = {"CT", "MR", "PT", "NM"}
-HEAD = [
-    "Modality",
-    "PatientID",
-    "SeriesInstanceUID",
-    "SeriesDescription",
-    "FrameOfReferenceUID",
-    "ImageOrientationPatient",
-    "ImagePositionPatient",
-    "PixelSpacing",
-    "Rows",
-    "Columns",
-    "ImageType",
-]
+CLOSE = (2e-4, 1e-4)  # how far direction cosines and spacings (mm) of one stack may differ
+KEYS = ("series", "frames of reference", "patients", "sizes", "orientations", "spacings")
 
 
 @dataclass(frozen=True)
@@ -43,91 +33,129 @@ class Series:
     patient: str
     localizer: bool
     key: tuple[Any, ...]
-    files: tuple[Path, ...]
+    instances: tuple[Instance, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Where its slices lie."""
+        return tuple(one.path for one in self.instances)
+
+    @property
+    def uid(self) -> str:
+        """SeriesInstanceUID."""
+        return str(self.key[0])
+
+    @property
+    def frame(self) -> str:
+        """FrameOfReferenceUID."""
+        return str(self.key[1])
 
 
 def dicom_files(folder: Path) -> list[Path]:
-    """The DICOM files right in a folder."""
+    """The DICOM files right in a folder; those that its DICOMDIR names, where it has one."""
+    index = dicomdir.index_of(folder)
+    if index:
+        return dicomdir.listed(index)
     return sorted(path for path in folder.iterdir() if not hidden(path) and is_dicom(path))
 
 
-def header(path: Path, *, tags: list[str] | None = None) -> Any:
-    """What a file says before its pixels; all of the file where `tags` is left out."""
-    pydicom = require("pydicom", "dicom")
-    try:
-        only = {} if tags is None else {"stop_before_pixels": True, "specific_tags": tags}
-        head = pydicom.dcmread(path, **only)
-        list(head)  # values are only understood when they are looked at
-    except (
-        pydicom.errors.InvalidDicomError,
-        pydicom.errors.BytesLengthException,
-        OSError,
-        EOFError,
-        ValueError,
-        KeyError,
-        NotImplementedError,
-        AttributeError,
-    ) as error:
-        cause = f"is no DICOM file that can be read ({' '.join(str(error).split())})"
-        raise BadFile(path, cause, "export it again") from error
-    return head
+def instances_in(folder: Path) -> list[Instance]:
+    """The headers of all DICOM files right in a folder."""
+    return [instance(path) for path in dicom_files(folder)]
 
 
 def series_in(folder: Path) -> list[Series]:
-    """Every series of images right in a folder; structures, reports and other objects are none."""
-    groups: dict[tuple[Any, ...], list[tuple[Path, Any]]] = defaultdict(list)
-    for path in dicom_files(folder):
-        head = header(path, tags=HEAD)
-        try:
-            if str(head.get("Modality", "")) in IMAGES and head.get("Rows"):
-                groups[_key(head)].append((path, head))
-        except (ValueError, TypeError) as error:
-            raise BadFile(path, "has a header that makes no sense", "export it again") from error
-    return [_series(key, members) for key, members in groups.items()]
+    """Every series of images right in a folder; structures, reports and other objects are none.
+
+    A series of which a DICOMDIR above names files elsewhere too is taken with those.
+    """
+    found = sorted_into_series(instances_in(folder))
+    index = dicomdir.above(folder) if found else None
+    if index is None or index.parent.resolve() == folder.resolve():
+        return found
+    here = {path.resolve() for one in found for path in one.files}
+    named = dicomdir.listed(index, {one.uid for one in found})
+    others = [path for path in named if path.resolve() not in here]
+    if not others:
+        return found
+    members = [one for group in found for one in group.instances]
+    return sorted_into_series([*members, *map(instance, others)])
 
 
-def _series(key: tuple[Any, ...], members: list[tuple[Path, Any]]) -> Series:
-    head = members[0][1]
+def sorted_into_series(instances: Sequence[Instance]) -> list[Series]:
+    """Instances -> series, in the order in which they first appear."""
+    groups: dict[tuple[Any, ...], list[tuple[Any, list[Instance]]]] = defaultdict(list)
+    for one in instances:
+        with understood(one.path):
+            if one.text("Modality") not in IMAGES or not one.head.get("Rows"):
+                continue
+            _join(groups[_identity(one)], _stack(one), one)
+    return [
+        _series((*identity, *stack), members)
+        for identity, stacks in groups.items()
+        for stack, members in stacks
+    ]
+
+
+def _join(stacks: list[tuple[Any, list[Instance]]], stack: Any, one: Instance) -> None:
+    """Into the stack whose orientation and spacing are the same but for rounding."""
+    for other, members in stacks:
+        if all(
+            len(a) == len(b) and np.allclose(a, b, rtol=0, atol=close)
+            for a, b, close in zip(stack, other, CLOSE)
+        ):
+            members.append(one)
+            return
+    stacks.append((stack, [one]))
+
+
+def _identity(one: Instance) -> tuple[Any, ...]:
+    size = (int(one.head.Rows), int(one.head.get("Columns") or 0))
+    frame = one.text("FrameOfReferenceUID")
+    return one.text("SeriesInstanceUID"), frame, digest(str(one.head.get("PatientID", ""))), size
+
+
+def _stack(one: Instance) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    turn = one.head.get("ImageOrientationPatient") or ()
+    spacing = one.head.get("PixelSpacing") or ()
+    return tuple(float(number) for number in turn), tuple(float(number) for number in spacing)
+
+
+def _series(key: tuple[Any, ...], members: list[Instance]) -> Series:
+    head = members[0].head
+    kept, twice = _once(members)
+    many = f"{twice} of its files were there twice; each was read once"
     return Series(
-        modality=str(head.Modality),
-        description=str(head.get("SeriesDescription", "")),
-        patient=digest(str(head.get("PatientID", ""))),
+        modality=shown(head.Modality),
+        description=shown(head.get("SeriesDescription", "")),
+        patient=key[2],
         localizer="LOCALIZER" in [str(word).upper() for word in head.get("ImageType") or ()],
         key=key,
-        files=tuple(path for path, _ in members),
+        instances=tuple(kept),
+        notes=(many,) if twice else (),
     )
 
 
-def digest(identity: str) -> str:
-    """A short name that does not tell the identity."""
-    return "p" + hashlib.sha256(identity.encode()).hexdigest()[:10]
+def _once(members: list[Instance]) -> tuple[list[Instance], int]:
+    """Each SOPInstanceUID once, and how many copies there were.
+
+    Raises `BadFile` where files of one UID are not the same to the byte.
+    """
+    seen: dict[str, Instance] = {}
+    kept = []
+    for one in members:
+        uid = one.text("SOPInstanceUID")
+        first = seen.setdefault(uid, one) if uid else one
+        if first is one:
+            kept.append(one)
+        elif first.path.read_bytes() != one.path.read_bytes():
+            cause = f"has the SOPInstanceUID of {first.path.name}, but other contents"
+            raise BadFile(one.path, cause, "keep the right one of the two")
+    return kept, len(members) - len(kept)
 
 
-def _key(head: Any) -> tuple[Any, ...]:
-    return (
-        str(head.get("SeriesInstanceUID", "")),
-        _rounded(head.get("ImageOrientationPatient"), 4),
-        (int(head.Rows), int(head.get("Columns") or 0)),
-        _rounded(head.get("PixelSpacing"), 5),
-        str(head.get("FrameOfReferenceUID", "")),
-        digest(str(head.get("PatientID", ""))),
-    )
-
-
-def _rounded(values: Any, digits: int) -> tuple[float, ...]:
-    numbers = np.round([float(value) for value in values or ()], digits)
-    return tuple(float(number) + 0.0 for number in numbers)
-
-
-def differences(series: list[Series]) -> str:
+def differences(series: Sequence[Series]) -> str:
     """What tells several series apart, in words."""
-    names = (
-        "series",
-        "orientations",
-        "sizes",
-        "spacings",
-        "frames of reference",
-        "patients",
-    )
     counts = [len(set(column)) for column in zip(*(one.key for one in series))]
-    return ", ".join(f"{count} {name}" for count, name in zip(counts, names) if count > 1)
+    return ", ".join(f"{count} {name}" for count, name in zip(counts, KEYS) if count > 1)

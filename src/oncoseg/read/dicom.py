@@ -1,52 +1,53 @@
-"""One DICOM series: slices ordered by position along the normal; anything uneven is refused.
-
-Never by file name or InstanceNumber. A missing slice, two slices at one place, a tilted gantry or
-mixed stacks make a volume that looks right and measures wrong.
-"""
+"""One DICOM series as a volume: HU, SUV or rescaled values; whatever is uneven in it is refused."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from oncoseg.blocks.series import Series, differences, header, series_in
+from oncoseg.blocks.instances import Instance, instance, understood
+from oncoseg.blocks.series import Series, differences, series_in
 from oncoseg.case import Array, Grid
 from oncoseg.errors import BadFile
+from oncoseg.read.frames import Frame, frames_of
+from oncoseg.read.pixels import stored
+from oncoseg.read.places import EXPORT, ordered
 from oncoseg.read.suv import factor
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-TILT_DEGREES = 0.1
-EXPORT = "export the series again, complete and by itself"
+DRAWINGS = ("RTSTRUCT", "SEG")
 
 
 def read(path: Path) -> tuple[Array, Grid, list[str]]:
-    """A folder with one series, or one of its slices -> array (i, j, k) and grid in RAS mm.
+    """A folder with one series, one of its slices, or a DICOMDIR -> array (i, j, k), grid, notes.
 
-    i runs along a row, j down a column, k from slice to slice. CT is in HU, PET in SUVbw, MR as
-    rescaled. Raises `BadFile` with the folder.
+    i runs along a row, j down a column, k from slice to slice; the grid is in RAS mm. CT is in
+    HU, PET in SUVbw, MR as rescaled. Raises `BadFile` with the folder or the file.
     """
-    folder = path if path.is_dir() else path.parent
-    series = _one(path, folder, series_in(folder))
-    slices = [header(file) for file in series.files]
-    for file, head in zip(series.files, slices):
-        _check_slice(file, head)
-    order, affine = _places(folder, slices)
-    slices = [slices[index] for index in order]
-    files = [series.files[index] for index in order]
-    stacked = np.stack([_pixels(file, head).T for file, head in zip(files, slices)], axis=2)
-    array = _rescaled(folder, stacked, slices)
-    return array, Grid(array.shape, LPS_TO_RAS @ affine), []
+    series = chosen(path)
+    folder = folder_of(path)
+    with understood(folder):
+        frames, grid, notes = laid_out(folder, series)
+        return _values(folder, series, frames), grid, notes + _lossy(series)
 
 
-def _one(path: Path, folder: Path, found: list[Series]) -> Series:
+def folder_of(path: Path) -> Path:
+    """The folder in which a series, or the file that stands for it, lies."""
+    return path if path.is_dir() else path.parent
+
+
+def chosen(path: Path) -> Series:
     """The series in a folder, without localisers; or that which a file belongs to."""
-    if path != folder:
-        chosen = [series for series in found if path in series.files]
-        if not chosen:
+    folder = folder_of(path)
+    found = series_in(folder)
+    if path != folder and path.name.upper() != "DICOMDIR":
+        own = [series for series in found if path in series.files]
+        if not own:
+            _refuse_drawing(path, instance(path))
             raise BadFile(path, "is no CT, MR or PET image", "give a folder with one series")
-        return chosen[0]
+        return own[0]
     scans = [series for series in found if not series.localizer]
     if not scans:
         raise BadFile(folder, "holds no CT, MR or PET series", "give a folder with one series")
@@ -56,108 +57,69 @@ def _one(path: Path, folder: Path, found: list[Series]) -> Series:
     return scans[0]
 
 
-def _check_slice(file: Path, head: Any) -> None:
-    if int(head.get("NumberOfFrames") or 1) > 1:
-        raise BadFile(file, "holds several frames (enhanced DICOM)", "convert it to single frames")
-    for name in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"):
-        if not head.get(name):
-            raise BadFile(file, f"has no {name}, so its place is unknown", EXPORT)
-    if str(head.get("PhotometricInterpretation", "")) != "MONOCHROME2":
-        kind = head.get("PhotometricInterpretation", "unstated")
-        raise BadFile(file, f"has pixels of the kind {kind}", "export it in grey (MONOCHROME2)")
-    if head.get("ModalityLUTSequence"):
-        raise BadFile(file, "maps its values by a table (ModalityLUT)", "export it with a slope")
+def _refuse_drawing(path: Path, one: Instance) -> None:
+    if (kind := one.text("Modality")) in DRAWINGS:
+        raise BadFile(path, f"is a label map ({kind}), no image", "give it as a label")
 
 
-def _places(folder: Path, slices: list[Any]) -> tuple[list[int], Array]:
-    """The order of the slices, and the affine to LPS mm."""
-    turn = np.array([float(number) for number in slices[0].ImageOrientationPatient])
-    along, down = turn[:3], turn[3:]
-    lengths = np.linalg.norm(along), np.linalg.norm(down)
-    if np.abs(np.array(lengths) - 1).max() > 1e-3 or abs(along @ down) > 1e-3:
-        raise BadFile(folder, "has an orientation that is not at right angles", EXPORT)
-    normal = np.cross(along, down)
-    places = np.array([[float(n) for n in head.ImagePositionPatient] for head in slices])
-    order = np.argsort(places @ normal, kind="stable")
-    places = places[order]
-    heights = places @ normal
-    if len(slices) == 1:
-        step = normal * float(slices[0].get("SliceThickness") or 0)
-        if not step.any():
-            raise BadFile(folder, "is one slice without SliceThickness", EXPORT)
-    else:
-        _check_steps(folder, np.diff(heights))
-        step = (places[-1] - places[0]) / (len(slices) - 1)
-        _check_line(folder, places, step, normal)
-    rows, columns = (float(number) for number in slices[0].PixelSpacing)
-    affine = np.eye(4)
-    affine[:3, :3] = np.stack([along * columns, down * rows, step], axis=1)
-    affine[:3, 3] = places[0]
-    return [int(index) for index in order], affine
+def laid_out(folder: Path, series: Series) -> tuple[list[Frame], Grid, list[str]]:
+    """The planes of a series in order along its normal, the grid of RAS mm, and notes."""
+    frames = [frame for one in series.instances for frame in frames_of(one)]
+    frames, affine, notes = ordered(folder, frames)
+    rows, columns = series.key[3]
+    grid = Grid((columns, rows, len(frames)), LPS_TO_RAS @ affine)
+    return frames, grid, [*series.notes, *notes]
 
 
-def _check_steps(folder: Path, steps: Array) -> None:
-    middle = float(np.median(steps))
-    if steps.min() < max(1e-3, 0.02 * middle):
-        count = int((steps < max(1e-3, 0.02 * middle)).sum())
-        raise BadFile(folder, f"has {count} slices at the place of another (duplicates)", EXPORT)
-    uneven = np.abs(steps - middle) > max(0.05, 0.02 * middle)
-    if not uneven.any():
-        return
-    ratio = steps[uneven] / middle
-    if (np.abs(ratio - np.rint(ratio)) < 0.05).all() and (ratio > 1.5).all():
-        count = int((np.rint(ratio) - 1).sum())
-        raise BadFile(folder, f"lacks {count} of its slices ({middle:.4g} mm apart)", EXPORT)
-    cause = f"has uneven slices, from {steps.min():.4g} to {steps.max():.4g} mm apart"
-    raise BadFile(folder, cause, "export a series with even slices")
+def _lossy(series: Series) -> list[str]:
+    lossy = any(one.text("LossyImageCompression") == "01" for one in series.instances)
+    return ["its pixels were compressed with loss"] if lossy else []
 
 
-def _check_line(folder: Path, places: Array, step: Array, normal: Array) -> None:
-    """All slices lie on one line, and that runs along the normal: no tilt of the gantry."""
-    cosine = float(step @ normal) / float(np.linalg.norm(step))
-    sideways = np.linalg.norm(step - normal * (step @ normal)) * (len(places) - 1)
-    angle = float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
-    if angle > TILT_DEGREES and sideways > 0.05:
-        cause = f"was scanned with a tilt of {angle:.2f} degrees"
-        raise BadFile(folder, cause, "export a series that was resampled upright")
-    straight = places[0] + np.arange(len(places))[:, None] * step
-    apart = float(np.abs(places - straight).max())
-    if apart > max(0.1, 0.05 * float(np.linalg.norm(step))):
-        raise BadFile(folder, f"has slices up to {apart:.3g} mm off their line", EXPORT)
-
-
-def _pixels(file: Path, head: Any) -> Array:
-    try:
-        pixels = np.asarray(head.pixel_array)
-    except (AttributeError, ValueError, RuntimeError, NotImplementedError, OSError) as error:
-        cause = f"has pixels that cannot be unpacked ({str(error).splitlines()[0]})"
-        raise BadFile(file, cause, "export it without compression, complete") from error
-    if pixels.shape != (int(head.Rows), int(head.Columns)):
-        raise BadFile(file, f"has pixels of shape {pixels.shape}", EXPORT)
-    return pixels
-
-
-def _rescaled(folder: Path, stored: Array, slices: list[Any]) -> Array:
+def _values(folder: Path, series: Series, frames: Sequence[Frame]) -> Array:
     """Each slice by its own slope and intercept: stored * slope + intercept."""
-    modality = str(slices[0].Modality)
-    if modality == "CT" and any(head.get("RescaleSlope") is None for head in slices):
-        raise BadFile(folder, "is CT without RescaleSlope, so it is not in HU", EXPORT)
-    kinds = {str(head.get("RescaleType") or "HU").upper() for head in slices}
-    if modality == "CT" and kinds != {"HU"}:
-        raise BadFile(folder, f"is CT in units {', '.join(kinds)}, not HU", EXPORT)
-    slopes = np.array([float(_or(head.get("RescaleSlope"), 1)) for head in slices])
-    shifts = np.array([float(_or(head.get("RescaleIntercept"), 0)) for head in slices])
-    if not (np.isfinite(slopes).all() and np.isfinite(shifts).all() and (slopes != 0).all()):
-        raise BadFile(folder, "has a RescaleSlope that is 0 or no number", EXPORT)
-    if modality == "PT":
-        slopes, shifts = (part * factor(folder, slices[0]) for part in (slopes, shifts))
+    slopes, shifts = _scales(folder, series, frames)
+    unpacked = {one.path: stored(one) for one in series.instances}
+    slices = [unpacked[frame.instance.path][frame.index] for frame in frames]
+    if series.modality == "PT":
+        scale = factor(folder, [one.head for one in series.instances])
+        slopes, shifts = slopes * scale, shifts * scale
     elif (slopes == 1).all() and (shifts == np.rint(shifts)).all():
-        whole = stored.astype(np.int64) + shifts.astype(np.int64)
-        small = np.iinfo(np.int16)
-        fits = whole.min() >= small.min and whole.max() <= small.max
-        return whole.astype(np.int16 if fits else np.int32)
-    return (stored.astype(np.float64) * slopes + shifts).astype(np.float32)
+        return _whole(slices, shifts)
+    values = np.empty((len(slices), *slices[0].shape), np.float32)
+    for place, pixels, slope, shift in zip(values, slices, slopes, shifts):
+        np.add(pixels.astype(np.float64) * slope, shift, out=place, casting="same_kind")
+    return values.T
 
 
-def _or(value: Any, default: float) -> Any:
-    return default if value in (None, "") else value
+def _whole(slices: Sequence[Array], shifts: Array) -> Array:
+    """Whole numbers stay whole, in the smallest usual type that holds them."""
+    moved = [int(shift) for shift in shifts]
+    low = min(int(pixels.min()) + shift for pixels, shift in zip(slices, moved))
+    high = max(int(pixels.max()) + shift for pixels, shift in zip(slices, moved))
+    dtype = next(
+        kind
+        for kind in (np.int16, np.int32, np.int64)
+        if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max
+    )
+    values = np.empty((len(slices), *slices[0].shape), dtype)
+    for place, pixels, shift in zip(values, slices, moved):
+        np.add(pixels, shift, out=place, dtype=np.int64, casting="unsafe")
+    return values.T
+
+
+def _scales(folder: Path, series: Series, frames: Sequence[Frame]) -> tuple[Array, Array]:
+    slopes = np.array([frame.slope for frame in frames])  # NaN: not stated
+    if series.modality == "CT":
+        if np.isnan(slopes).any():
+            raise BadFile(folder, "is CT without RescaleSlope, so it is not in HU", EXPORT)
+        kinds = {frame.kind or "HU" for frame in frames}
+        if kinds != {"HU"}:
+            raise BadFile(folder, f"is CT in units {', '.join(sorted(kinds))}, not HU", EXPORT)
+    slopes = np.where(np.isnan(slopes), 1.0, slopes)
+    shifts = np.array([frame.intercept for frame in frames])
+    if not (slopes != 0).all():
+        raise BadFile(folder, "has a RescaleSlope of 0", EXPORT)
+    if np.abs(shifts).max() > 1e9 or np.abs(slopes).max() > 1e9:
+        raise BadFile(folder, "has a RescaleSlope or RescaleIntercept absurdly large", EXPORT)
+    return slopes, shifts

@@ -1,0 +1,110 @@
+"""DICOM files one by one: what each says before its pixels, or why it cannot be read."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from oncoseg.errors import BadFile
+from oncoseg.extras import require
+
+AGAIN = "export it again, complete"
+DEFLATED = b"1.2.840.10008.1.2.1.99"
+# What may tell volumes at the same places apart, the most telling first.
+PHASES = (
+    *("EchoNumbers", "EchoTime", "EffectiveEchoTime", "InversionTime", "DiffusionBValue"),
+    *("b-value", "TemporalPositionIdentifier", "TemporalPositionIndex", "TriggerTime"),
+    *("NominalPercentageOfCardiacPhase", "NominalCardiacTriggerDelayTime", "ImageType"),
+    *("FrameType", "AcquisitionNumber", "StackID", "ConvolutionKernel", "KVP", "FlipAngle"),
+    *("FrameReferenceTime", "AcquisitionTime", "ContentTime"),
+)
+B_VALUES = ((0x0019, 0x100C), (0x0043, 0x1039))  # as Siemens and GE keep it
+PLAIN = (
+    *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality"),
+    *("PatientID", "SeriesDescription", "FrameOfReferenceUID", "ImageOrientationPatient"),
+    *("ImagePositionPatient", "PixelSpacing", "SliceThickness", "SpacingBetweenSlices"),
+    *("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation"),
+    *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "LossyImageCompression"),
+    *("ModalityLUTSequence", "RescaleSlope", "RescaleIntercept", "RescaleType"),
+    *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
+    *("Units", "SUVType", "CorrectedImage", "DecayCorrection", "PatientWeight"),
+    *("RadiopharmaceuticalInformationSequence", "SeriesDate", "SeriesTime", "AcquisitionDate"),
+    *("ActualFrameDuration", "DecayCorrected", "AttenuationCorrected", "DecayCorrectionDateTime"),
+)
+PRIVATE = ((0x7053, 0x10), (0x7053, 0x1000), (0x7053, 0x1009), (0x0009, 0x10), (0x0009, 0x100D))
+HEAD = (*PLAIN, *(name for name in PHASES if name != "b-value"), *B_VALUES, *PRIVATE)
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One file: what it says before its pixels, and at which byte of it they begin."""
+
+    path: Path
+    head: Any
+    start: int
+
+    def text(self, name: str) -> str:
+        """A value as a word that can be shown; "" where there is none."""
+        return shown(self.head.get(name, ""))
+
+
+def instance(path: Path, *, whole: bool = False) -> Instance:
+    """The header of a file, of which only what readers need is kept (`whole`: everything).
+
+    Raises `BadFile` with the file, whatever is wrong with it.
+    """
+    pydicom = require("pydicom", "dicom")
+    with understood(path), path.open("rb") as handle:
+        if DEFLATED in handle.read(1024):
+            raise BadFile(path, "is deflated as a whole", "export it without compression")
+        handle.seek(0)
+        tags = None if whole else _tags()
+        head = pydicom.dcmread(handle, stop_before_pixels=True, specific_tags=tags)
+        list(head)  # values are only understood when they are looked at
+        return Instance(path, head, handle.tell())
+
+
+@contextmanager
+def understood(path: Path) -> Iterator[None]:
+    """Whatever a file of nonsense makes a parser raise becomes a `BadFile` that names it."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except _faults() as error:
+        cause = f"is no DICOM file that can be read ({' '.join(str(error).split())[:200]})"
+        raise BadFile(path, cause, AGAIN) from error
+
+
+@functools.cache
+def _faults() -> tuple[type[Exception], ...]:
+    """All that pydicom and its plug-ins were seen to raise on damaged files."""
+    unfit = require("pydicom.errors", "dicom").InvalidDicomError
+    values = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RuntimeError)
+    storage = (OSError, EOFError, MemoryError, AssertionError, struct.error, zlib.error)
+    return (*values, *storage, unfit)
+
+
+@functools.cache
+def _tags() -> list[Any]:
+    tag = require("pydicom.tag", "dicom").Tag
+    return [tag(name) for name in HEAD]
+
+
+def shown(value: Any) -> str:
+    """Text from a file as one printable line: no control characters, no endless words."""
+    text = "".join(sign if sign.isprintable() else " " for sign in str(value))
+    return " ".join(text.split())[:64]
+
+
+def digest(identity: str) -> str:
+    """A short name that does not tell the identity."""
+    return "p" + hashlib.sha256(identity.encode()).hexdigest()[:10]
