@@ -35,13 +35,15 @@ class Metric(ABC):
 
     `higher` says whether more is better, `unit` is "" for a pure number, `bounds` are the worst and
     best possible value (`worst` may be infinite). `empty` is the rule for empty masks, as a
-    sentence shown in tables.
+    sentence shown in tables. `distances` says whether it measures along axes, which have to be at
+    right angles then; else only the product of the spacing may count.
     """
 
     higher: ClassVar[bool] = True
     unit: ClassVar[str] = ""
     worst: ClassVar[float] = 0.0
     empty: ClassVar[str] = ""
+    distances: ClassVar[bool] = False
 
     @abstractmethod
     def __call__(self, prediction: Array, truth: Array, spacing: Sequence[float]) -> float:

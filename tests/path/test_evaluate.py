@@ -268,13 +268,14 @@ def test_two_dimensions_say_how_areas_become_volumes(tmp_path):
     assert any("1 mm thick" in note for note in evaluation.notes)
 
 
-def test_a_sheared_grid_is_told(tmp_path):
+def test_a_sheared_grid_has_volumes_but_no_distances(tmp_path):
     affine = GRID.affine.copy()
     affine[1, 2] = 0.7
     save(tmp_path / "out", "a", labels(), grid=Grid(SHAPE, affine))
     dataset(tmp_path / "truth", {"a": labels()}, grid=Grid(SHAPE, affine))
-    evaluation = evaluate(tmp_path / "out", tmp_path / "truth")
-    assert any("case a is sheared" in note for note in evaluation.notes)
+    with pytest.raises(BadData, match="case a: the axes of its grid are not at right angles"):
+        evaluate(tmp_path / "out", tmp_path / "truth")
+    evaluation = evaluate(tmp_path / "out", tmp_path / "truth", metrics=("dice",))
     assert value(evaluation, "a", "whole", "dice").true_ml == pytest.approx(0.192)
 
 

@@ -46,7 +46,8 @@ def evaluate(
 
     A case without a prediction, and one with a file that cannot be read, counts as the worst value
     of each metric. Raises `BadData` where a prediction and its truth are on different grids or hold
-    labels that no region knows, and if no case is in both.
+    labels that no region knows, where distances are asked for on a grid whose axes are not at right
+    angles, and if no case is in both.
     """
     if samples < 0:
         raise BadOption(f"'samples' takes a whole number, 0 or more, not {samples}")
@@ -119,14 +120,15 @@ def _case(
 ) -> tuple[list[Row], tuple[str, ...]]:
     """The rows of one case and what must be said of it; raises `BadData` as `evaluate` does."""
     compared = inputs.read(case)
+    spacing = _spacing(case, compared.grid, tools)
     rows = []
     for region, prediction, true in compared.masks(inputs.scheme):
         if compared.status == "ok":
-            values = _values(prediction, true, compared.grid.spacing, tools)
+            values = _values(prediction, true, spacing, tools)
         elif compared.status == "no truth":
             values = dict.fromkeys(tools, float("nan"))
         else:
-            values = _worst(true, compared, tools)
+            values = _worst(true, compared, spacing, tools)
         known = {"predicted_ml": compared.predicted, "true_ml": compared.known}
         volumes = {
             name: _millilitres(mask, compared.grid) if known[name] else float("nan")
@@ -139,7 +141,27 @@ def _case(
     return rows, _remarks(case, compared)
 
 
-def _worst(truth: Array, compared: Compared, tools: Mapping[str, Metric]) -> dict[str, float]:
+def _spacing(case: str, grid: Grid, tools: Mapping[str, Metric]) -> tuple[float, ...]:
+    """The grid's spacing, or of a sheared one a spacing of the same volume.
+
+    Raises `BadData` if something measures distances on a sheared grid.
+    """
+    if not grid.sheared:
+        return grid.spacing
+    along = [name for name, tool in tools.items() if tool.distances]
+    if along:
+        raise BadData(
+            f"case {case}: the axes of its grid are not at right angles, so {', '.join(along)} "
+            "cannot be measured on it; resample both label maps to right angles, or leave out "
+            "these metrics (--metrics dice)"
+        )
+    factor = (grid.voxel_volume / float(np.prod(grid.spacing))) ** (1 / grid.dims)
+    return tuple(length * factor for length in grid.spacing)
+
+
+def _worst(
+    truth: Array, compared: Compared, spacing: Sequence[float], tools: Mapping[str, Metric]
+) -> dict[str, float]:
     """The worst value each metric can have for this truth.
 
     If the truth is not known, neither is whether a metric is undefined for it: a metric without a
@@ -147,7 +169,7 @@ def _worst(truth: Array, compared: Compared, tools: Mapping[str, Metric]) -> dic
     """
     if not truth.size:
         return {name: tool.worst for name, tool in tools.items()}
-    worst = {name: float(tool.limit(truth, compared.grid.spacing)) for name, tool in tools.items()}
+    worst = {name: float(tool.limit(truth, spacing)) for name, tool in tools.items()}
     if compared.known:
         return worst
     return {name: tools[name].worst if np.isnan(value) else value for name, value in worst.items()}
@@ -163,11 +185,6 @@ def _remarks(case: str, compared: Compared) -> tuple[str, ...]:
         remarks.append(
             "Volumes of 2-D images are areas taken as 1 mm thick: 1 ml is 1000 mm², "
             "or 1000 pixels where the size of a pixel is not known."
-        )
-    if abs(np.prod(grid.spacing) / grid.voxel_volume - 1) > 1e-3:
-        remarks.append(
-            f"The grid of case {case} is sheared: its distances and volume differences take the "
-            "axes as perpendicular."
         )
     return tuple(remarks)
 

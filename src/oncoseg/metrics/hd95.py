@@ -30,6 +30,7 @@ class Hd95(Metric):
     higher = False
     unit = "mm"
     worst = float("inf")
+    distances = True
     empty = "0 mm if both are empty, the diagonal of the whole image if one is"
 
     def __call__(self, prediction: Array, truth: Array, spacing: Sequence[float]) -> float:

@@ -27,6 +27,7 @@ class Nsd(Metric):
     Near is no farther than `tolerance_mm`: take what two raters differ by.
     """
 
+    distances = True
     empty = "1 if both are empty, 0 if one is"
 
     def __init__(self, *, tolerance_mm: float = 1.0) -> None:

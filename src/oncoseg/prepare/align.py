@@ -119,10 +119,11 @@ def subgrid(grid: Grid, box: tuple[slice, ...]) -> Grid:
 
 
 def working_grid(grid: Grid, spacing: tuple[float, ...] = ()) -> Grid:
-    """The same field of view, axes turned towards RAS (3-D).
+    """The same field of view, axes turned towards RAS (3-D) and at right angles.
 
     Voxels of `spacing` mm (empty: as they are).
     """
+    grid = upright(grid) if grid.sheared else grid
     order, flips = orientation(grid)
     linear = grid.affine[:-1, :-1][:, order] * flips
     old = np.array(grid.spacing)[order]
@@ -137,6 +138,29 @@ def working_grid(grid: Grid, spacing: tuple[float, ...] = ()) -> Grid:
     middle = linear @ ((sizes - 1) / 2) - affine[:-1, :-1] @ ((shape - 1) / 2)
     affine[:-1, -1] = first + middle
     return Grid(tuple(int(size) for size in shape), affine)
+
+
+def upright(grid: Grid) -> Grid:
+    """A grid at right angles that holds every voxel of a sheared one.
+
+    The two axes nearest to a right angle stay, as do those of the slices of a tilted scanner; the
+    third becomes their normal, and the voxels as long along it as slices are apart.
+    """
+    axes = grid.affine[:-1, :-1] / np.array(grid.spacing)
+    cosines = np.abs(axes.T @ axes) + 2 * np.tri(grid.dims)
+    first, second = (int(axis) for axis in np.unravel_index(np.argmin(cosines), cosines.shape))
+    order = [first, second, *({0, 1, 2} - {first, second})][: grid.dims]
+    turned, lengths = np.linalg.qr(grid.affine[:-1, :-1][:, order])
+    signs = np.sign(np.diag(lengths))
+    linear = np.empty_like(axes)
+    linear[:, order] = turned * signs * np.abs(np.diag(lengths))
+    corners = np.stack(np.meshgrid(*[(0, size - 1) for size in grid.shape])).reshape(grid.dims, -1)
+    index = np.linalg.inv(linear) @ grid.affine[:-1, :-1] @ corners
+    low, high = index.min(axis=1), index.max(axis=1)
+    affine = grid.affine.copy()
+    affine[:-1, :-1] = linear
+    affine[:-1, -1] += linear @ low
+    return Grid(tuple(int(size) for size in np.ceil(high - low - 1e-3) + 1), affine)
 
 
 def orientation(grid: Grid) -> tuple[list[int], Array]:
