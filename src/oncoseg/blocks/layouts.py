@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections import defaultdict
 from collections.abc import Iterable
@@ -175,6 +176,21 @@ def _put(files: dict[str, Path], name: str, path: Path, case: str) -> None:
         other = files[name].name
         raise BadData(f"{path}: case {case} has {other} too as its {name}; remove one of the two")
     files[name] = path
+
+
+def table(path: Path, *needed: str) -> list[dict[str, str]]:
+    """Rows of a text file with tabs and a head, none if it is missing; raises `BadFile`."""
+    if not path.is_file():
+        return []
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadFile(path, f"cannot be read ({error})", "save it as UTF-8 text") from error
+    rows = [dict(row) for row in csv.DictReader(lines, delimiter="\t")]
+    absent = [name for name in needed if any(row.get(name) is None for row in rows)]
+    if absent:
+        raise BadFile(path, f"lacks a column {' and '.join(absent)}", "add it, with tabs between")
+    return rows
 
 
 def scheme(path: Path, labels: dict[str, Any]) -> dict[str, Any]:

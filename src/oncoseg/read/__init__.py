@@ -20,7 +20,7 @@ from oncoseg.read import dicom, meta, nifti, nrrd, picture
 __all__ = ["Found", "canonical", "find", "read_case", "read_channels", "read_label", "read_volume"]
 
 # The most specific first: what fits an earlier layout is not asked for a later one.
-LAYOUTS = ("nnunet", "msd", "brats", "pairs", "folders", "dicom")
+LAYOUTS = ("bids", "nnunet", "msd", "brats", "pairs", "folders", "dicom")
 Reader = Callable[[Path], tuple[Array, Grid, list[str]]]
 READERS: dict[str, Reader] = {
     ".nii.gz": nifti.read,
