@@ -1,13 +1,14 @@
-"""DICOM as a hospital hands it over: folders of series, sorted by what their headers say."""
+"""DICOM as a hospital hands it over: series, RTSTRUCT and SEG, sorted by what their headers say."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
-from oncoseg.blocks import layouts
-from oncoseg.blocks.modalities import canonical, from_header, known
-from oncoseg.blocks.series import Series, series_in
+from oncoseg.blocks import studies
+from oncoseg.blocks.drawings import Drawing, fold, plain_names
+from oncoseg.blocks.studies import Scan
 from oncoseg.case import Source
 from oncoseg.errors import BadData
 from oncoseg.parts import Dataset
@@ -18,7 +19,6 @@ CARD = Card(
     1993,
     url="https://dicom.nema.org/medical/dicom/current/output/html/part03.html",
 )
-GENERIC = {"image", "images", "img", "dicom", "dcm", "series", "scan", "scans"}
 
 
 class Dicom(Dataset):
@@ -26,65 +26,59 @@ class Dicom(Dataset):
 
     Folders name case and modality where they can (`STS_002/CT/image`); else the modality is told by
     the header and the case is a digest of PatientID, so that no identity is shown. Localisers and
-    objects that are no images are left out. Label maps (RTSTRUCT, SEG) are not read.
+    objects that are no images are left out. An RTSTRUCT or SEG is the label map of the series that
+    it refers to; its structures' names become labels, numbered from 1 in the order of names.
     """
+
+    def __init__(self) -> None:
+        self.names: dict[Path, list[str]] = {}
 
     def matches(self, folder: Path) -> bool:
         """Whether any folder in the tree holds a DICOM file."""
-        return any(
-            layouts.is_dicom(path)
-            for inner in _tree(folder)
-            for path in sorted(inner.iterdir())[:9]
-        )
+        return studies.holds_dicom(folder)
 
     def find(self, folder: Path) -> list[Source]:
-        """A case each patient; raises `BadData` on two series of one modality in a case."""
-        scans = []
-        for inner in _tree(folder):
-            here = series_in(inner)
-            scans += [
-                (one, one.files[0] if len(here) > 1 else inner) for one in here if not one.localizer
-            ]
-        names = _names(folder, scans)
+        """A case each patient.
+
+        Raises `BadData` on two series of one modality in a case, two label maps of one series, and
+        a label map whose series is not there.
+        """
+        scans, drawings = studies.scans_in(folder)
+        cases = studies.case_names(folder, scans)
         images: dict[str, dict[str, Path]] = defaultdict(dict)
-        for one, path in scans:
-            case, modality = names[one.patient], _modality(folder, one)
-            if (other := images[case].setdefault(modality, path)) != path:
-                raise BadData(
-                    f"{path}: is a second {modality} of case {case}, beside {other}; "
-                    "keep one, or put each in a folder named by its modality"
-                )
-        return [Source(case, case, files) for case, files in sorted(images.items())]
+        labels: dict[str, dict[str, Path]] = defaultdict(dict)
+        names: dict[str, str] = {}
+        for scan in scans:
+            case, modality = cases[scan.series.patient], studies.modality(folder, scan)
+            _put(images[case], modality, scan.path, case, "put each in a folder of its modality")
+        for one in drawings:
+            scan = _scan(one, scans)
+            case, modality = cases[scan.series.patient], studies.modality(folder, scan)
+            _put(labels[case], modality, one.path, f"label map of case {case}", "remove the other")
+            for name in plain_names(one.names, scan.series.modality).values():
+                names.setdefault(fold(name), name)
+        self.names[folder] = sorted(names.values())
+        return [Source(case, case, files, labels[case]) for case, files in sorted(images.items())]
+
+    def describe(self, folder: Path) -> dict[str, Any]:
+        """The names of structures in all RTSTRUCT and SEG, as labels from 1 up."""
+        if folder not in self.names:
+            self.find(folder)
+        names = self.names[folder]
+        return {"labels": {name: value for value, name in enumerate(names, 1)}} if names else {}
 
 
-def _tree(folder: Path) -> list[Path]:
-    inner = (path for path in folder.rglob("*") if path.is_dir() and not layouts.hidden(path))
-    return [folder, *sorted(inner)]
+def _scan(one: Drawing, scans: list[Scan]) -> Scan:
+    """The series that a label map was drawn on."""
+    found = [scan for scan in scans if one.on(scan.series)]
+    if len(found) != 1:
+        cause = f"was drawn on a series of which {len(found)} stacks are here, not one"
+        raise BadData(f"{one.path}: {cause}; add the series, or remove this label map")
+    return found[0]
 
 
-def _parts(folder: Path, one: Series) -> list[str]:
-    """The folders from `folder` to a series, without generic ones at the end."""
-    parts = list(one.files[0].parent.relative_to(folder).parts)
-    while parts and parts[-1].lower() in GENERIC:
-        parts.pop()
-    return parts
-
-
-def _modality(folder: Path, one: Series) -> str:
-    named = [folder.resolve().name, *_parts(folder, one)][-1]
-    return canonical(named) if known(named) else from_header(one.modality, one.description)
-
-
-def _names(folder: Path, scans: list[tuple[Series, Path]]) -> dict[str, str]:
-    """Patient -> case: the folder's name where each patient has one folder, else the digest."""
-    tops: dict[str, set[str]] = defaultdict(set)
-    for one, _ in scans:
-        tops[one.patient].add((_parts(folder, one) or [""])[0])
-    if len(tops) == 1:
-        patient, names = next(iter(tops.items()))
-        name = next(iter(names)) if len(names) == 1 else ""
-        return {patient: folder.resolve().name if not name or known(name) else name}
-    firsts = [next(iter(names)) for names in tops.values() if len(names) == 1]
-    if "" in firsts or len(set(firsts)) < len(tops):
-        return {patient: patient for patient in tops}
-    return {patient: next(iter(names)) for patient, names in tops.items()}
+def _put(files: dict[str, Path], modality: str, path: Path, case: str, remedy: str) -> None:
+    if (other := files.setdefault(modality, path)) != path:
+        what = case if " " in case else f"case {case}"
+        raise BadData(f"{path}: is a second {modality} of {what}, beside {other}; keep one, or "
+                      f"{remedy}")  # fmt: skip

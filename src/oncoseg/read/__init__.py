@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +17,20 @@ from oncoseg import registry
 from oncoseg.blocks import layouts
 from oncoseg.blocks.modalities import canonical
 from oncoseg.case import Array, Case, Grid, Source, Volume
-from oncoseg.errors import BadData, BadFile
+from oncoseg.errors import BadData, BadFile, OncosegError
 from oncoseg.read import dicom, meta, nifti, nrrd, picture
+from oncoseg.read import labels as drawn
 
-__all__ = ["Found", "canonical", "find", "read_case", "read_channels", "read_label", "read_volume"]
+__all__ = [
+    "Found",
+    "canonical",
+    "digest",
+    "find",
+    "read_case",
+    "read_channels",
+    "read_label",
+    "read_volume",
+]
 
 # The most specific first: what fits an earlier layout is not asked for a later one.
 LAYOUTS = ("bids", "nnunet", "msd", "brats", "pairs", "folders", "dicom")
@@ -65,6 +78,8 @@ def find(path: Path, *, layout: str = "") -> Found:
     path = Path(path)
     if not path.exists():
         raise BadData(f"{path}: does not exist; check the path")
+    if path.name.upper() == "DICOMDIR" and path.is_file():
+        return find(path.parent, layout="dicom")
     if path.is_file():
         return Found("file", [_named(layouts.single(path))], {})
     if not any(path.iterdir()):
@@ -106,14 +121,19 @@ def read_channels(path: Path) -> list[Volume]:
     return [Volume(channel, grid, Path(path), notes) for channel in channels]
 
 
-def read_label(path: Path) -> Volume:
+def read_label(
+    path: Path, *, labels: Mapping[str, int] | None = None, image: Path | None = None
+) -> Volume:
     """A label map: whole numbers of 0 and above, as an integer type.
 
-    A picture of 0 and 255 is a mask and comes as 0 and 1. Raises `BadFile` for anything else.
+    A picture of 0 and 255 is a mask and comes as 0 and 1. Structures of an RTSTRUCT or a DICOM SEG
+    are taken by name, as `labels` has them (name -> value; without it, all of them), on the grid of
+    `image`, the series they were drawn on (else looked for beside). Raises `BadFile` for anything
+    else.
     """
     path = Path(path)
     is_picture = layouts.ending(path) in layouts.PICTURES
-    array, grid, notes = _load(path, label=True)
+    array, grid, notes = _load(path, _label_reader(path, labels, image))
     array = _grey(array) if is_picture else array
     if array.shape != grid.shape:
         raise BadFile(path, "is no label map: it has channels or colours", "save one value a voxel")
@@ -131,76 +151,93 @@ def read_label(path: Path) -> Volume:
     return Volume(array, grid, path, notes)
 
 
+def digest(volume: Volume) -> str:
+    """What tells a volume by its voxels alone: the same scan under two names has one digest."""
+    return hashlib.sha256(np.ascontiguousarray(volume.array).data).hexdigest()
+
+
 def read_case(
-    source: Source, *, modalities: Sequence[str] = (), labels: Mapping[str, int] | None = None
+    source: Source,
+    *,
+    modalities: Sequence[str] = (),
+    labels: Mapping[str, int] | None = None,
+    failures: list[OncosegError] | None = None,
 ) -> Case:
     """The images and label maps of one case, checked against one another.
 
     Only `modalities` are read, if any are given, and matched by name; one that the case lacks is
     left out. Every value in a label map must be in `labels`, if given. Raises `BadData` if no
     modality is there, `BadFile` if a label map has other values or lies elsewhere than its image.
+    Where there is a list `failures`, each of these is put on it instead, and what failed left out.
     """
     wanted = {canonical(name) for name in modalities} or {canonical(name) for name in source.images}
-    images = _images(source, wanted)
-    if not images:
+    images = _images(source, wanted, failures)
+    if not images and not failures:
         has = ", ".join(source.images) or "no image"
         raise BadData(f"case {source.case}: has none of {', '.join(sorted(wanted))}; it has {has}")
-    maps = _labels(source, images, labels)
+    maps = _labels(source, images, labels, failures)
     annotated = tuple(labels or ()) if maps else ()
     return Case(source.case, source.patient, images, maps, annotated, source.site)
 
 
-def _images(source: Source, wanted: set[str]) -> dict[str, Volume]:
+@contextmanager
+def _listed(failures: list[OncosegError] | None) -> Iterator[None]:
+    """Put what goes wrong on the list, if there is one."""
+    try:
+        yield
+    except OncosegError as error:
+        if failures is None:
+            raise
+        failures.append(error)
+
+
+def _images(
+    source: Source, wanted: set[str], failures: list[OncosegError] | None = None
+) -> dict[str, Volume]:
     """Modalities that share a file are its channels, in the order in which they are named."""
     files: dict[Path, list[str]] = {}
     for name, path in source.images.items():
         files.setdefault(path, []).append(canonical(name))
-    images = {}
+    images: dict[str, Volume] = {}
     for path, names in files.items():
-        if not wanted.intersection(names):
-            continue
-        volumes = [read_volume(path)] if len(names) == 1 else read_channels(path)
-        if len(volumes) != len(names):
-            cause = f"holds {len(volumes)} channels, but {len(names)} are named"
-            raise BadFile(path, f"{cause} ({', '.join(names)})", "correct dataset.json or the file")
-        images.update({name: volume for name, volume in zip(names, volumes) if name in wanted})
-    _check_varied(images)
+        if wanted.intersection(names):
+            with _listed(failures):
+                images.update(_channels(path, names, wanted))
     return images
 
 
-def _check_varied(images: Mapping[str, Volume]) -> None:
-    """No image is one value everywhere; of a colour picture, one channel may be."""
-    coloured = {name for name in images if name in layouts.COLOURS}
-    for name, volume in images.items():
-        constant = volume.array.min() == volume.array.max()
-        if constant and not (name in coloured and _varied(images, coloured)):
-            cause = f"holds {volume.array.flat[0]:g} in every voxel, so it shows nothing"
-            raise BadFile(volume.path, cause, "export it again, or leave this image out")
-
-
-def _varied(images: Mapping[str, Volume], names: set[str]) -> bool:
-    return any(images[name].array.min() < images[name].array.max() for name in names)
+def _channels(path: Path, names: list[str], wanted: set[str]) -> dict[str, Volume]:
+    volumes = [read_volume(path)] if len(names) == 1 else read_channels(path)
+    if len(volumes) != len(names):
+        cause = f"holds {len(volumes)} channels, but {len(names)} are named"
+        raise BadFile(path, f"{cause} ({', '.join(names)})", "correct dataset.json or the file")
+    coloured = set(names) == set(layouts.COLOURS)  # of which one may be dark everywhere
+    for group in [volumes] if coloured else [[volume] for volume in volumes]:
+        if all(volume.array.min() == volume.array.max() for volume in group):
+            cause = f"holds {group[0].array.flat[0]:g} in every voxel, so it shows nothing"
+            raise BadFile(path, cause, "export it again, or leave this image out")
+    return {name: volume for name, volume in zip(names, volumes) if name in wanted}
 
 
 def _labels(
-    source: Source, images: Mapping[str, Volume], scheme: Mapping[str, int] | None
+    source: Source,
+    images: Mapping[str, Volume],
+    scheme: Mapping[str, int] | None,
+    failures: list[OncosegError] | None,
 ) -> dict[str, Volume]:
     """Label maps of the images that were read; else those whose own image has the same grid."""
     there = {canonical(name): path for name, path in source.labels.items()}
     chosen = {name: path for name, path in there.items() if name in images}
-    maps = {}
+    maps: dict[str, Volume] = {}
     for name, path in (chosen or there).items():
-        label = read_label(path)
-        _check_values(label, scheme)
-        if name in images:
-            _check_grid(label, images[name], name)
-            maps[name] = label
-            continue
-        own = _images(source, {name})
-        if name in own:
-            _check_grid(label, own[name], name)
-        same = [other for other, image in images.items() if image.grid.same_as(label.grid)]
-        maps[same[0] if same else name] = label
+        with _listed(failures):
+            label = read_label(path)
+            _check_values(label, scheme)
+            own = images if name in images else _images(source, {name}, failures)
+            if name in own:
+                _check_grid(label, own[name], name)
+            same = [other for other, image in images.items() if image.grid.same_as(label.grid)]
+            maps[name if name in images or not same else same[0]] = label
     return maps
 
 
@@ -236,11 +273,14 @@ def _grey(array: Array) -> Array:
     return array
 
 
-def _load(path: Path, *, label: bool = False) -> tuple[Array, Grid, tuple[str, ...]]:
+def _load(path: Path, reader: Reader | None = None) -> tuple[Array, Grid, tuple[str, ...]]:
     if not path.exists():
-        raise BadFile(path, "does not exist", "check the path")
+        cause = "is a link to nothing" if path.is_symlink() else "does not exist"
+        raise BadFile(path, cause, "check the path")
+    if path.is_dir() and layouts.ending(path):
+        raise BadFile(path, "is a folder with the name of a scan", "move the scan out of it")
     try:
-        array, grid, notes = _reader(path, label=label)(path)
+        array, grid, notes = (reader or _reader(path))(path)
     except (OSError, MemoryError) as error:
         raise BadFile(path, f"cannot be read ({error})", "check the disk and rights") from error
     except NONSENSE as error:
@@ -256,9 +296,25 @@ def _load(path: Path, *, label: bool = False) -> tuple[Array, Grid, tuple[str, .
     return array, grid, tuple(notes)
 
 
-def _reader(path: Path, *, label: bool) -> Reader:
+def _is_dicom(path: Path) -> bool:
+    return layouts.is_dicom(path) or path.name.upper() == "DICOMDIR"
+
+
+def _label_reader(
+    path: Path, labels: Mapping[str, int] | None, image: Path | None
+) -> Reader | None:
+    """What reads label maps otherwise than images: drawings in DICOM, and colours in pictures."""
     suffix = layouts.ending(path)
-    if path.is_dir() or (suffix not in READERS and layouts.is_dicom(path)):
+    if suffix in layouts.PICTURES:
+        return picture.read_label
+    if path.exists() and (path.is_dir() or (suffix not in READERS and layouts.is_dicom(path))):
+        return partial(drawn.read, labels=labels, image=image)
+    return None
+
+
+def _reader(path: Path) -> Reader:
+    suffix = layouts.ending(path)
+    if path.is_dir() or (suffix not in READERS and _is_dicom(path)):
         return dicom.read
     if path.name.lower().endswith(PAIRS):
         cause = "is Analyze or half of a NIfTI pair, in which left and right are not certain"
@@ -266,7 +322,7 @@ def _reader(path: Path, *, label: bool) -> Reader:
     if suffix not in READERS:
         known = ", ".join(READERS)
         raise BadFile(path, "is of no kind that can be read", f"use {known} or DICOM")
-    return picture.read_label if label and suffix in layouts.PICTURES else READERS[suffix]
+    return READERS[suffix]
 
 
 def _check(path: Path, array: Array, grid: Grid) -> None:
