@@ -10,6 +10,16 @@ from collections.abc import Iterable
 from pathlib import Path
 
 
+def shown(text: object) -> str:
+    """Text on one line that no terminal obeys: what cannot be printed is escaped."""
+    return "".join(
+        letter
+        if letter.isprintable()
+        else letter.encode("unicode_escape", "backslashreplace").decode()
+        for letter in str(text)
+    )
+
+
 class OncosegError(Exception):
     """The one family of errors that reach a user; the command line prints the message alone."""
 
@@ -18,7 +28,7 @@ class BadFile(OncosegError):
     """A file that cannot be trusted: names it, says what is wrong and what to do."""
 
     def __init__(self, path: str | Path, cause: str, remedy: str) -> None:
-        super().__init__(f"{path}: {cause}; {remedy}")
+        super().__init__(f"{shown(path)}: {cause}; {remedy}")
         self.path, self.cause, self.remedy = Path(path), cause, remedy
 
 

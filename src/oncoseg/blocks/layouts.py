@@ -56,15 +56,19 @@ def hidden(path: Path) -> bool:
 
 
 def scans(folder: Path) -> list[Path]:
-    """The scans right in a folder, by name; detached `.raw` parts belong to their headers."""
+    """The scans right in a folder, by name; detached `.raw` parts belong to their headers.
+
+    A link to nothing and a folder named as a scan are among them, to be refused when they are read.
+    """
     if not folder.is_dir():
         return []
-    return sorted(p for p in folder.iterdir() if p.is_file() and ending(p) and not hidden(p))
+    return sorted(path for path in folder.iterdir() if ending(path) and not hidden(path))
 
 
 def folders(folder: Path) -> list[Path]:
     """The folders right in a folder, by name."""
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not hidden(path))
+    inner = (path for path in folder.iterdir() if path.is_dir() and not hidden(path))
+    return sorted(path for path in inner if not ending(path))
 
 
 def parse(name: str) -> Name:

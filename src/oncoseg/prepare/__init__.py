@@ -5,7 +5,6 @@ Its cases become arrays that patches are read from.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from oncoseg.errors import BadData, OncosegError
 from oncoseg.prepare.align import Aligned, align, crop, working_grid
 from oncoseg.prepare.plan import MOST, Fingerprint, Plan, make_plan
 from oncoseg.prepare.store import Stored, open_store, splits, write
-from oncoseg.read import canonical, find, read_case, read_label
+from oncoseg.read import canonical, digest, find, read_case, read_label
 
 __all__ = [
     "Aligned",
@@ -192,8 +191,7 @@ def _values(sources: Sequence[Source]) -> dict[str, int]:
 
 def _refuse_duplicates(case: Case, seen: dict[str, str]) -> None:
     for name, volume in case.images.items():
-        digest = hashlib.sha256(np.ascontiguousarray(volume.array).data).hexdigest()
-        other = seen.setdefault(digest, case.id)
+        other = seen.setdefault(digest(volume), case.id)
         if other != case.id:
             raise BadData(
                 f"cases {other} and {case.id} hold the same {name} image "
