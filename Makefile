@@ -8,7 +8,7 @@ BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 JOBS ?= 2
 
-.PHONY: demo test test-all check bench docs clean
+.PHONY: demo test test-all check bench fuzz docs clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -18,6 +18,7 @@ help:
 	@echo "make test-all  run the slow ones too"
 	@echo "make check     lint, format, types, house rules"
 	@echo "make bench     measure speed, as ratios within one run"
+	@echo "make fuzz      read mutated files of every format, in bounded time (Linux)"
 	@echo "make docs      write docs/systems.md anew, and run the code in the docs"
 	@echo "make clean     remove .venv and what was made"
 
@@ -38,6 +39,9 @@ check: $(VENV)/dev.stamp
 
 bench: $(VENV)/dev.stamp
 	@for file in benchmarks/speed/*.py; do echo "$$file"; $(BIN)/python "$$file" || exit 1; done
+
+fuzz: $(VENV)/dev.stamp
+	$(BIN)/python benchmarks/fuzz --count 2000 --minutes 3
 
 docs: $(VENV)/dev.stamp
 	$(BIN)/python docs/systems.py
