@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import reduce
+from dataclasses import dataclass, field
+from functools import partial, reduce
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -95,6 +97,7 @@ class Inputs:
     truths: Mapping[str, Source]
     scheme: Scheme
     notes: tuple[str, ...] = ()
+    labels: Mapping[str, int] = field(default_factory=dict)  # the value of each named structure
 
     @property
     def cases(self) -> list[str]:
@@ -137,8 +140,7 @@ class Inputs:
         return volume, failure
 
     def _truths(self, case: str) -> tuple[list[Volume], str]:
-        paths = self.truths[case].labels.values() if case in self.truths else ()
-        read = [_tried(read_label, path) for path in paths]
+        read = _read_truths(self.truths[case], self.labels) if case in self.truths else []
         found = [volume for volume, _ in read if volume is not None]
         for volume in found:
             self.scheme.check(volume.array, f"case {case}: the truth {volume.path}")
@@ -148,7 +150,9 @@ class Inputs:
 def gather(predictions: Path, truth: Path, regions: Mapping[str, Sequence[int]] | None) -> Inputs:
     """Find both sides; raises `BadData` if one is empty, or if no case is in both."""
     predicted, broken, task = _predictions(predictions)
-    truths, ignore = _truths(truth, {*predicted, *broken})
+    truths, said = _truths(truth, {*predicted, *broken})
+    ignore = None if said.get("ignore") is None else int(said["ignore"])
+    labels = task.labels if task is not None else said.get("labels", {})
     given = sorted({*predicted, *broken})
     if not truths.keys() & set(given):
         theirs = f"{_some(given)}, those in {truth} {_some(sorted(truths))}"
@@ -158,13 +162,13 @@ def gather(predictions: Path, truth: Path, regions: Mapping[str, Sequence[int]] 
     elif task is not None:
         scheme = Scheme.of(task, ignore)
     else:
-        scheme = _found_regions(predicted, truths, ignore)
+        scheme = _found_regions(predicted, truths, ignore, labels)
     if not scheme.regions:
         raise BadData(f"{predictions}: no label map holds a label above 0; there is no region")
     notes: tuple[str, ...] = ()
     if ignore is not None:
         notes = (f"Voxels with the label {ignore} in the truth are to be ignored: left out.",)
-    return Inputs(predicted, broken, truths, scheme, notes)
+    return Inputs(predicted, broken, truths, scheme, notes, labels)
 
 
 def values_in(label: Array) -> list[int]:
@@ -241,8 +245,16 @@ def _one_task(folder: Path, tasks: Mapping[str, Task]) -> Task:
     return task
 
 
-def _truths(folder: Path, predicted: set[str]) -> tuple[dict[str, Source], int | None]:
-    """Case -> source with label maps, and the label value to be ignored."""
+def _read_truths(source: Source, labels: Mapping[str, int]) -> list[tuple[Volume | None, str]]:
+    """The label maps of a case; named structures of DICOM by their values."""
+    return [
+        _tried(partial(read_label, labels=labels or None, image=source.images.get(name)), path)
+        for name, path in source.labels.items()
+    ]
+
+
+def _truths(folder: Path, predicted: set[str]) -> tuple[dict[str, Source], Mapping[str, Any]]:
+    """Case -> source with label maps, and what their data set says of itself."""
     try:
         found = find(folder)
     except BadFile:
@@ -251,15 +263,14 @@ def _truths(folder: Path, predicted: set[str]) -> tuple[dict[str, Source], int |
         plain = _label_maps(folder, predicted)
         if not plain:
             raise
-        return plain, None
+        return plain, {}
     labelled = {source.case: source for source in found.sources if source.labels}
     if labelled:
-        ignore = found.description.get("ignore")
-        return labelled, None if ignore is None else int(ignore)
+        return labelled, found.description
     plain = _label_maps(folder, predicted)
     if not plain:
         raise BadData(f"{folder}: holds no label map; give a data set with labels")
-    return plain, None
+    return plain, {}
 
 
 def _label_maps(folder: Path, predicted: set[str]) -> dict[str, Source]:
@@ -275,14 +286,18 @@ def _label_maps(folder: Path, predicted: set[str]) -> dict[str, Source]:
 
 
 def _found_regions(
-    predicted: Mapping[str, Path], truths: Mapping[str, Source], ignore: int | None
+    predicted: Mapping[str, Path],
+    truths: Mapping[str, Source],
+    ignore: int | None,
+    labels: Mapping[str, int],
 ) -> Scheme:
     """A region for each label value in any file that can be read, named by its number."""
-    paths = [*predicted.values()]
-    paths += [path for source in truths.values() for path in source.labels.values()]
+    one_side = (_tried(read_label, path) for path in predicted.values())
+    other = (one for source in truths.values() for one in _read_truths(source, labels))
     values: set[int] = set()
-    for path in paths:  # a file that cannot be read is told later, as the status of its case
-        volume, _ = _tried(read_label, path)
+    for volume, _ in chain(
+        one_side, other
+    ):  # a file that cannot be read is told later, as the status of its case
         values.update(values_in(volume.array) if volume else ())
     return Scheme.given({str(value): (value,) for value in sorted(values - {ignore})}, ignore)
 
