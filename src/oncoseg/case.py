@@ -368,7 +368,8 @@ class Prediction:
     `task.regions`; `used` and `missing` name modalities; `images` maps the used ones to their
     files; `notes` are sentences a reader must see; `maps` holds further maps (*S) by name, such as
     how strange each voxel is; `intervals` a region's volume from .. to, in ml (2-D: mm²), which
-    holds the true one in a share `level` of cases.
+    holds the true one in a share `level` of cases; `inputs` says of each image what identifies it,
+    as its checksum or UIDs.
     """
 
     case: str
@@ -384,6 +385,7 @@ class Prediction:
     maps: Mapping[str, Array] = field(default_factory=dict)
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     level: float = 0.0
+    inputs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def masks(self) -> dict[str, Array]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,32 +11,81 @@ import numpy as np
 
 from oncoseg import __version__, files
 from oncoseg.case import Array, Prediction, Task
-from oncoseg.errors import BadData, BadFile, OncosegError
+from oncoseg.errors import BadData, BadFile, BadRun, OncosegError, UnknownName
 from oncoseg.read import read_volume
-from oncoseg.write import write_volume
+from oncoseg.write import Pseudonyms, identify, made_of, write_prediction, write_volume
 
 FORMAT = "oncoseg-prediction-1"
 NOTICE = "For research use only. Not a medical device; not for diagnosis or treatment."
 
 
-def save(prediction: Prediction, folder: Path, *, probabilities: bool = False) -> Path:
+@dataclass(frozen=True)
+class Delivered:
+    """Files written, and a sentence for every case that could not be."""
+
+    done: list[Path]
+    failed: dict[str, str]
+
+
+def save(
+    prediction: Prediction,
+    folder: Path,
+    *,
+    probabilities: bool = False,
+    kinds: Sequence[str] = (),
+) -> Path:
     """Write `<case>.nii.gz` (labels on the case's own grid), then `<case>.json`.
 
     Returns the path of the record. The record comes last, so a case with a record is a case whose
     files are whole. With `probabilities`, each region's probability is written beside them as
-    `<case>.probability.<region>.nii.gz` in steps of 1/255.
+    `<case>.probability.<region>.nii.gz` in steps of 1/255; `kinds` are further ones of
+    `oncoseg.write.KINDS`.
     """
     record = folder / f"{prediction.case}.json"
-    record.unlink(missing_ok=True)  # what it said of an earlier prediction no longer holds
+    # What was written of an earlier prediction no longer holds.
+    for name in (record.name, *made_of(prediction.case)):
+        (folder / name).unlink(missing_ok=True)
+    prediction = prediction.but(inputs=prediction.inputs or identify(prediction.images))
     written: list[Path] = []
     try:
         for name, array in _maps(prediction, probabilities=probabilities).items():
             written.append(write_volume(folder / name, array, prediction.grid))
+        written += write_prediction(prediction, folder, kinds)
         return files.write_json(record, _record(prediction, written[0]))
     except OncosegError:
         for path in written:
-            path.unlink()
+            path.unlink(missing_ok=True)
         raise
+
+
+def deliver(
+    folder: Path, kinds: Sequence[str], *, to: Path | None = None, key: Path | None = None
+) -> Delivered:
+    """Write every prediction in `folder` as `kinds`, beside it or to another folder.
+
+    `key` is the file of a key: names, dates and UIDs of the patient are then replaced (see
+    `oncoseg.write.pseudonyms`), for which `to` must be another folder, since records name files.
+    A case that cannot be written leaves nothing and is reported; the rest finish.
+    """
+    found = find(folder)
+    if not found:
+        message = f"{folder}: there is no prediction in it; run 'oncoseg predict' first"
+        raise BadData(message)
+    to = Path(to or folder)
+    if key and to.resolve() == Path(folder).resolve():
+        remedy = "write to another folder with --to, since the records here name cases and files"
+        raise BadRun(f"{folder}: holds the predictions themselves; {remedy}")
+    pseudonyms = Pseudonyms.of(key) if key else Pseudonyms()
+    done: list[Path] = []
+    failed: dict[str, str] = {}
+    for case, path in found.items():
+        try:
+            done += write_prediction(load(path)[0], to, kinds, pseudonyms=pseudonyms)
+        except UnknownName:
+            raise
+        except OncosegError as error:
+            failed[case] = str(error)
+    return Delivered(done, failed)
 
 
 def _maps(prediction: Prediction, *, probabilities: bool) -> dict[str, Array]:
@@ -57,6 +108,7 @@ def _record(prediction: Prediction, label: Path) -> dict[str, Any]:
         "used": list(prediction.used),
         "missing": list(prediction.missing),
         "images": {name: str(path) for name, path in prediction.images.items()},
+        "inputs": {name: dict(said) for name, said in prediction.inputs.items()},
         "model": dict(prediction.model),
         "confidence": confidence(prediction),
         "intervals": {name: list(ends) for name, ends in prediction.intervals.items()},
@@ -134,4 +186,5 @@ def _loaded(path: Path, record: dict[str, Any]) -> Prediction:
         notes=tuple(record["notes"]),
         intervals={name: (low, high) for name, (low, high) in record.get("intervals", {}).items()},
         level=float(record.get("level", 0.0)),
+        inputs=record.get("inputs", {}),
     )

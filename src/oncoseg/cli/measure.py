@@ -11,6 +11,7 @@ from oncoseg.cli.words import (
     answer,
     complain,
     fraction,
+    listed,
     options,
     part_list,
     paths,
@@ -21,6 +22,7 @@ def add(commands: Any) -> None:
     """Add the commands of this module."""
     _add_predict(commands)
     _add_evaluate(commands)
+    _add_write(commands)
     parser = add_command(
         commands,
         "report",
@@ -51,17 +53,51 @@ def _add_predict(commands: Any) -> None:
         "segment scans with a model, from any subset of the modalities it was trained on",
         predict,
         examples="  oncoseg predict glioma scans/ --to out/\n"
-        "  oncoseg predict model.onco scans/ --to out/ --probabilities --json",
+        "  oncoseg predict model.onco scans/ --to out/ --probabilities --json\n"
+        "  oncoseg predict model.onco dicom/ --to out/ --as seg,rtstruct,sr",
     )
     parser.add_argument("model", help="a model file (.onco), or the name of one in 'oncoseg list'")
     parser.add_argument("scans", type=Path, help="folder of cases, or one case")
     parser.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="to write")
+    _add_kinds(parser, required=False)
     parser.add_argument(
         "--probabilities", action="store_true", help="write each region's probability map too"
     )
     parser.add_argument("--engine", choices=("openvino", "torch"), help="what computes; openvino")
     parser.add_argument("--device", help="cpu, cuda, ...; chosen by the engine if not given")
     parser.add_argument("--overlap", type=fraction, help="of neighbouring windows, in [0, 1); 0.5")
+
+
+def _add_write(commands: Any) -> None:
+    parser = add_command(
+        commands,
+        "write",
+        "write predictions as DICOM SEG, RTSTRUCT and SR of their series, or as BIDS derivatives",
+        write,
+        examples="  oncoseg write out/ --as seg,rtstruct,sr\n"
+        "  oncoseg write out/ --as seg,sr,bids --to handover/ --pseudonymise key.txt",
+    )
+    parser.add_argument("predictions", type=Path, help="folder that 'oncoseg predict' wrote")
+    _add_kinds(parser, required=True)
+    parser.add_argument("--to", type=Path, metavar="FOLDER", help="beside the predictions if not")
+    parser.add_argument(
+        "--pseudonymise",
+        dest="key",
+        type=Path,
+        metavar="KEY",
+        help="replace names and UIDs, leave dates empty; KEY is a file, made on first use: keep it",
+    )
+
+
+def _add_kinds(parser: Any, *, required: bool) -> None:
+    parser.add_argument(
+        "--as",
+        dest="kinds",
+        type=listed,
+        required=required,
+        metavar="KIND,KIND",
+        help="seg, labelmap, rtstruct, sr (DICOM) or bids, beside the NIfTI label map",
+    )
 
 
 def _add_evaluate(commands: Any) -> None:
@@ -85,11 +121,23 @@ def predict(words: Words) -> int:
     """`oncoseg predict`; 1 if a case failed, after the others are finished."""
     from oncoseg.predict import predict as run
 
-    chosen = options(words, "engine", "device", "overlap", "probabilities")
+    chosen = options(words, "engine", "device", "overlap", "probabilities", "kinds")
     outcome = run(words.model, words.scans, to=words.to, **chosen)
     data = {"done": paths(outcome.done), "failed": dict(outcome.failed)}
     text = f"{_cases(len(outcome.done))} predicted, written to {words.to}"
     answer(words, data, text)
+    for case, cause in outcome.failed.items():
+        complain(f"case {case} failed: {cause}")
+    return 1 if outcome.failed else 0
+
+
+def write(words: Words) -> int:
+    """`oncoseg write`; 1 if a case could not be written, after the others are finished."""
+    from oncoseg.results import deliver as run
+
+    outcome = run(words.predictions, words.kinds, **options(words, "to", "key"))
+    data = {"written": paths(outcome.done), "failed": dict(outcome.failed)}
+    answer(words, data, "\n".join(paths(outcome.done)))
     for case, cause in outcome.failed.items():
         complain(f"case {case} failed: {cause}")
     return 1 if outcome.failed else 0

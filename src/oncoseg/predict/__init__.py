@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from oncoseg import results
+from oncoseg import results, write
 from oncoseg.case import Array, Case, Prediction, Task
 from oncoseg.errors import BadData, BadFile, OncosegError
 from oncoseg.model import Model, open_model
@@ -45,13 +45,17 @@ def predict(
     device: str = "",
     overlap: float = 0.5,
     probabilities: bool = False,
+    kinds: Sequence[str] = (),
 ) -> Outcome:
     """Segment every case found in `scans` and write label maps and records to `to`.
+
+    `kinds` of `oncoseg.write.KINDS` are written beside them.
 
     A case that cannot be read or segmented is reported in the outcome and leaves nothing behind;
     the rest finish. Raises `BadData` if there is no case at all, and whatever opening the model
     raises.
     """
+    write.known(kinds)
     opened = open_model(model)
     if opened.card.get("segments") is False:
         made = opened.card.get("method", "a method for that")
@@ -68,13 +72,16 @@ def predict(
             bare = type(source)(source.case, source.patient, source.images, {}, source.site)
             case = read_case(bare, modalities=opened.task.modalities)
             known = validated(case, opened)
+            paths = {name: image.path for name, image in case.images.items()}
+            write.check(case.id, paths, case.grid, kinds)
             prediction = segment(
                 case, opened.plan, infer, overlap=overlap, progress=True, maps=opened.maps
             )
             prediction = prediction.but(model=opened.described, notes=(*prediction.notes, *known))
             for step in steps:
                 prediction = step(prediction)
-            outcome.done.append(results.save(prediction, to, probabilities=probabilities))
+            saved = results.save(prediction, to, probabilities=probabilities, kinds=kinds)
+            outcome.done.append(saved)
         except OncosegError as error:
             outcome.failed[source.case] = str(error)
     return outcome

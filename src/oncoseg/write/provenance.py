@@ -11,6 +11,7 @@ from oncoseg import __version__, files
 from oncoseg.blocks.layouts import is_dicom
 from oncoseg.case import Prediction
 from oncoseg.errors import OncosegError
+from oncoseg.write.pseudonyms import Pseudonyms
 from oncoseg.write.source import Stack, stack, text
 
 Inputs = dict[str, dict[str, Any]]
@@ -56,6 +57,22 @@ def _digest(found: Stack) -> str:
     for file in found.files:
         digest.update(bytes.fromhex(files.sha256(file)))
     return digest.hexdigest()
+
+
+def renamed(inputs: Mapping[str, Mapping[str, Any]], new: Pseudonyms) -> Inputs:
+    """Inputs with every UID and checksum replaced, if there are pseudonyms."""
+    if not new:
+        return {name: dict(said) for name, said in inputs.items()}
+    return {
+        name: {key: _renamed(key, value, new) for key, value in said.items()}
+        for name, said in inputs.items()
+    }
+
+
+def _renamed(key: str, value: Any, new: Pseudonyms) -> Any:
+    if isinstance(value, list):
+        return [new.uid(str(one)) for one in value]
+    return new.name(str(value)) if key == "sha256" else new.uid(str(value))
 
 
 def maker(prediction: Prediction) -> dict[str, str]:

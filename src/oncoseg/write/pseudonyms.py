@@ -40,7 +40,9 @@ class Pseudonyms:
         try:
             key = bytes.fromhex(path.read_text(encoding="ascii").strip())
         except (OSError, ValueError) as error:
-            raise BadFile(path, "holds no key for pseudonyms", "name a file not yet there") from error
+            raise BadFile(
+                path, "holds no key for pseudonyms", "name a file not yet there"
+            ) from error
         if len(key) != BYTES:
             raise BadFile(path, "holds no whole key for pseudonyms", "name a file not yet there")
         return cls(key)

@@ -5,7 +5,10 @@ Nothing is copied but `IDENTITY` and `GEOMETRY`, so what is not listed cannot le
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -145,8 +148,9 @@ def _header(path: Path) -> Any:
     pydicom = require("pydicom", "dicom")
     broken = (pydicom.errors.InvalidDicomError, OSError, EOFError, ValueError, KeyError)
     try:
-        head = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=READ)
-        list(head)  # values are only understood when they are looked at
+        with silent():
+            head = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=READ)
+            list(head)  # values are only understood when they are looked at
     except (*broken, AttributeError, NotImplementedError) as error:
         cause = f"is no DICOM file that can be read ({' '.join(str(error).split())})"
         raise BadFile(path, cause, "export it again") from error
@@ -175,13 +179,15 @@ def _identity(path: Path, head: Any) -> dict[str, str]:
 
 def _valid(head: Any, name: str) -> str:
     pydicom = require("pydicom", "dicom")
-    require("pydicom.valuerep", "dicom")
-    element = head[name] if name in head else None
-    text = "" if element is None or element.value is None else str(element.value)
-    if element is None or element.VM > 1 or any(ord(letter) < 32 for letter in text):
+    valuerep = require("pydicom.valuerep", "dicom")
+    value = head.get(name)
+    text = "" if value is None else str(value)
+    several = isinstance(value, pydicom.multival.MultiValue)
+    if several or not all(letter.isprintable() for letter in text):
         return ""
     try:
-        pydicom.valuerep.validate_value(element.VR, text, pydicom.config.RAISE)
+        kind = pydicom.datadict.dictionary_VR(name)
+        valuerep.validate_value(kind, text, pydicom.config.RAISE)
     except ValueError:
         return ""
     return text
@@ -214,6 +220,22 @@ def _renamed(head: Any, name: str, pseudonyms: Pseudonyms) -> Any:
     for tag in UIDS:
         setattr(made, tag, pseudonyms.uid(str(head[tag].value)))
     return made
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """No warnings of the libraries: they print values, which may be a patient's name."""
+    loggers = [logging.getLogger(name) for name in ("pydicom", "highdicom")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels):
+            logger.setLevel(level)
 
 
 def _decimal(value: float) -> str:

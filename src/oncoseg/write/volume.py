@@ -31,21 +31,29 @@ def write_volume(path: Path, array: Array, grid: Grid) -> Path:
     infinity, `BadFile` if the format cannot hold it.
     """
     path = Path(path)
+    array = _fitting(path, array, grid)
+    if path.name.lower().endswith(".png"):
+        return files.write_bytes(path, _png(path, array, grid))
+    return files.write_bytes(path, nifti_bytes(path, array, grid))
+
+
+def nifti_bytes(path: Path, array: Array, grid: Grid) -> bytes:
+    """What `write_volume` puts in a NIfTI file of this name."""
+    array, name = _fitting(path, array, grid), path.name.lower()
+    if not name.endswith((".nii", ".nii.gz")):
+        raise BadFile(path, "has an ending that cannot be written", "use .nii.gz, .nii or .png")
+    content = _nifti(path, array, grid)
+    return gzip.compress(content, compresslevel=4, mtime=0) if name.endswith(".gz") else content
+
+
+def _fitting(path: Path, array: Array, grid: Grid) -> Array:
     array = np.asarray(array)
     array = array.astype(STORED.get(array.dtype.name, array.dtype), copy=False)
     if array.shape != grid.shape:
         raise BadData(f"{path}: an array of {array.shape} does not fit a grid of {grid.shape}")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise BadData(f"{path}: the array to be written holds NaN or infinity")
-    name = path.name.lower()
-    if name.endswith(".png"):
-        return files.write_bytes(path, _png(path, array, grid))
-    if not name.endswith((".nii", ".nii.gz")):
-        raise BadFile(path, "has an ending that cannot be written", "use .nii.gz, .nii or .png")
-    content = _nifti(path, array, grid)
-    if name.endswith(".gz"):
-        content = gzip.compress(content, compresslevel=4, mtime=0)
-    return files.write_bytes(path, content)
+    return array
 
 
 def _nifti(path: Path, array: Array, grid: Grid) -> bytes:

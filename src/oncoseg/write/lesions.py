@@ -1,0 +1,72 @@
+"""Lesions: the connected pieces of each region, largest first, with what is measured of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy import ndimage
+
+from oncoseg.blocks.calipers import in_slices, in_space
+from oncoseg.blocks.planes import slice_axis
+from oncoseg.case import Array, Grid, Prediction
+
+SMALLEST_MM3 = 50.0  # as the finding `extent` counts pieces
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One thing that is marked: its number in a file, name, region it is (part) of, mask (*S)."""
+
+    number: int
+    name: str
+    region: str
+    mask: Array = field(repr=False)
+
+    def volume_ml(self, grid: Grid) -> float:
+        """Voxels counted, times the volume of a voxel."""
+        return int(np.count_nonzero(self.mask)) * grid.voxel_volume / 1000
+
+
+def regions(prediction: Prediction) -> list[Segment]:
+    """Every region of the task, also one that is empty."""
+    return [
+        Segment(number, name, name, mask)
+        for number, (name, mask) in enumerate(prediction.masks.items(), start=1)
+    ]
+
+
+def labels(prediction: Prediction) -> list[Segment]:
+    """Every label of the task, in the order of its values, also one that is empty."""
+    return [
+        Segment(value, name, name, prediction.label == value)
+        for name, value in sorted(prediction.task.labels.items(), key=lambda item: item[1])
+    ]
+
+
+def lesions(prediction: Prediction) -> list[Segment]:
+    """Pieces of a region (26 neighbours) from 50 mm³, named `<region> <number>`, largest first."""
+    found = [
+        (f"{name} {place}", name, piece)
+        for name, mask in prediction.masks.items()
+        for place, piece in enumerate(_pieces(mask, prediction.grid), start=1)
+    ]
+    return [Segment(number, *one) for number, one in enumerate(found, start=1)]
+
+
+def diameters(segment: Segment, grid: Grid) -> tuple[float, float, float]:
+    """Longest diameter in a slice, the perpendicular in that slice, and in space, in mm.
+
+    As the finding `diameters` measures them.
+    """
+    found = in_slices(segment.mask, grid, slice_axis(grid)[0])
+    return found["value"], found["across"], in_space(segment.mask, grid)
+
+
+def _pieces(mask: Array, grid: Grid) -> Iterator[Array]:
+    found, count = ndimage.label(mask, structure=np.ones((3, 3, 3)))
+    sizes = np.bincount(found.ravel(), minlength=count + 1)[1:]
+    for number in np.argsort(-sizes, kind="stable"):
+        if sizes[number] * grid.voxel_volume >= SMALLEST_MM3 * (1 - 1e-6):
+            yield found == number + 1
