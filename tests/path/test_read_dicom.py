@@ -8,56 +8,7 @@ from oncoseg.read import find, read_volume
 
 pydicom = pytest.importorskip("pydicom", reason="needs the extra 'dicom'")
 
-SIZE = 6
-
-
-def head(number, **changes):
-    """A slice of 4 rows by 3 columns, all of whose values are 10 * its number."""
-    from pydicom.dataset import FileDataset, FileMetaDataset
-    from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
-
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID = CTImageStorage, ExplicitVRLittleEndian
-    meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=[str(number)])
-    made = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
-    values = {
-        "SOPClassUID": CTImageStorage,
-        "SOPInstanceUID": meta.MediaStorageSOPInstanceUID,
-        "Modality": "CT",
-        "PatientID": "Smith^Anna",
-        "SeriesInstanceUID": "1.2.3",
-        "FrameOfReferenceUID": "1.2.4",
-        "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
-        "ImagePositionPatient": [-5, -6, 2.5 * number],
-        "PixelSpacing": [2, 0.5],
-        "Rows": 4,
-        "Columns": 3,
-        "SamplesPerPixel": 1,
-        "PhotometricInterpretation": "MONOCHROME2",
-        "BitsAllocated": 16,
-        "BitsStored": 16,
-        "HighBit": 15,
-        "PixelRepresentation": 1,
-        "RescaleSlope": 1,
-        "RescaleIntercept": -1024,
-        "InstanceNumber": SIZE - number,
-        **changes,
-    }
-    for name, value in values.items():
-        if value is not None:
-            setattr(made, name, value)
-    pixels = np.full((made.Rows, made.Columns), 10 * number, np.int16)
-    pixels[0, 1] = 7  # row 0, column 1
-    made.PixelData = pixels.tobytes()
-    return made
-
-
-def series(folder, changes=lambda number: {}, numbers=range(SIZE), name="{}.dcm"):
-    folder.mkdir(parents=True, exist_ok=True)
-    for number in numbers:
-        made = head(number, **changes(number))
-        made.save_as(folder / name.format(97 * (number + 1) % 13), enforce_file_format=True)
-    return folder
+from dicoms import SIZE, series  # noqa: E402 - needs pydicom
 
 
 def refused(folder, words):

@@ -87,10 +87,11 @@ def understood(path: Path) -> Iterator[None]:
 @functools.cache
 def _faults() -> tuple[type[Exception], ...]:
     """All that pydicom and its plug-ins were seen to raise on damaged files."""
-    unfit = require("pydicom.errors", "dicom").InvalidDicomError
+    errors = require("pydicom.errors", "dicom")
+    unfit = (errors.InvalidDicomError, errors.BytesLengthException)
     values = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RuntimeError)
     storage = (OSError, EOFError, MemoryError, AssertionError, struct.error, zlib.error)
-    return (*values, *storage, unfit)
+    return (*values, *storage, *unfit)
 
 
 @functools.cache

@@ -84,13 +84,23 @@ def series_in(folder: Path) -> list[Series]:
 
 
 def sorted_into_series(instances: Sequence[Instance]) -> list[Series]:
-    """Instances -> series, in the order in which they first appear."""
+    """Instances -> series, in the order in which they first appear.
+
+    Raises `BadFile` where a file of an image's series is no image: a slice must not go unseen.
+    """
     groups: dict[tuple[Any, ...], list[tuple[Any, list[Instance]]]] = defaultdict(list)
+    others = []
     for one in instances:
         with understood(one.path):
             if one.text("Modality") not in IMAGES or not one.head.get("Rows"):
-                continue
-            _join(groups[_identity(one)], _stack(one), one)
+                others.append(one)
+            else:
+                _join(groups[_identity(one)], _stack(one), one)
+    uids = {str(identity[0]) for identity in groups}
+    for one in others:
+        if one.text("SeriesInstanceUID") in uids:
+            cause = f"is of a series of images, but no image (Modality '{one.text('Modality')}')"
+            raise BadFile(one.path, cause, "remove it, or export it again")
     return [
         _series((*identity, *stack), members)
         for identity, stacks in groups.items()
