@@ -1,0 +1,86 @@
+"""One case, read as every verb reads it: what fails, and what looks wrong though it does not."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+import numpy as np
+from scipy import ndimage
+
+from oncoseg.case import Array, Case, Source, Volume
+from oncoseg.check.records import Image, Problem, Seen, failed
+from oncoseg.errors import OncosegError
+from oncoseg.read import digest, read_case
+
+AIR_HU = -200.0  # a CT whose lowest value lies above shows no air, so it is hardly in HU
+SAMPLE = 100_000
+
+
+def look(source: Source, scheme: Mapping[str, int] | None, smallest: int) -> Seen:
+    """Read all of one case; nothing of its voxels is kept."""
+    failures: list[OncosegError] = []
+    try:
+        case = read_case(source, labels=scheme, failures=failures)
+    except OncosegError as error:
+        failures.append(error)
+        case = Case(source.case, source.patient, {}, {}, (), source.site)
+    problems = [failed(error, "file", source.case) for error in failures]
+    named = {**case.images, **{f"label of {name}": one for name, one in case.labels.items()}}
+    for name, volume in named.items():
+        remedy = "look whether it lies right in a viewer, and export it again if not"
+        problems += [
+            Problem("note", "read", source.case, str(volume.path), f"{name}: {note}", remedy)
+            for note in volume.notes
+        ]
+    images = tuple(_image(name, volume) for name, volume in case.images.items())
+    values: Counter[int] = Counter()
+    for label in case.labels.values():
+        values.update(_values(label.array))
+        problems += _odd_label(source.case, label, smallest)
+    problems += [problem for image in images for problem in _odd_image(source.case, image)]
+    once = tuple(dict.fromkeys(problems))
+    return Seen(source.case, source.patient, source.site, images, dict(values), once)
+
+
+def _image(name: str, volume: Volume) -> Image:
+    array = volume.array
+    sample = array.ravel("K")[:: array.size // SAMPLE + 1]
+    extent = float(array.min()), float(array.max())
+    bright = float(np.percentile(np.abs(sample), 99))
+    spacing = tuple(round(length, 4) for length in volume.grid.spacing)
+    return Image(name, str(volume.path), array.shape, spacing, extent, bright, digest(volume))
+
+
+def _values(label: Array) -> dict[int, int]:
+    values, counts = np.unique(label[label > 0], return_counts=True)
+    return {int(value): int(count) for value, count in zip(values, counts)}
+
+
+def _odd_image(case: str, image: Image) -> list[Problem]:
+    low, high = image.range
+    cause = ""
+    if image.name == "ct" and low > AIR_HU:
+        cause = f"is CT with values from {low:g} to {high:g}, which are hardly HU"
+    elif image.name == "pet" and low < -1:
+        cause = f"is PET with values down to {low:g}, which are hardly SUV"
+    if not cause:
+        return []
+    remedy = "convert it with its RescaleSlope and RescaleIntercept, or read the DICOM series"
+    return [Problem("warning", "intensity", case, image.path, cause, remedy)]
+
+
+def _odd_label(case: str, label: Volume, smallest: int) -> list[Problem]:
+    """An empty label map, and pieces that are too small to have been meant."""
+    boxes = ndimage.find_objects((label.array > 0).astype(np.uint8))
+    if not boxes:
+        remedy = "nothing, if there is no tumour in it; else draw it"
+        return [Problem("warning", "label", case, str(label.path), "is an empty label map", remedy)]
+    inside = label.array[boxes[0]] > 0
+    pieces, count = ndimage.label(inside, structure=np.ones((3,) * inside.ndim))
+    small = int((np.bincount(pieces.ravel())[1:] < smallest).sum())
+    if not small:
+        return []
+    cause = f"has {small} of {count} pieces of fewer than {smallest} voxels"
+    remedy = "look whether they are meant, and erase what is not"
+    return [Problem("warning", "label", case, str(label.path), cause, remedy)]
