@@ -52,6 +52,19 @@ class UnknownName(OncosegError):
     """No part of that name; the message offers the nearest one."""
 
 
+def printable(text: str) -> str:
+    """Text that cannot steer a terminal: control and direction characters become escapes.
+
+    Names of files and what stands in headers may hold anything.
+    """
+    return "".join(
+        letter
+        if letter.isprintable() or letter == "\N{NO-BREAK SPACE}"
+        else letter.encode("unicode_escape", "surrogatepass").decode("ascii")
+        for letter in text
+    )
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> UnknownName:
     """Build the error for a name that is not registered, with the nearest names that are."""
     known = sorted(known)

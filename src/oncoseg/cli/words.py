@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from oncoseg.errors import BadOption
+from oncoseg.errors import BadOption, printable
 
 Words = argparse.Namespace
 
@@ -137,14 +138,20 @@ def options(words: Words, *names: str) -> dict[str, Any]:
 def answer(words: Words, data: Mapping[str, Any], text: str) -> None:
     """Print an answer: as JSON with `--json`, else as text."""
     if hasattr(words, "json"):
-        print(json.dumps(data, indent=2, ensure_ascii=False, default=str))
+        text = json.dumps(data, indent=2, ensure_ascii=False, default=str)
+        # The standard escapes control characters below 32 alone, and leaves others to a terminal.
+        print(re.sub("[\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]", _unicode, text))
     else:
-        print(text)
+        print("\n".join(printable(line) for line in text.split("\n")))
+
+
+def _unicode(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"
 
 
 def complain(message: str) -> None:
     """Print one sentence to the error stream."""
-    print(f"oncoseg: {message}", file=sys.stderr)
+    print(f"oncoseg: {printable(message)}", file=sys.stderr)
 
 
 def paths(found: list[Path]) -> list[str]:

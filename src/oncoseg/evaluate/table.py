@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, fields, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 
 from oncoseg import __version__, files
 from oncoseg.case import Array
-from oncoseg.errors import unknown
+from oncoseg.errors import printable, unknown
 
 FORMAT = "oncoseg-evaluation-1"
 LEVEL = 95
@@ -233,9 +234,14 @@ def _csv(kind: type[Row | Summary], records: Sequence[Row | Summary]) -> str:
 
 
 def _cell(value: Any) -> Any:
-    """Text that a spreadsheet would take for a formula is quoted; NaN is an empty cell."""
+    """Text that a spreadsheet would take for a formula is quoted; NaN is an empty cell.
+
+    Control characters become escapes, so that no cell ends where it should not.
+    """
     if isinstance(value, float):
         return value if math.isfinite(value) else ""
-    if isinstance(value, str) and value.lstrip()[:1] in ("=", "+", "-", "@"):
-        return f"'{value}"
-    return value
+    if not isinstance(value, str):
+        return value
+    value = printable(value)  # a lone carriage return would begin another cell
+    start = unicodedata.normalize("NFKC", value.lstrip()[:1])
+    return f"'{value}" if start in ("=", "+", "-", "@") else value

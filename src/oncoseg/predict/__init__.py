@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from oncoseg import results, write
 from oncoseg.case import Array, Case, Prediction, Task
-from oncoseg.errors import BadData, BadFile, OncosegError
+from oncoseg.errors import BadData, BadFile, OncosegError, printable
 from oncoseg.model import Model, open_model
 from oncoseg.predict.engines import engine as make_engine
 from oncoseg.predict.window import Infer, slide
@@ -180,5 +180,5 @@ def _notes(used: tuple[str, ...], missing: tuple[str, ...]) -> tuple[str, ...]:
 
 def _bar(name: str) -> Callable[[list[Any]], Iterator[Any]]:
     return lambda boxes: iter(
-        tqdm(boxes, desc=name, unit="window", disable=None, delay=2, leave=False)
+        tqdm(boxes, desc=printable(name), unit="window", disable=None, delay=2, leave=False)
     )

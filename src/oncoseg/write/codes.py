@@ -74,8 +74,3 @@ def coded(region: str) -> tuple[Code, Code]:
         if organ in words:
             return ANATOMY, code
     return TISSUE, TISSUE
-
-
-def abnormal(region: str) -> bool:
-    """Whether its type is a tumour or another lesion, so that its pieces are lesions."""
-    return coded(region)[0] != ANATOMY
