@@ -231,7 +231,7 @@ def _labels(
     maps: dict[str, Volume] = {}
     for name, path in (chosen or there).items():
         with _listed(failures):
-            label = read_label(path)
+            label = read_label(path, labels=scheme, image=source.images.get(name))
             _check_values(label, scheme)
             own = images if name in images else _images(source, {name}, failures)
             if name in own:
