@@ -36,7 +36,8 @@ class Metric(ABC):
     `higher` says whether more is better, `unit` is "" for a pure number, `bounds` are the worst and
     best possible value (`worst` may be infinite). `empty` is the rule for empty masks, as a
     sentence shown in tables. `distances` says whether it measures along axes, which have to be at
-    right angles then; else only the product of the spacing may count.
+    right angles then; else only the product of the spacing may count. `one_sided` says that who
+    predicts nothing has its best value, so that it says nothing alone.
     """
 
     higher: ClassVar[bool] = True
@@ -44,6 +45,7 @@ class Metric(ABC):
     worst: ClassVar[float] = 0.0
     empty: ClassVar[str] = ""
     distances: ClassVar[bool] = False
+    one_sided: ClassVar[bool] = False
 
     @abstractmethod
     def __call__(self, prediction: Array, truth: Array, spacing: Sequence[float]) -> float:

@@ -50,6 +50,7 @@ def test_a_mask_against_itself_is_the_best(name, dims):
 def test_a_wrong_mask_is_worse_and_within_the_bounds(name, dims):
     metric = build("metrics", name)
     prediction, truth = blobs(dims)
+    prediction[(-1,) * dims] = True
     value = metric(prediction, truth, SPACINGS[dims])
     low, high = sorted((best(metric), metric.worst))
     assert isinstance(value, float)
@@ -68,7 +69,12 @@ def test_symmetric_where_it_says_so(name, dims):
     if "symmetric" in type(metric).__doc__:
         assert there == pytest.approx(back, abs=1e-12)
     else:
-        assert there != pytest.approx(back)
+        # One lesion drawn over two: whichever side is called the truth must make a difference.
+        apart = truth.copy()
+        over = np.ones_like(truth)
+        over[(slice(10, None),) * dims] = False
+        swapped = [metric(*masks, SPACINGS[dims]) for masks in [(over, apart), (apart, over)]]
+        assert (there, swapped[0]) != pytest.approx((back, swapped[1]))
 
 
 @every
@@ -110,7 +116,11 @@ def test_only_the_truth_decides_whether_a_value_is_undefined(name, dims):
             assert f"undefined if the {possible}" in metric.empty
 
 
-@every
+ALONE = [name for name in NAMES if not type(build("metrics", name)).one_sided]
+meaningful = pytest.mark.parametrize("name", ALONE)
+
+
+@meaningful
 @both
 def test_missing_everything_is_never_better_than_finding_a_part(name, dims):
     metric = build("metrics", name)
@@ -121,7 +131,16 @@ def test_missing_everything_is_never_better_than_finding_a_part(name, dims):
     assert missed < found if metric.higher else missed > found
 
 
-@every
+@pytest.mark.parametrize("name", sorted(set(NAMES) - set(ALONE)))
+@both
+def test_who_predicts_nothing_is_best_where_a_metric_is_one_sided(name, dims):
+    metric = build("metrics", name)
+    truth = blobs(dims)[1]
+    assert metric(np.zeros_like(truth), truth, SPACINGS[dims]) == best(metric)
+    assert "alone" in type(metric).__doc__
+
+
+@meaningful
 @both
 def test_no_prediction_is_worse_than_the_limit(name, dims):
     """What a missing case counts as; undefined only where every prediction is."""
@@ -192,6 +211,28 @@ GOLDEN = {
     "lesion_f1": (1, 0, 0, 1, 0, 0, 2 / 3),
     "lesion_f1:iou=0.5": (1, 0, 0, 1, 0, 0, 2 / 3),
     "lesion_f1:iou=0.6": (1, 0, 0, 0, 0, 0, 2 / 3),
+    "hd": (0, DIAGONAL, DIAGONAL, 1, 3, 2, 9),
+    "hd95:pooled=true": (0, DIAGONAL, DIAGONAL, 1, 3, 2, 8.1),  # of 0, 0 and 9
+    # 8 elements each, 4 of them shared and 4 as far as the neighbour is.
+    "hd95:mesh=true": (0, DIAGONAL, DIAGONAL, 1, 3, 2, 9),
+    # Of 90 surface voxels of both slabs 30 lie 1 mm away; of two voxels and one, one lies 9 mm.
+    "assd": (0, DIAGONAL, DIAGONAL, 1 / 3, 3, 2, 3),
+    "assd:pooled=false": (0, DIAGONAL, DIAGONAL, 1 / 4, 3, 2, 9 / 4),
+    "specificity": (1, 1, 119 / 120, 2 / 3, 118 / 119, 118 / 119, 1),
+    "mcc": (
+        1,
+        0,
+        0,
+        3600 / math.sqrt(60 * 30 * 60 * 90) / 2,
+        -1 / 119,
+        -1 / 119,
+        118 / math.sqrt(2 * 119 * 118),
+    ),
+    "boundary_iou": (1, 0, 0, 1 / 2, 0, 0, 1 / 2),
+    "panoptic_quality": (1, 0, 0, 0, 0, 0, 2 / 3),
+    "aji": (1, 0, 0, 1 / 2, 0, 0, 1 / 2),
+    "lesion_sensitivity": (UNDEFINED, 0, UNDEFINED, 1, 0, 0, 1 / 2),
+    "false_positives": (0, 0, 1, 0, 1, 1, 0),
 }
 
 
@@ -212,7 +253,8 @@ def test_golden_in_two_dimensions(axis, length):
     values = {name: build("metrics", name)(prediction, truth, (2.0, 3.0)) for name in GOLDEN}
     assert values["hd95"] == length
     assert values["nsd"] == 1 / 2  # 4 corners each, 2 of them shared
-    assert values["dice"] == values["lesion_f1"] == 0
+    assert values["dice"] == values["lesion_f1"] == values["panoptic_quality"] == 0
+    assert values["hd"] == values["assd"] == length
     assert build("metrics", "volume_difference")(truth, ~truth, (2.0, 3.0)) == pytest.approx(
         14 * 6 / 1000
     )

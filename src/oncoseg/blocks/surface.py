@@ -61,15 +61,37 @@ class Pair:
         predicted, true = (_shell(mask) for mask in self.masks)
         return _between(predicted, true, self.spacing)
 
+    def ways(self, *, mesh: bool = False) -> list[tuple[Array, Array]]:
+        """Distances in mm and what each counts, prediction to truth, then truth to prediction.
+
+        Of surface voxels, which count alike, or with `mesh` of elements (see `agreement`), which
+        count by area (mm²). Neither mask may be empty.
+        """
+        if mesh:
+            return self._elements
+        return [(distance, np.ones(len(distance))) for distance in self.distances]
+
+    @cached_property
+    def _elements(self) -> list[tuple[Array, Array]]:
+        codes, elements = self._cells
+        apart = _between(elements[0], elements[1], self.spacing)
+        sizes = areas(self.spacing)
+        return [(a, sizes[code[element]]) for a, code, element in zip(apart, codes, elements)]
+
+    @cached_property
+    def _cells(self) -> tuple[list[Array], list[Array]]:
+        """Of both masks, the code of each cell, and whether the surface crosses it."""
+        codes = [_codes(mask) for mask in self.masks]
+        full = 2 ** (2 ** codes[0].ndim) - 1
+        return codes, [(code > 0) & (code < full) for code in codes]
+
     def agreement(self, tolerance_mm: float) -> tuple[float, float]:
         """Area of both surfaces that lies within `tolerance_mm` of the other, and all of it (mm²).
 
         Surfaces are made of the elements that cross the cells between 2x2x2 voxel centres; an
         element lies at the centre of its cell. In 2-D they are lengths, in mm.
         """
-        codes = [_codes(mask) for mask in self.masks]
-        full = 2 ** (2 ** codes[0].ndim) - 1
-        elements = [(code > 0) & (code < full) for code in codes]
+        codes, elements = self._cells
         size = areas(self.spacing)
         within = total = 0.0
         limit = tolerance_mm + SLACK_MM

@@ -1,0 +1,66 @@
+"""Lesions of two masks: connected components, and which overlap by how much."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from oncoseg.blocks.surface import Pair
+from oncoseg.case import Array
+from oncoseg.errors import BadOption
+
+REACH = {6: 1, 18: 2, 26: 3}
+
+
+@dataclass(frozen=True)
+class Lesions:
+    """Sizes in voxels of predicted (P,) and true (T,) lesions, and every pair that overlaps.
+
+    `pairs` (N, 2) holds indices into both, `overlap` (N,) the voxels that they share.
+    """
+
+    predicted: Array
+    true: Array
+    pairs: Array
+    overlap: Array
+
+    @property
+    def iou(self) -> Array:
+        """Intersection over union of each pair (N,)."""
+        union = self.predicted[self.pairs[:, 0]] + self.true[self.pairs[:, 1]] - self.overlap
+        return self.overlap / union
+
+
+def checked(connectivity: int) -> int:
+    """`connectivity` if lesions can be told by it: raises `BadOption`."""
+    if connectivity not in REACH:
+        raise BadOption(f"option 'connectivity' takes 6, 18 or 26, not {connectivity}")
+    return connectivity
+
+
+def components(mask: Array, connectivity: int) -> tuple[Array, int]:
+    """A mask (*S) -> components numbered from 1 (*S), and how many.
+
+    By faces (`connectivity` 6), edges too (18) or corners too (26); in 2-D 6 means edges (4
+    neighbours), the others corners too (8).
+    """
+    reach = min(REACH[connectivity], mask.ndim)
+    labelled, count = ndimage.label(mask, ndimage.generate_binary_structure(mask.ndim, reach))
+    return labelled, int(count)
+
+
+def lesions(both: Pair, connectivity: int) -> Lesions:
+    """The lesions of a prediction and of its truth."""
+    (predicted, found), (true, count) = (components(mask, connectivity) for mask in both.masks)
+    shared = (predicted > 0) & (true > 0)
+    pairs, overlap = np.unique(
+        np.stack([predicted[shared], true[shared]], axis=1), axis=0, return_counts=True
+    )
+    return Lesions(
+        np.bincount(predicted.ravel(), minlength=found + 1)[1:],
+        np.bincount(true.ravel(), minlength=count + 1)[1:],
+        pairs.reshape(-1, 2).astype(np.int64) - 1,
+        overlap,
+    )
