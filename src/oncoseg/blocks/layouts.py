@@ -17,7 +17,8 @@ from oncoseg.case import Source
 from oncoseg.errors import BadData, BadFile
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
-ENDINGS = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", *PICTURES)
+PAIRS = (".hdr", ".hdr.gz")  # of Analyze and NIfTI, each with an .img: found, to be refused
+ENDINGS = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", *PICTURES, *PAIRS)
 LABEL_WORDS = set(
     re.findall(
         r"\w+",

@@ -44,7 +44,7 @@ READERS: dict[str, Reader] = {
     ".mhd": meta.read,
     **dict.fromkeys(layouts.PICTURES, picture.read),
 }
-PAIRS = (".hdr", ".img", ".hdr.gz", ".img.gz")
+PAIRS = (*layouts.PAIRS, ".img", ".img.gz")
 # From a tenth of a micrometre, finer than any slide is scanned, to more than any slice is apart.
 SPACINGS_MM = 1e-4, 100.0
 FINE_MM = 0.01
