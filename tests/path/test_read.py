@@ -618,3 +618,12 @@ def test_unsigned_numbers_of_32_bits_in_tiff_stay_unsigned(tmp_path):
     assert signed in whole
     (tmp_path / "a.tif").write_bytes(whole.replace(signed, unsigned))
     assert (read_volume(tmp_path / "a.tif").array == array).all()
+
+
+def test_a_tiff_without_the_last_bytes_of_its_directory_is_truncated(tmp_path):
+    path = tmp_path / "a.tif"
+    Image.fromarray(np.arange(96, dtype=np.uint8).reshape(8, 12)).save(path, compression="tiff_lzw")
+    whole = path.read_bytes()
+    for cut in range(1, len(whole)):
+        path.write_bytes(whole[:-cut])
+        refused(path, "truncated or damaged|no picture")

@@ -7,6 +7,7 @@ that flipped inside is not.
 from __future__ import annotations
 
 import io
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -58,18 +59,16 @@ def read_label(path: Path) -> tuple[Array, Grid, list[str]]:
 def _open(path: Path) -> Image.Image:
     content = path.read_bytes()
     try:
-        # For PNG, the checksum of every chunk.
-        Image.open(io.BytesIO(content), formats=FORMATS).verify()
-        image = Image.open(io.BytesIO(content), formats=FORMATS)
-        if image.format == "TIFF":
-            _check_tiff(path, image, len(content))
-        image.load()
-        frames = getattr(image, "n_frames", 1)
+        with warnings.catch_warnings():
+            # What Pillow warns of and goes on from is a file that would be read in part.
+            warnings.filterwarnings("error", "(?i).*(truncated|corrupt)", UserWarning)
+            image = _decoded(path, content)
+            frames = getattr(image, "n_frames", 1)
     except UnidentifiedImageError as error:
         raise BadFile(path, "is no picture that can be read", AGAIN) from error
     except Image.DecompressionBombError as error:
         raise BadFile(path, "is too large for a picture", "cut it into tiles") from error
-    except (OSError, SyntaxError, ValueError, TypeError, EOFError) as error:
+    except (OSError, SyntaxError, ValueError, TypeError, EOFError, UserWarning) as error:
         why = " ".join(str(error).split())
         raise BadFile(path, f"is truncated or damaged ({why})", AGAIN) from error
     if ENDS.get(image.format or "", b"") not in content[-64:]:
@@ -78,6 +77,16 @@ def _open(path: Path) -> Image.Image:
         raise BadFile(path, f"holds {frames} pictures", "save each as a file")
     if image.getexif().get(ROTATION, 1) != 1:
         raise BadFile(path, "is stored turned (EXIF orientation)", "save it upright")
+    return image
+
+
+def _decoded(path: Path, content: bytes) -> Image.Image:
+    # For PNG, the checksum of every chunk.
+    Image.open(io.BytesIO(content), formats=FORMATS).verify()
+    image = Image.open(io.BytesIO(content), formats=FORMATS)
+    if image.format == "TIFF":
+        _check_tiff(path, image, len(content))
+    image.load()
     return image
 
 
