@@ -9,6 +9,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -207,14 +208,12 @@ def _bare(head: Any, identity: Mapping[str, str], step: float) -> Any:
 
 
 def _renamed(head: Any, name: str, pseudonyms: Pseudonyms) -> Any:
-    pydicom = require("pydicom", "dicom")
-    made = pydicom.Dataset()
-    made.update(head)
-    for tag in OPTIONAL:
-        if tag in made:
+    made = deepcopy(head)  # a copied data set would share its elements
+    for tag in IDENTITY:
+        if tag in OPTIONAL and tag in made:
             delattr(made, tag)
-    for tag in set(IDENTITY) - set(OPTIONAL):
-        setattr(made, tag, "")
+        elif tag not in OPTIONAL:
+            setattr(made, tag, "")
     made.PatientName = made.PatientID = name
     made.PatientIdentityRemoved, made.DeidentificationMethod = "YES", METHOD
     for tag in UIDS:
