@@ -98,6 +98,9 @@ def sorted_into_series(instances: Sequence[Instance]) -> list[Series]:
                 _join(groups[_identity(one)], _stack(one), one)
     uids = {str(identity[0]) for identity in groups}
     for one in others:
+        if not one.text("SeriesInstanceUID"):
+            cause = "names no series (SeriesInstanceUID), as a file that was cut in its header"
+            raise BadFile(one.path, cause, "remove it, or export it again")
         if one.text("SeriesInstanceUID") in uids:
             cause = f"is of a series of images, but no image (Modality '{one.text('Modality')}')"
             raise BadFile(one.path, cause, "remove it, or export it again")
