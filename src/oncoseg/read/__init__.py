@@ -53,7 +53,7 @@ NONSENSE = (
     *(ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RuntimeError),
     *(AssertionError, EOFError, SyntaxError, struct.error),
 )
-EXACT = 2**24  # whole numbers above are rounded by float32
+EXACT = 2**24  # from here on, whole numbers are rounded by float32
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def read_label(
     if array.dtype.kind == "f":
         if not (array == np.rint(array)).all():
             raise BadFile(path, "is no label map: it holds fractions", "give the label map itself")
-        if np.abs(array).max() > EXACT:
+        if np.abs(array).max() >= EXACT:
             cause = f"holds {array.max():.0f} as a floating-point number, which may be rounded"
             raise BadFile(path, cause, "save the label map as whole numbers")
         array = array.astype(np.int32)
