@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import mmap
 import struct
 import warnings
 import zlib
@@ -62,7 +63,7 @@ def instance(path: Path, *, whole: bool = False) -> Instance:
     Raises `BadFile` with the file, whatever is wrong with it.
     """
     pydicom = require("pydicom", "dicom")
-    with understood(path), path.open("rb") as handle:
+    with understood(path), mapped(path) as handle:
         if DEFLATED in handle.read(1024):
             raise BadFile(path, "is deflated as a whole", "export it without compression")
         handle.seek(0)
@@ -70,6 +71,19 @@ def instance(path: Path, *, whole: bool = False) -> Instance:
         head = pydicom.dcmread(handle, stop_before_pixels=True, specific_tags=tags)
         list(head)  # values are only understood when they are looked at
         return Instance(path, head, handle.tell())
+
+
+@contextmanager
+def mapped(path: Path) -> Iterator[mmap.mmap]:
+    """A file to read from that never gives, nor sets memory aside for, more bytes than it has.
+
+    A plain one would set aside what a damaged length asks for.
+    """
+    with (
+        path.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as handle,
+    ):
+        yield handle
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from oncoseg.blocks.instances import AGAIN, Instance, understood
+from oncoseg.blocks.instances import AGAIN, Instance, mapped, understood
 from oncoseg.case import Array
 from oncoseg.errors import BadFile
 from oncoseg.extras import require
@@ -114,7 +114,8 @@ def _decoded(one: Instance, size: int) -> Array:
         raise BadFile(one.path, cause, f"run: pip install {package}, or {UNPACKED}")
     if not _delimited(one):
         raise BadFile(one.path, "is truncated: its compressed pixels have no end", AGAIN)
-    return np.asarray(require("pydicom", "dicom").dcmread(one.path).pixel_array)
+    with mapped(one.path) as handle:
+        return np.asarray(require("pydicom", "dicom").dcmread(handle).pixel_array)
 
 
 _END = b"\xfe\xff\xdd\xe0\0\0\0\0"
