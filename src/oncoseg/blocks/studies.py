@@ -11,6 +11,7 @@ from oncoseg.blocks import dicomdir, layouts
 from oncoseg.blocks.drawings import KINDS, Drawing, drawings_in
 from oncoseg.blocks.modalities import canonical, from_header, known
 from oncoseg.blocks.series import Series, instances_in, sorted_into_series
+from oncoseg.errors import BadFile
 
 GENERIC = {"image", "images", "img", "dicom", "dcm", "series", "scan", "scans"}
 
@@ -42,12 +43,13 @@ def holds_dicom(folder: Path) -> bool:
 
 
 def scans_in(folder: Path) -> tuple[list[Scan], list[Drawing]]:
-    """Every series but localisers, and every drawing, in a tree of folders."""
+    """Every series but localisers, and every drawing, in a tree of folders; raises `BadFile`."""
     scans: list[Scan] = []
     drawings: list[Drawing] = []
     for inner in folders(folder):
         instances = instances_in(inner)
         here = sorted_into_series(instances)
+        _check_patients(inner, here)
         indexed = dicomdir.index_of(inner) is not None
         for one in here:
             if not one.localizer:
@@ -56,6 +58,15 @@ def scans_in(folder: Path) -> tuple[list[Scan], list[Drawing]]:
                 scans.append(Scan(one, path, parts))
         drawings += drawings_in([one.path for one in instances if one.text("Modality") in KINDS])
     return scans, drawings
+
+
+def _check_patients(folder: Path, here: Sequence[Series]) -> None:
+    """No series is of two patients: someone's slices would be taken for another's."""
+    owners: dict[str, str] = {}
+    for one in here:
+        if one.uid and owners.setdefault(one.uid, one.patient) != one.patient:
+            cause = "holds a series with slices of 2 patients"
+            raise BadFile(folder, cause, "put the slices of each in a folder of their own")
 
 
 def _parts(folder: Path, inner: Path) -> tuple[str, ...]:
