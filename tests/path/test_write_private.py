@@ -60,7 +60,7 @@ def planted(head):
 def world(tmp_path_factory):
     """A series full of markers, a prediction of it in `out/`, and the UIDs of the series."""
     folder = tmp_path_factory.mktemp("private")
-    pixels = np.zeros((SHAPE[1], SHAPE[0]), np.int16)
+    pixels = np.arange(SHAPE[0] * SHAPE[1], dtype=np.int16).reshape(SHAPE[1], SHAPE[0])
 
     def said(number):
         base = "1.2.826.0.1.3680043.8.498.77"
