@@ -8,7 +8,7 @@ import mmap
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,12 +54,19 @@ class Instance:
 
     def text(self, name: str) -> str:
         """A value as a word that can be shown; "" where there is none."""
-        return shown(self.head.get(name, ""))
+        with understood(self.path):
+            return shown(self.head.get(name, ""))
+
+    def values(self, names: Sequence[str]) -> dict[str, Any]:
+        """What is there of some elements, by keyword."""
+        tags, head = tags_of(tuple(names)), self.head
+        return {name: head[tag].value for name, tag in tags.items() if tag in head}
 
 
 def instance(path: Path, *, whole: bool = False) -> Instance:
     """The header of a file, of which only what readers need is kept (`whole`: everything).
 
+    Its values are understood when they are looked at, which is to be done within `understood`.
     Raises `BadFile` with the file, whatever is wrong with it.
     """
     pydicom = require("pydicom", "dicom")
@@ -67,9 +74,8 @@ def instance(path: Path, *, whole: bool = False) -> Instance:
         if DEFLATED in handle.read(1024):
             raise BadFile(path, "is deflated as a whole", "export it without compression")
         handle.seek(0)
-        tags = None if whole else _tags()
+        tags = None if whole else [*tags_of(HEAD).values()]
         head = pydicom.dcmread(handle, stop_before_pixels=True, specific_tags=tags)
-        list(head)  # values are only understood when they are looked at
         return Instance(path, head, handle.tell())
 
 
@@ -109,14 +115,17 @@ def _faults() -> tuple[type[Exception], ...]:
 
 
 @functools.cache
-def _tags() -> list[Any]:
+def tags_of(names: tuple[Any, ...]) -> dict[Any, Any]:
+    """Keyword -> tag, looked up once."""
     tag = require("pydicom.tag", "dicom").Tag
-    return [tag(name) for name in HEAD]
+    return {name: tag(name) for name in names}
 
 
 def shown(value: Any) -> str:
     """Text from a file as one printable line: no control characters, no endless words."""
-    text = "".join(sign if sign.isprintable() else " " for sign in str(value))
+    text = str(value)
+    if not text.isprintable():
+        text = "".join(sign if sign.isprintable() else " " for sign in text)
     return " ".join(text.split())[:64]
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from oncoseg.blocks import dicomdir
-from oncoseg.blocks.instances import Instance, digest, instance, shown, understood
+from oncoseg.blocks.instances import Instance, digest, instance, understood
 from oncoseg.blocks.layouts import hidden, is_dicom
 from oncoseg.errors import BadFile
 
@@ -136,18 +136,22 @@ def _stack(one: Instance) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
 
 def _series(key: tuple[Any, ...], members: list[Instance]) -> Series:
-    head = members[0].head
     kept, twice = _once(members)
     many = f"{twice} of its files were there twice; each was read once"
     return Series(
-        modality=shown(head.Modality),
-        description=shown(head.get("SeriesDescription", "")),
+        modality=members[0].text("Modality"),
+        description=members[0].text("SeriesDescription"),
         patient=key[2],
-        localizer="LOCALIZER" in [str(word).upper() for word in head.get("ImageType") or ()],
+        localizer=_is_localizer(members[0]),
         key=key,
         instances=tuple(kept),
         notes=(many,) if twice else (),
     )
+
+
+def _is_localizer(one: Instance) -> bool:
+    with understood(one.path):
+        return "LOCALIZER" in [str(word).upper() for word in one.head.get("ImageType") or ()]
 
 
 def _once(members: list[Instance]) -> tuple[list[Instance], int]:

@@ -55,7 +55,7 @@ def _words(one: Instance) -> Iterator[Mapping[str, Any]]:
         if count > 1:
             cause = f"holds {count} frames without their places (no functional groups)"
             raise BadFile(one.path, cause, "convert it to single frames, or export it as enhanced")
-        yield {name: head.get(name) for name in _SINGLE} | {"b-value": _b_value(head)}
+        yield one.values(_SINGLE) | {"b-value": _b_value(head)}
         return
     if len(own) != count:
         raise BadFile(one.path, f"says it has {count} frames, but describes {len(own)}", AGAIN)
@@ -91,7 +91,7 @@ def flat(group: Any, depth: int = 0) -> dict[str, Any]:
 
 def _b_value(head: Any) -> Any:
     """As Siemens and GE keep it, where it has no place in the standard's header."""
-    return next((value.value for tag in B_VALUES if (value := head.get(tag)) is not None), None)
+    return next((head[tag].value for tag in B_VALUES if tag in head), None)
 
 
 def _frame(one: Instance, index: int, words: Mapping[str, Any]) -> Frame:
