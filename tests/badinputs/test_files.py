@@ -1,6 +1,8 @@
 """Bad files: each is refused in a sentence, or read exactly; a batch goes on without them."""
 
+import os
 import re
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -97,6 +99,17 @@ def test_a_batch_of_all_of_them_goes_on(model, tmp_path, capsys):
         array, affine = faults[name].truth if name in faults else (ARRAY, AFFINE)
         assert prediction.label.shape == array.shape
         assert np.allclose(prediction.grid.affine, affine, atol=1e-4)
+
+
+@pytest.mark.skipif(os.name == "nt" or sys.platform == "darwin", reason="names are text there")
+def test_a_name_that_is_no_text_is_one_failure_of_the_batch(model, tmp_path, capsys):
+    nii(tmp_path / "scans" / "good")
+    nii(tmp_path / "scans" / os.fsdecode(b"bad-\xff"))
+    code = call(["predict", "model", str(tmp_path / "scans"), "--to", str(tmp_path / "out")])
+    assert code == 1
+    assert "name that is no valid text" in capsys.readouterr().err
+    assert set(results.find(tmp_path / "out")) == {"good"}
+    assert {path.name.split(".")[0] for path in (tmp_path / "out").iterdir()} == {"good"}
 
 
 def test_a_batch_is_the_same_with_and_without_bad_cases(model, tmp_path):

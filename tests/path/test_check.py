@@ -144,16 +144,22 @@ def test_a_layout_that_contradicts_itself_does_not_hide_broken_files(data):
 def test_scans_of_no_case_and_visits_of_one_patient_are_notes(data):
     put(data, "sub-01_ses-1", 11)
     put(data, "sub-01_ses-2", 12)
-    (data / "c0" / "old.hdr").write_bytes(b"")
+    (data / "c0" / "old.mgz").write_bytes(b"")
     (data / "c0" / ".DS_Store").write_bytes(b"")
     notes = {one.kind: one.cause for one in check(data, labels={"tumour": 1}).problems}
     assert notes["patient"] == "has 2 cases: sub-01_ses-1, sub-01_ses-2"
-    assert notes["unused"] == "1 scans in it belong to no case: old.hdr"
+    assert notes["unused"] == "1 scans in it belong to no case: old.mgz"
 
 
 def test_ct_without_air_is_hardly_in_hu(tmp_path):
     put(tmp_path, "a", t1=None, t2=None, ct=image(0))
     put(tmp_path, "b", t1=None, t2=None, ct=image(1) - 1000)
+    assert [(one[1], one[2]) for one in told(tmp_path)] == [("intensity", "a")]
+
+
+def test_pet_in_becquerels_is_hardly_suv(tmp_path):
+    put(tmp_path, "a", t1=None, t2=None, pet=np.abs(image(0)) * 100)
+    put(tmp_path, "b", t1=None, t2=None, pet=np.abs(image(1)) / 10)
     assert [(one[1], one[2]) for one in told(tmp_path)] == [("intensity", "a")]
 
 

@@ -69,7 +69,7 @@ def twice(cases: Sequence[Seen]) -> list[Problem]:
                 )
                 remedy = "remove one, or a patient would be trained on and tested on"
                 problems.append(Problem("error", "twice", case.case, image.path, cause, remedy))
-            elif copy.name != image.name:
+            elif copy.name != image.name and image.name not in layouts.COLOURS:
                 cause = f"is the same image as {copy.name} ({base(copy.path)})"
                 remedy = "put the right scan there, or remove it"
                 problems.append(Problem("warning", "twice", case.case, image.path, cause, remedy))

@@ -14,6 +14,7 @@ from oncoseg.errors import OncosegError
 from oncoseg.read import digest, read_case
 
 AIR_HU = -200.0  # a CT whose lowest value lies above shows no air, so it is hardly in HU
+BRIGHTEST_SUV = 1000.0  # more than a bladder full of tracer; Bq/ml are thousands
 SAMPLE = 100_000
 
 
@@ -62,8 +63,8 @@ def _odd_image(case: str, image: Image) -> list[Problem]:
     cause = ""
     if image.name == "ct" and low > AIR_HU:
         cause = f"is CT with values from {low:g} to {high:g}, which are hardly HU"
-    elif image.name == "pet" and low < -1:
-        cause = f"is PET with values down to {low:g}, which are hardly SUV"
+    elif image.name == "pet" and (low < -1 or high > BRIGHTEST_SUV):
+        cause = f"is PET with values from {low:g} to {high:g}, which are hardly SUV"
     if not cause:
         return []
     remedy = "convert it with its RescaleSlope and RescaleIntercept, or read the DICOM series"

@@ -54,7 +54,9 @@ def failed(error: OncosegError, kind: str, case: str = "") -> Problem:
     if isinstance(error, BadFile):
         return Problem("error", kind, case, str(error.path), error.cause, error.remedy)
     cause, _, remedy = str(error).partition("; ")
-    return Problem("error", kind, case, "", cause, remedy or "correct it")
+    place, _, rest = cause.partition(": ")
+    path, cause = (place, rest) if rest and Path(place).name != place else ("", cause)
+    return Problem("error", kind, case, path, cause, remedy or "correct it")
 
 
 def base(path: str) -> str:

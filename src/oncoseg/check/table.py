@@ -48,7 +48,7 @@ class Checked:
         lines = [
             f"{shown(self.folder)}: {len(self.cases)} cases, layout {self.layout or 'unknown'}"
         ]
-        lines += _overview(self.cases)
+        lines += _overview(self.cases) if self.cases else []
         grouped: dict[tuple[str, str, str], list[Problem]] = defaultdict(list)
         for problem in self.problems:
             cause = problem.cause.partition(": ")[0] if problem.kind == "outlier" else problem.cause

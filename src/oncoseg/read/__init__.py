@@ -170,6 +170,7 @@ def read_case(
     modality is there, `BadFile` if a label map has other values or lies elsewhere than its image.
     Where there is a list `failures`, each of these is put on it instead, and what failed left out.
     """
+    _check_name(source)
     wanted = {canonical(name) for name in modalities} or {canonical(name) for name in source.images}
     images = _images(source, wanted, failures)
     if not images and not failures:
@@ -178,6 +179,15 @@ def read_case(
     maps = _labels(source, images, labels, failures)
     annotated = tuple(labels or ()) if maps else ()
     return Case(source.case, source.patient, images, maps, annotated, source.site)
+
+
+def _check_name(source: Source) -> None:
+    """Names that are not UTF-8 could not be written to any record of results."""
+    for path in (Path(source.case), *source.images.values(), *source.labels.values()):
+        try:
+            str(path).encode()
+        except UnicodeEncodeError as error:
+            raise BadFile(path, "has a name that is no valid text (UTF-8)", "rename it") from error
 
 
 @contextmanager
