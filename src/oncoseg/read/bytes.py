@@ -13,7 +13,7 @@ from oncoseg.errors import BadFile
 AGAIN = "copy or download it again"
 DEFLATE_RATIO = 1040  # no deflate stream unpacks to more than 1032 times its size
 # What a file may make the program allocate: so many times its own size, and a gigabyte besides.
-GROWTH, FREE = 10, 1 << 30
+GROWTH, FREE = 10, 10**9
 PIECE, PIECES = 1 << 20, 1 << 24  # bytes unpacked at a time, and made of them
 
 
