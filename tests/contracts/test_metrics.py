@@ -204,6 +204,8 @@ GOLDEN = {
     "hd95": (0, DIAGONAL, DIAGONAL, 1, 3, 2, 8.55),
     "nsd": (1, 0, 0, 1, 1 / 2, 1 / 2, 2 / 3),
     "nsd:tolerance_mm=2": (1, 0, 0, 1, 1 / 2, 1, 2 / 3),
+    "nsd:mesh=false": (1, 0, 0, 1, 0, 0, 2 / 3),
+    "nsd:mesh=false,tolerance_mm=2": (1, 0, 0, 1, 0, 1, 2 / 3),
     "volume_difference": (0, 0.006, 0.006, 0.18, 0, 0, 0.006),
     "relative_volume_difference": (UNDEFINED, 100, UNDEFINED, 100, 0, 0, 50),
     "sensitivity": (UNDEFINED, 0, UNDEFINED, 1, 0, 0, 1 / 2),
