@@ -434,6 +434,16 @@ def test_an_earlier_result_does_not_stay_beside_a_later_one(tmp_path):
     assert names == {"case 1.json", "case 1.nii.gz", "derivatives"}
 
 
+@pytest.mark.parametrize("kinds", [("seg", "sr"), ("sr", "seg"), ("sr",)])
+def test_a_report_refers_to_the_segmentations_beside_it(tmp_path, kinds):
+    folder = scanned(tmp_path / "scan")
+    paths = write_prediction(predicted(folder), tmp_path / "out", kinds)
+    found = {path.name.split(".")[-2]: pydicom.dcmread(path) for path in paths}
+    assert sorted(found) == ["lesions", "seg", "sr"]
+    named = {group["Referenced Segment"].ReferencedSOPInstanceUID for group in groups(found["sr"])}
+    assert named == {found["seg"].SOPInstanceUID, found["lesions"].SOPInstanceUID}
+
+
 def test_the_same_result_is_tracked_by_the_same_uids(tmp_path):
     folder = scanned(tmp_path / "scan")
     told = []

@@ -49,7 +49,9 @@ def write_prediction(
     """
     known(kinds)
     built: dict[Path, bytes] = {}
-    if wanted := [kind for kind in kinds if kind in DICOM]:
+    # A report brings the segmentation that it refers to: another of the same name would undo it.
+    once = set(kinds) - ({"seg"} if "sr" in kinds else set())
+    if wanted := [kind for kind in DICOM if kind in once]:
         with silent():
             origin, stem = _origin(prediction, pseudonyms)
             for kind in wanted:

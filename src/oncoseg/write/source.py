@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from oncoseg.blocks.instances import instance, understood
 from oncoseg.blocks.layouts import is_dicom
 from oncoseg.blocks.series import Series, series_in
 from oncoseg.case import Grid
@@ -46,7 +47,6 @@ GEOMETRY = (
     *("Rows", "Columns", "PixelSpacing", "SliceThickness"),
     *("ImagePositionPatient", "ImageOrientationPatient"),
 )
-READ = [*IDENTITY, *GEOMETRY, "NumberOfFrames", "BodyPartExamined"]
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 METHOD = "attributes by allow-list, names and UIDs by keyed pseudonyms"
 
@@ -90,12 +90,23 @@ def stack(path: Path) -> Stack:
     Raises `BadFile` if it holds several frames a file, or lacks what a result must refer to.
     """
     path = Path(path)
-    folder = path if path.is_dir() else path.parent
-    found = _one(path, series_in(folder)).files
-    heads = [_header(file) for file in found]
+    found = _one(path, series_in(path if path.is_dir() else path.parent)).instances
+    with understood(path), silent():
+        heads = [one.head for one in found]
+        for head in heads:
+            _check(path, head)
+        order, grid = _placed(heads)
+        first = instance(found[order[0]].path, whole=True).head
+        identity = _identity(path, first)
+        step = float(np.linalg.norm(grid.affine[:3, 2]))
+        slices = tuple(_bare(heads[index], identity, step) for index in order)
+        paths = tuple(found[index].path for index in order)
+        return Stack(path, paths, slices, grid, str(first.get("BodyPartExamined") or ""))
+
+
+def _placed(heads: Sequence[Any]) -> tuple[list[int], Grid]:
+    """The order of slices along their normal, and their grid in RAS mm."""
     first = heads[0]
-    for head in heads:
-        _check(path, head)
     along, down = np.array(first.ImageOrientationPatient, dtype=float).reshape(2, 3)
     places = np.array([head.ImagePositionPatient for head in heads], dtype=float)
     order = np.argsort(places @ np.cross(along, down), kind="stable")
@@ -107,11 +118,8 @@ def stack(path: Path) -> Stack:
     affine = np.eye(4)
     affine[:3, :3] = np.stack([along * columns, down * rows, step], axis=1)
     affine[:3, 3] = places[0]
-    grid = Grid((int(first.Columns), int(first.Rows), len(heads)), LPS_TO_RAS @ affine)
-    identity = _identity(path, first)
-    slices = tuple(_bare(heads[index], identity, float(np.linalg.norm(step))) for index in order)
-    paths = tuple(found[index] for index in order)
-    return Stack(path, paths, slices, grid, str(first.get("BodyPartExamined") or ""))
+    shape = (int(first.Columns), int(first.Rows), len(heads))
+    return [int(index) for index in order], Grid(shape, LPS_TO_RAS @ affine)
 
 
 def stacks(images: Mapping[str, Path]) -> dict[str, Stack]:
@@ -143,19 +151,6 @@ def _one(path: Path, found: Sequence[Series]) -> Series:
     if len(scans) != 1:
         raise BadFile(path, f"holds {len(scans)} series", "give a folder with one DICOM series")
     return scans[0]
-
-
-def _header(path: Path) -> Any:
-    pydicom = require("pydicom", "dicom")
-    broken = (pydicom.errors.InvalidDicomError, OSError, EOFError, ValueError, KeyError)
-    try:
-        with silent():
-            head = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=READ)
-            list(head)  # values are only understood when they are looked at
-    except (*broken, AttributeError, NotImplementedError) as error:
-        cause = f"is no DICOM file that can be read ({' '.join(str(error).split())})"
-        raise BadFile(path, cause, "export it again") from error
-    return head
 
 
 def _check(path: Path, head: Any) -> None:
