@@ -14,7 +14,7 @@ from scipy import ndimage
 from oncoseg import results
 from oncoseg.case import Prediction, Task
 from oncoseg.errors import BadData, BadFile, UnknownName
-from oncoseg.read import read_volume
+from oncoseg.read import read_label, read_volume
 from oncoseg.write import KINDS, check, write_prediction, write_volume
 from oncoseg.write.codes import NEOPLASM, TISSUE, coded
 from oncoseg.write.outlines import outlines
@@ -210,6 +210,21 @@ def test_contours_give_back_the_mask_voxel_for_voxel(result):
     assert np.allclose(sizes, [mask.sum() * 0.9 * 0.75 * 2.5e-3 for mask in made.masks.values()])
 
 
+@pytest.mark.parametrize("kind", ["seg", "rtstruct"])
+def test_our_own_reader_gives_back_each_region(result, kind):
+    out, _, made, _ = result
+    for name, mask in made.masks.items():
+        label = read_label(out / f"case 1.{kind}.dcm", labels={name: 1}, image=made.images["t1"])
+        assert label.grid.same_as(made.grid, 1e-3)
+        assert (label.array == mask).all()
+
+
+def test_our_own_reader_gives_back_the_label_map(result):
+    out, _, made, _ = result
+    label = read_label(out / "case 1.labelmap.dcm", labels=TASK.labels, image=made.images["t1"])
+    assert (label.array == made.label).all()
+
+
 def values(item):
     """Concept name -> value of the content right in an item."""
     found = {}
@@ -347,16 +362,17 @@ def test_an_empty_result_is_said_to_be_empty(tmp_path):
     folder = scanned(tmp_path / "scan")
     empty = predicted(folder, np.zeros(SHAPE, np.uint8))
     paths = write_prediction(empty, tmp_path, ("seg", "labelmap", "rtstruct", "sr"))
-    assert [path.name for path in paths] == [
-        f"case 1.{name}.dcm" for name in ("seg", "labelmap", "rtstruct", "sr")
-    ]
-    seg, labelmap, structures, report = map(pydicom.dcmread, paths)
+    found = {path.name.split(".")[-2]: path for path in paths}
+    assert sorted(found) == ["labelmap", "rtstruct", "seg", "sr"]
+    seg, labelmap, structures, report = (
+        pydicom.dcmread(found[name]) for name in ("seg", "labelmap", "rtstruct", "sr")
+    )
     assert not seg.pixel_array.any()
     assert not labelmap.pixel_array.any()
     assert not any("ContourSequence" in one for one in structures.ROIContourSequence)
     assert [group["Volume"] for group in groups(report)] == [(0.0, "ml")] * 3
     if shutil.which("dciodvfy"):
-        for path in (paths[0], *paths[2:]):
+        for path in (found[name] for name in ("seg", "rtstruct", "sr")):
             done = subprocess.run(["dciodvfy", "-new", path], capture_output=True, check=False)
             assert b"Error" not in done.stderr
 
