@@ -108,6 +108,17 @@ def test_what_is_odd_is_noted(tmp_path):
     assert "dot holds the centre of no voxel" in notes
 
 
+STUDY = {
+    "StudyID": "1",
+    "StudyDate": "20200101",
+    "StudyTime": "120000",
+    "AccessionNumber": "1",
+    "SeriesNumber": 1,
+    "SliceThickness": 2,
+    "PatientBirthDate": "19500101",
+    "PatientSex": "O",
+    "ReferringPhysicianName": "a",
+}
 TWO = {"GTV Mass": [square(2.5, 7.5, 2.0)], "Node": [square(9.5, 12.5, 2.0)]}
 
 
@@ -140,6 +151,15 @@ def test_a_drawing_belongs_to_its_own_series(tmp_path):
     refused(path, "drawn on another series than its image", image=tmp_path / "image")
     path = drawn(tmp_path, TWO, frame="1.2.77")
     refused(path, "another frame of reference")
+
+
+def test_no_cut_drawing_is_accepted(tmp_path):
+    for path in (drawn(tmp_path, TWO), segmented(tmp_path, SEGMENTS)):
+        whole = path.read_bytes()
+        for cut in range(1, len(whole) - 132, 23):
+            path.write_bytes(whole[:-cut])
+            with pytest.raises(BadFile):
+                read_label(path)
 
 
 def test_names_cannot_carry_control_characters(tmp_path):
@@ -273,6 +293,46 @@ def test_a_data_set_finds_drawings_and_names(tmp_path):
         file.unlink()
     with pytest.raises(BadData, match="on a series of which 0 stacks are here"):
         find(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["BINARY", "LABELMAP", "FRACTIONAL"])
+def test_segments_of_an_independent_writer(tmp_path, kind):
+    highdicom = pytest.importorskip("highdicom", reason="reads what highdicom writes")
+    from pydicom.sr.codedict import codes
+
+    folder = series(tmp_path / "image", lambda n: {**upright(n), **STUDY})
+    slices = [pydicom.dcmread(path) for path in folder.iterdir()]
+    slices.sort(key=lambda one: one.ImagePositionPatient[2])
+    truth = np.random.default_rng(2).integers(0, 3, (SIZE, 20, 24)).astype(np.uint8)
+    truth[2] = 0  # an empty frame, which is not stored
+    kinds = [
+        highdicom.seg.SegmentDescription(
+            number, name, codes.SCT.Tissue, codes.SCT.Neoplasm, "MANUAL"
+        )
+        for number, name in ((1, "tumour"), (2, "node"))
+    ]
+    fractional = {"fractional_type": "PROBABILITY"} if kind == "FRACTIONAL" else {}
+    stacked = np.stack([truth == 1, truth == 2], axis=-1).astype(np.float32)
+    made = highdicom.seg.Segmentation(
+        source_images=slices,
+        pixel_array=stacked if fractional else truth,
+        segmentation_type=kind,
+        segment_descriptions=kinds,
+        series_instance_uid="1.2.30",
+        series_number=2,
+        sop_instance_uid="1.2.31",
+        instance_number=1,
+        manufacturer="none",
+        manufacturer_model_name="none",
+        software_versions="1",
+        device_serial_number="1",
+        **fractional,
+    )
+    (tmp_path / "mask").mkdir()
+    made.save_as(tmp_path / "mask" / "SEG.dcm")
+    label = read_label(tmp_path / "mask" / "SEG.dcm", labels={"tumour": 1, "node": 2})
+    assert (label.array == truth.T).all()
+    assert label.grid.same_as(read_volume(folder).grid, 1e-6)
 
 
 @pytest.mark.data

@@ -170,6 +170,15 @@ def test_a_dicomdir_finds_lower_case_names_and_names_what_is_missing(tmp_path):
     refused(tmp_path / "A", "names 1 files that are missing")
 
 
+def test_no_cut_dicomdir_is_accepted(tmp_path):
+    path, _ = medium(tmp_path)
+    whole = path.read_bytes()
+    for cut in range(1, len(whole) - 132, 9):
+        path.write_bytes(whole[:-cut])
+        with pytest.raises(BadFile):
+            read_volume(path)
+
+
 @pytest.mark.parametrize(
     "parts", [("..", "secret"), ("", "etc", "passwd"), ("A", "..", "..", "x"), ("C:", "x")]
 )

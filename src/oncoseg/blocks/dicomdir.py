@@ -59,6 +59,8 @@ def _names(records: Iterable[Any], series: Container[str]) -> Iterator[str]:
     for record in records:
         uid = str(record.get("SeriesInstanceUID", uid))
         words = record.get("ReferencedFileID")
+        if not words and record.get("DirectoryRecordType") == "IMAGE":
+            raise ValueError("it lists an image without its file")
         if words and record.get("RecordInUseFlag") != 0 and (not series or uid in series):
             yield "/".join([words] if isinstance(words, str) else words)
 

@@ -123,22 +123,25 @@ def beside(one: Drawing) -> Series:
 
     Raises `BadFile` if it is not there.
     """
-    for folder in _around(one.path.parent):
-        found = [series for series in series_in(folder) if one.on(series)]
-        if len(found) > 1:
-            cause = f"was drawn on a series of {len(found)} stacks in {folder.name}"
-            raise BadFile(one.path, cause, "give the stack as its image")
-        if found:
-            return found[0]
+    found = [series for series in series_in(one.path.parent) if one.on(series)]
+    if not found:
+        found = [s for folder in _around(one.path.parent) for s in series_in(folder) if one.on(s)]
+    if len(found) > 1:
+        cause = f"was drawn on a series of which {len(found)} stacks are beside it"
+        raise BadFile(one.path, cause, "give the one it lies on as its image")
+    if found:
+        return found[0]
     cause = "was drawn on a series that is not beside it"
     raise BadFile(one.path, cause, "put the series in a folder beside it")
 
 
 def _around(folder: Path) -> Iterator[Path]:
-    """The folder, those in it, that around it, and those beside it; a DICOMDIR's folder before."""
+    """A medium's folder, or the folders in this one, that around it, and those beside it."""
     index = dicomdir.above(folder)
-    seen: dict[Path, None] = {index.parent: None} if index else {}
+    if index:
+        yield index.parent
+        return
     for place in (folder, folder.resolve().parent):
         inner = sorted(path for path in place.iterdir() if path.is_dir())
-        seen.update(dict.fromkeys([place, *inner]))
-    yield from seen
+        yield from (other for other in inner if other.resolve() != folder.resolve())
+    yield folder.resolve().parent

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from oncoseg.blocks.elements import check_whole, start_of
 from oncoseg.errors import BadFile
 from oncoseg.extras import require
 
@@ -76,6 +77,10 @@ def instance(path: Path, *, whole: bool = False) -> Instance:
         handle.seek(0)
         tags = None if whole else [*tags_of(HEAD).values()]
         head = pydicom.dcmread(handle, stop_before_pixels=True, specific_tags=tags)
+        if whole:
+            start, syntax = handle.tell(), str(head.file_meta.get("TransferSyntaxUID", ""))
+            check_whole(handle, len(handle), start_of(handle), syntax)
+            return Instance(path, head, start)
         return Instance(path, head, handle.tell())
 
 
@@ -100,7 +105,7 @@ def understood(path: Path) -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     except _faults() as error:
-        cause = f"is no DICOM file that can be read ({' '.join(str(error).split())[:200]})"
+        cause = f"is no DICOM file that can be read ({shown(error, 200)})"
         raise BadFile(path, cause, AGAIN) from error
 
 
@@ -121,12 +126,12 @@ def tags_of(names: tuple[Any, ...]) -> dict[Any, Any]:
     return {name: tag(name) for name in names}
 
 
-def shown(value: Any) -> str:
+def shown(value: Any, most: int = 64) -> str:
     """Text from a file as one printable line: no control characters, no endless words."""
     text = str(value)
     if not text.isprintable():
         text = "".join(sign if sign.isprintable() else " " for sign in text)
-    return " ".join(text.split())[:64]
+    return " ".join(text.split())[:most]
 
 
 def digest(identity: str) -> str:

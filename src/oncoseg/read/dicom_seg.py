@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from oncoseg.blocks.drawings import Drawing
-from oncoseg.blocks.instances import instance
+from oncoseg.blocks.instances import instance, shown
 from oncoseg.case import Array, Grid
 from oncoseg.errors import BadFile
 from oncoseg.read.frames import flat, number, numbers
@@ -29,7 +29,7 @@ def paint(
     It lies on `grid`, else on one of its own. Raises `BadFile` if segments overlap, or a frame
     lies on no slice.
     """
-    kind = str(one.head.get("SegmentationType", ""))
+    kind = shown(one.head.get("SegmentationType", ""))
     if kind not in KINDS:
         raise BadFile(one.path, f"is a segmentation of the kind '{kind}'", "export it as BINARY")
     words = _words(one)
@@ -138,6 +138,6 @@ def _inside(painted: Painted, kind: str, pixels: Array) -> Array:
     if kind == "BINARY":
         return pixels > 0
     most = int(painted.one.head.MaximumFractionalValue)
-    what = str(painted.one.head.get("SegmentationFractionalType", "fraction")).lower()
+    what = shown(painted.one.head.get("SegmentationFractionalType", "fraction")).lower()
     painted.note(f"its segments are fractional ({what}); a voxel is inside from one half up")
     return 2 * pixels.astype(np.int64) >= most

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from oncoseg.blocks.instances import AGAIN, Instance, mapped, understood
+from oncoseg.blocks.elements import check_whole, element, is_implicit, order_of
+from oncoseg.blocks.instances import AGAIN, Instance, mapped, shown, understood
 from oncoseg.case import Array
 from oncoseg.errors import BadFile
 from oncoseg.extras import require
 
 NATIVE = {"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"}
 BIG = "1.2.840.10008.1.2.2"
-WIDE = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"UC", b"UN", b"UR", b"UT", b"SV", b"UV"}
 PLUGINS = {  # end of the transfer syntax -> what unpacks it
     **dict.fromkeys(("50", "51", "57", "70"), "pylibjpeg pylibjpeg-libjpeg"),
     **dict.fromkeys(("80", "81"), "pyjpegls"),
@@ -60,14 +58,15 @@ def _native(one: Instance, count: int, bits: int) -> Array:
 
 def _value(one: Instance, expected: int) -> bytes:
     """The bytes of PixelData, and a check that what follows it is whole."""
-    order = "big" if str(one.head.file_meta.TransferSyntaxUID) == BIG else "little"
-    implicit = str(one.head.file_meta.TransferSyntaxUID).endswith("10008.1.2")
+    syntax = str(one.head.file_meta.TransferSyntaxUID)
     with one.path.open("rb") as handle:
         size = handle.seek(0, 2)
         handle.seek(one.start)
-        tag, length = _element(handle, order, implicit=implicit)
-        if tag != (0x7FE0, 0x0010):
+        if size == one.start:
             raise BadFile(one.path, "holds no pixels (is it truncated?)", AGAIN)
+        tag, length, _ = element(handle, order_of(syntax), implicit=is_implicit(syntax))
+        if tag != (0x7FE0, 0x0010):
+            raise BadFile(one.path, "holds no pixels", AGAIN)
         if length not in (expected, expected + expected % 2):
             cause = f"is to hold {expected} bytes of pixels, but says it has {length}"
             raise BadFile(one.path, cause, AGAIN)
@@ -75,24 +74,8 @@ def _value(one: Instance, expected: int) -> bytes:
             cause = f"is truncated: it lacks {handle.tell() + length - size} bytes of its pixels"
             raise BadFile(one.path, cause, AGAIN)
         raw = handle.read(length)
-        while (place := handle.tell()) < size:
-            _, length = _element(handle, order, implicit=implicit)
-            if length == 0xFFFFFFFF:
-                break
-            if (length == 0 and handle.tell() == place) or handle.seek(length, 1) > size:
-                raise BadFile(one.path, "is truncated after its pixels", AGAIN)
+        check_whole(handle, size, handle.tell(), syntax)
         return raw[:expected]
-
-
-def _element(handle: Any, order: Any, *, implicit: bool) -> tuple[tuple[int, int], int]:
-    """Tag and length of the next element; the handle then stands at its value."""
-    first = handle.read(8)
-    tag = int.from_bytes(first[:2], order), int.from_bytes(first[2:4], order)
-    if implicit:
-        return tag, int.from_bytes(first[4:8], order)
-    if first[4:6] in WIDE:
-        return tag, int.from_bytes(handle.read(4), order)
-    return tag, int.from_bytes(first[6:8], order)
 
 
 def _decoded(one: Instance, size: int) -> Array:
@@ -106,26 +89,18 @@ def _decoded(one: Instance, size: int) -> Array:
     try:
         decoder = pixels.get_decoder(syntax)
     except NotImplementedError as error:
-        cause = f"is compressed in a way that is not known ({syntax.name})"
+        cause = f"is compressed in a way that is not known ({shown(syntax.name)})"
         raise BadFile(one.path, cause, UNPACKED) from error
     if not decoder.is_available:
         package = PLUGINS.get(str(syntax).rpartition(".")[2], "pylibjpeg")
         cause = f"is compressed ({syntax.name}), which needs a plug-in that is not installed"
         raise BadFile(one.path, cause, f"run: pip install {package}, or {UNPACKED}")
-    if not _delimited(one):
-        raise BadFile(one.path, "is truncated: its compressed pixels have no end", AGAIN)
     with mapped(one.path) as handle:
+        if len(handle) == one.start:
+            raise BadFile(one.path, "holds no pixels (is it truncated?)", AGAIN)
+        check_whole(handle, len(handle), one.start, str(syntax))
+        handle.seek(0)
         return np.asarray(require("pydicom", "dicom").dcmread(handle).pixel_array)
-
-
-_END = b"\xfe\xff\xdd\xe0\0\0\0\0"
-
-
-def _delimited(one: Instance) -> bool:
-    """Whether the sequence of compressed frames is closed, as it is in whole files."""
-    with one.path.open("rb") as handle:
-        handle.seek(one.start)
-        return _END in handle.read()
 
 
 def _significant(one: Instance, pixels: Array, bits: int) -> Array:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from oncoseg.blocks.drawings import CLOSED, Drawing
+from oncoseg.blocks.instances import shown
 from oncoseg.blocks.polygons import combined, filled
 from oncoseg.case import Array, Grid
 from oncoseg.errors import BadFile
@@ -47,7 +48,7 @@ def _outlines(one: Drawing, roi: Any, name: str, grid: Grid) -> list[Outline]:
     inverse = np.linalg.inv(LPS_TO_RAS @ grid.affine)
     found = []
     for contour in roi.get("ContourSequence") or ():
-        kind = str(contour.get("ContourGeometricType", ""))
+        kind = shown(contour.get("ContourGeometricType", ""))
         if kind not in CLOSED:
             raise BadFile(one.path, f"draws {name} with {kind or 'unnamed'} contours too", DRAW)
         points = _points(one, contour, name)

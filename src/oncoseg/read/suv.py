@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from oncoseg.blocks.instances import shown
 from oncoseg.errors import BadFile
 
 REMEDY = "export it as SUV (units GML), or as BQML with weight, dose, half-life and times"
@@ -49,7 +50,7 @@ def factor(folder: Path, heads: Sequence[Any]) -> float:
     head = heads[0]
     units = _units(folder, head)
     if units == "GML":
-        kind = str(head.get("SUVType", "") or "BW").upper()
+        kind = shown(head.get("SUVType", "") or "BW").upper()
         if kind != "BW":
             raise BadFile(folder, f"holds SUV of the type {kind}, not by body weight", REMEDY)
         return 1.0
@@ -70,10 +71,10 @@ def factor(folder: Path, heads: Sequence[Any]) -> float:
 def _units(folder: Path, head: Any) -> str:
     """Units, or of an enhanced image the unit that its real-world values are in."""
     if head.get("Units") or not head.get("SharedFunctionalGroupsSequence"):
-        return str(head.get("Units", "")).upper()
+        return shown(head.get("Units", "")).upper()
     groups = [*head.SharedFunctionalGroupsSequence, *head.PerFrameFunctionalGroupsSequence]
     maps = [one for group in groups for one in group.get("RealWorldValueMappingSequence") or ()]
-    codes = {str(one.MeasurementUnitsCodeSequence[0].CodeValue) for one in maps}
+    codes = {shown(one.MeasurementUnitsCodeSequence[0].CodeValue) for one in maps}
     known = {"Bq/ml": "BQML", "g/ml": "GML", "{SUVbw}g/ml": "GML", "g/ml{SUVbw}": "GML"}
     if len(codes) != 1:
         raise BadFile(folder, f"is PET that names {len(codes)} units, not one", REMEDY)
@@ -114,7 +115,7 @@ def _dose(folder: Path, heads: Sequence[Any]) -> float:
         start = _stamp(folder, head.DecayCorrectionDateTime, "DecayCorrectionDateTime")
         half_life = _half_life(folder, drugs[0])
         return dose * 2.0 ** (-_waited(folder, head, drugs[0], start) / half_life)
-    correction = str(head.get("DecayCorrection", "")).upper()
+    correction = shown(head.get("DecayCorrection", "")).upper()
     if correction == "START":
         half_life = _half_life(folder, drugs[0])
         start = _start(folder, heads, half_life)
