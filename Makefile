@@ -19,7 +19,7 @@ help:
 	@echo "make check     lint, format, types, house rules"
 	@echo "make bench     measure speed, as ratios within one run"
 	@echo "make fuzz      read mutated files of every format, in bounded time (Linux)"
-	@echo "make docs      write docs/systems.md anew, and run the code in the docs"
+	@echo "make docs      write the pages that are made anew, and run the code in the docs"
 	@echo "make clean     remove .venv and what was made"
 
 demo: $(VENV)/core.stamp
@@ -45,6 +45,7 @@ fuzz: $(VENV)/dev.stamp
 
 docs: $(VENV)/dev.stamp
 	$(BIN)/python docs/systems.py
+	cd tests && ../$(BIN)/python -m badinputs.page
 	$(BIN)/python -m pytest tests/docs
 
 clean:

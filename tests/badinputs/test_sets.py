@@ -6,7 +6,6 @@ import re
 import numpy as np
 import pytest
 
-from badinputs.faults import FILES
 from badinputs.sets import FLAT, LABEL, LABELS, MASK, SETS
 from oncoseg.check import check
 from oncoseg.errors import OncosegError
@@ -70,8 +69,3 @@ def test_names_that_a_terminal_would_obey_are_shown_escaped(tmp_path):
     assert str(caught.value).isprintable()
     table = check(tmp_path).table()
     assert all(line.isprintable() for line in table.split("\n"))
-
-
-def test_there_are_at_least_sixty_classes_none_twice():
-    names = [fault.name for fault in FILES] + [f"set-{flaw.name}" for flaw in (*LABEL, *SETS)]
-    assert len(set(names)) == len(names) >= 60
