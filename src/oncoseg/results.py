@@ -41,7 +41,7 @@ def save(
     `<case>.probability.<region>.nii.gz` in steps of 1/255; `kinds` are further ones of
     `oncoseg.write.KINDS`.
     """
-    record = folder / f"{prediction.case}.json"
+    record = folder / f"{files.plain_name(prediction.case)}.json"
     # What was written of an earlier prediction no longer holds.
     for name in (record.name, *made_of(prediction.case)):
         (folder / name).unlink(missing_ok=True)
@@ -161,8 +161,16 @@ def load(path: Path) -> tuple[Prediction, dict[str, Any]]:
         raise BadFile(path, cause, "run 'oncoseg predict' again for this case") from error
 
 
+def _plain(name: str) -> str:
+    """A name of a record, or `ValueError` if it names no file beside it."""
+    try:
+        return files.plain_name(name)
+    except BadData as error:
+        raise ValueError(f"{name!r} cannot name a file here") from error
+
+
 def _loaded(path: Path, record: dict[str, Any]) -> Prediction:
-    label = path.with_name(record["label"])
+    label = path.with_name(_plain(record["label"]))
     if not label.exists():
         raise BadData(
             f"{path}: its label map {label.name} is missing; "
@@ -174,7 +182,7 @@ def _loaded(path: Path, record: dict[str, Any]) -> Prediction:
         )
     volume = read_volume(label)
     return Prediction(
-        case=record["case"],
+        case=_plain(record["case"]),
         task=Task.from_dict(record["task"]),
         grid=volume.grid,
         label=volume.array.astype(np.uint8),
@@ -186,5 +194,5 @@ def _loaded(path: Path, record: dict[str, Any]) -> Prediction:
         notes=tuple(record["notes"]),
         intervals={name: (low, high) for name, (low, high) in record.get("intervals", {}).items()},
         level=float(record.get("level", 0.0)),
-        inputs=record.get("inputs", {}),
+        inputs={name: dict(said) for name, said in record.get("inputs", {}).items()},
     )

@@ -13,11 +13,12 @@ from grids import oriented
 from oncoseg import results
 from oncoseg.__main__ import call
 from oncoseg.case import Prediction, Task
-from oncoseg.errors import BadData, UnknownName
+from oncoseg.errors import BadData, BadFile, UnknownName
 from oncoseg.files import sha256
 from oncoseg.predict import predict
 from oncoseg.prepare.plan import Normalisation, Plan
 from oncoseg.read import read_volume
+from oncoseg.report import report
 from oncoseg.write import Pseudonyms, write_prediction, write_volume
 
 TASK = Task("BraTS glioma", ("t1",), {"NCR": 1, "ED": 2, "ET": 4}, {"WT": ("NCR", "ED", "ET")})
@@ -104,6 +105,12 @@ def test_records_identify_inputs_by_checksum(tmp_path):
     assert record["inputs"] == {"t1": {"sha256": sha256(made.images["t1"])}}
     loaded, _ = results.load(tmp_path / "out" / "case_1.json")
     assert loaded.inputs == record["inputs"]
+    report(tmp_path / "out")
+    told = json.loads((tmp_path / "out" / "case_1.report.json").read_text(encoding="utf-8"))
+    assert told["provenance"]["Input t1 SHA-256"] == sha256(made.images["t1"])
+    (tmp_path / "out" / "case_1.json").write_text(json.dumps({**record, "inputs": {"t1": 3}}))
+    with pytest.raises(BadFile, match="not a whole record"):
+        results.load(tmp_path / "out" / "case_1.json")
 
 
 @pytest.fixture

@@ -147,7 +147,7 @@ def _content(
     provenance = {
         "Software": f"oncoseg {record.get('oncoseg', 'unknown')}",
         "Report": f"oncoseg {__version__}",
-        **{f"Input {name}": path.name for name, path in prediction.images.items()},
+        **_inputs(prediction),
         "Label map": str(record["label"]),
         "Label SHA-256": str(record["label_sha256"]),
         "Grid": _grid(prediction),
@@ -170,6 +170,17 @@ def _content(
         notes=notes,
         provenance=provenance,
     )
+
+
+def _inputs(prediction: Prediction) -> dict[str, str]:
+    """Each image by its name and what identifies it: UID of its series, checksum."""
+    told = {}
+    for name, path in prediction.images.items():
+        said = prediction.inputs.get(name, {})
+        told[f"Input {name}"] = path.name
+        kinds = {"series": "series UID", "sha256": "SHA-256"}
+        told |= {f"Input {name} {kinds[key]}": str(said[key]) for key in kinds if key in said}
+    return told
 
 
 def _measured(

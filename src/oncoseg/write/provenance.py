@@ -32,13 +32,13 @@ def identify(images: Mapping[str, Path]) -> Inputs:
 
 
 def _identified(path: Path) -> dict[str, Any]:
-    if not path.is_dir() and not is_dicom(path):
-        return {"sha256": files.sha256(path)}
     try:
+        if not path.is_dir() and not is_dicom(path):
+            return {"sha256": files.sha256(path)}
         found = stack(path)
-    except OncosegError:
+        return {**uids(found), "sha256": _digest(found)}
+    except (OncosegError, OSError):
         return {}
-    return {**uids(found), "sha256": _digest(found)}
 
 
 def uids(found: Stack) -> dict[str, Any]:
