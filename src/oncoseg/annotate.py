@@ -333,6 +333,9 @@ def _finished(folder: Path, now: dict[str, Any], *, resume: bool) -> list[dict[s
     if not path.exists():
         return []
     try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    except ValueError as error:
+        lines = [files.parsed_json(line) for line in path.read_bytes().splitlines()]
+        for line in lines:
+            _boxes(line["boxes"]), _boxes(line["next"])
+        return lines
+    except (KeyError, TypeError, ValueError) as error:
         raise BadFile(path, f"is not whole ({error})", "begin anew, in another folder") from error

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from oncoseg.errors import BadFile
+from oncoseg.errors import BadData, BadFile
+
+# Names that Windows gives to devices, with any ending.
+RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+FORBIDDEN = re.compile(r'[\\/:*?"<>|\x00-\x1f\x7f]')
+LONGEST_NAME = 180  # bytes, which leaves room for endings
 
 
 @contextmanager
@@ -38,6 +45,44 @@ def atomic(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def plain_name(name: str) -> str:
+    """A name that files may be named by on every system, or `BadData`.
+
+    One part of a path: no separators, no drive, no `..`, no control characters, no device of
+    Windows, no dot or blank at its ends, not too long. So nothing that a file says of itself can
+    choose a folder.
+    """
+    cause = ""
+    if not name or name.strip(" .") != name or FORBIDDEN.search(name) or RESERVED.fullmatch(name):
+        cause = "cannot name files on every system"
+    elif len(name.encode("utf-8", "surrogatepass")) > LONGEST_NAME:
+        cause = f"is longer than {LONGEST_NAME} bytes"
+    if cause:
+        shown = name if len(name) < 60 else f"{name[:57]}..."
+        raise BadData(f"the case {shown!r} {cause}; rename its files")
+    return name
+
+
+def parsed_json(text: str | bytes) -> Any:
+    """JSON as the standard has it: NaN and infinity are refused, and so is what is too deep.
+
+    Raises `ValueError`, of which `json.JSONDecodeError` says where.
+    """
+    try:
+        return json.loads(text, parse_constant=_refused, parse_float=_finite)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def _refused(word: str) -> float:
+    raise ValueError(f"it holds {word}, which is no number")
+
+
+def _finite(word: str) -> float:
+    value = float(word)
+    return value if math.isfinite(value) else _refused(word)
+
+
 def write_bytes(path: str | Path, content: bytes) -> Path:
     """Write bytes atomically."""
     with atomic(path) as temporary:
@@ -60,7 +105,7 @@ def write_json(path: str | Path, content: Any) -> Path:
 def read_json(path: str | Path) -> Any:
     """Read JSON; raises `BadFile` that says where it breaks off."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return parsed_json(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise BadFile(path, "does not exist", "check the path") from error
     except (OSError, UnicodeDecodeError) as error:
@@ -70,6 +115,10 @@ def read_json(path: str | Path) -> Any:
     except json.JSONDecodeError as error:
         cause = f"is not valid JSON (line {error.lineno}, column {error.colno}: {error.msg})"
         raise BadFile(path, cause, "correct it, or make it again") from error
+    except ValueError as error:
+        raise BadFile(
+            path, f"is not valid JSON ({error})", "correct it, or make it again"
+        ) from error
 
 
 def sha256(path: str | Path) -> str:

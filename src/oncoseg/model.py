@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oncoseg import __version__, files, registry
-from oncoseg.case import Task
+from oncoseg.case import Prediction, Task
 from oncoseg.errors import BadFile, unknown
 from oncoseg.extras import require
 from oncoseg.parts import Posthoc
@@ -40,6 +40,10 @@ SHARED = 0.5  # of a network's weights that a model to start from must have
 LARGEST = 2 << 30
 REMEDY = "fetch or train the model again"
 # What zipfile and json raise on bytes that were changed, beside errors of their own.
+RATIO, SPARE = 20, 64 << 20  # unpacked bytes: at most 20 times the file, and 64 MB
+ONNX = b"\x08"  # the field that comes first in it
+PLAIN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+NONSENSE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 BROKEN = (OSError, ValueError, EOFError, RuntimeError, KeyError)
 
 
@@ -64,7 +68,11 @@ class Model:
     @cached_property
     def card(self) -> dict[str, Any]:
         """Name, version, what it was trained on, figures, licence, citation."""
-        return dict(self._json("card.json"))
+        card = self._json("card.json")
+        if not _figures(card.get("dice_by_modalities", {})):
+            cause = "its card.json has figures of modalities that are no numbers"
+            raise BadFile(self.path, cause, REMEDY)
+        return card
 
     @property
     def exported(self) -> bool:
@@ -77,22 +85,33 @@ class Model:
 
         `image` and `present` are (1, M, *patch) float32, logits (1, outputs + maps, *patch).
         """
-        return self.members["graph.onnx"]
+        graph = self.members["graph.onnx"]
+        if graph[:1] != ONNX or b"location" in graph:
+            cause = "its graph is no ONNX, or keeps weights in another file"
+            raise BadFile(self.path, cause, REMEDY)
+        return graph
 
     @property
     def maps(self) -> tuple[str, ...]:
         """Names of the maps that the network gives after its logits."""
-        return tuple(self._json("network.json").get("maps", ()))
+        names = self._json("network.json").get("maps", [])
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise BadFile(self.path, "its network.json names maps that are no words", REMEDY)
+        return tuple(names)
 
     def posthoc(self) -> list[Posthoc]:
         """Its post-hoc steps in order, with what they learned."""
         if "posthoc.json" not in self.members:
             return []
         steps = []
-        for record in self._json("posthoc.json").get("steps", ()):
-            step: Posthoc = registry.build("posthoc", record["posthoc"])
-            step.state = dict(record["state"])
-            steps.append(step)
+        try:
+            for record in self._json("posthoc.json").get("steps", ()):
+                step: Posthoc = registry.build("posthoc", record["posthoc"])
+                step.state = dict(record["state"])
+                steps.append(step)
+        except NONSENSE as error:
+            cause = f"its posthoc.json makes no sense ({' '.join(str(error).split())})"
+            raise BadFile(self.path, cause, REMEDY) from error
         return steps
 
     @property
@@ -111,9 +130,34 @@ class Model:
         spelled = self._json("network.json").get("network")
         if not isinstance(spelled, str):
             raise BadFile(self.path, "its network.json names no network", REMEDY)
-        network: Network = registry.build("networks", spelled, self.task)
+        self._check_size(spelled)
+        network: Network = self._built(spelled)
         self.load_into(network)
         return network.eval()
+
+    def _built(self, spelled: str) -> Network:
+        try:
+            network: Network = registry.build("networks", spelled, self.task)
+        except (*NONSENSE, AssertionError, MemoryError, RuntimeError) as error:
+            why = " ".join(str(error).split())[:200]
+            cause = f"its network '{spelled[:80]}' cannot be built ({why})"
+            raise BadFile(self.path, cause, REMEDY) from error
+        return network
+
+    def _check_size(self, spelled: str) -> None:
+        """Refuse options that ask for a larger network than there are weights, before it is built.
+
+        Built without memory for its weights; a network that cannot be is judged when it is loaded.
+        """
+        torch = require("torch", "train")
+        try:
+            with torch.device("meta"):
+                bare = registry.build("networks", spelled, self.task)
+            wanted = sum(value.numel() for value in bare.state_dict().values())
+        except (*NONSENSE, AssertionError, MemoryError, RuntimeError):
+            return
+        if wanted > len(self.members["weights.safetensors"]):  # a byte a number at the least
+            raise BadFile(self.path, "its weights are not those of its network", REMEDY)
 
     def load_into(self, network: Network) -> None:
         """Give a network these weights; raises `BadFile` unless every name and shape fits."""
@@ -168,17 +212,36 @@ class Model:
 
         try:
             return load(self.members["weights.safetensors"])
-        except SafetensorError as error:
+        except (SafetensorError, *NONSENSE) as error:
             raise BadFile(self.path, f"its weights cannot be read ({error})", REMEDY) from error
 
     def _json(self, name: str) -> dict[str, Any]:
         try:
-            content = json.loads(self.members[name])
-        except (ValueError, RecursionError) as error:
-            raise BadFile(self.path, f"its {name} is not valid JSON", REMEDY) from error
+            content = files.parsed_json(self.members[name])
+        except ValueError as error:
+            raise BadFile(self.path, f"its {name} is not valid JSON ({error})", REMEDY) from error
         if not isinstance(content, dict):
             raise BadFile(self.path, f"its {name} is not a table of names and values", REMEDY)
         return content
+
+
+def finished(model: Model, steps: Sequence[Posthoc], prediction: Prediction) -> Prediction:
+    """A prediction after a model's post-hoc steps; `BadFile` if what they learned is nonsense."""
+    try:
+        for step in steps:
+            prediction = step(prediction)
+    except NONSENSE as error:
+        cause = f"what its posthoc steps learned makes no sense ({type(error).__name__})"
+        raise BadFile(model.path, cause, REMEDY) from error
+    return prediction
+
+
+def _figures(table: Any) -> bool:
+    """Whether it is a table of tables of numbers."""
+    return isinstance(table, dict) and all(
+        isinstance(row, dict) and all(isinstance(value, (int, float)) for value in row.values())
+        for row in table.values()
+    )
 
 
 def matched(weight: Tensor, old: Task, new: Task) -> Tensor:
@@ -221,7 +284,7 @@ def open_model(name: str | Path) -> Model:
             raise BadFile(path, "is larger than 2 GB", REMEDY)
         raw = path.read_bytes()
         members = _unpacked(path, raw)
-        record = json.loads(members.pop("checksums.json"))
+        record = files.parsed_json(members.pop("checksums.json"))
     except FileNotFoundError as error:
         raise BadFile(
             path, "does not exist", "check the path, or see 'oncoseg list models'"
@@ -252,8 +315,14 @@ def _unpacked(path: Path, raw: bytes) -> dict[str, bytes]:
         if len(set(there)) < len(there) or not needed <= set(there) <= known:
             held, wanted = ", ".join(map(repr, sorted(there))), ", ".join(sorted(needed))
             raise BadFile(path, f"holds {held} where a model holds {wanted}", REMEDY)
-        if sum(info.file_size for info in infos) > LARGEST:
+        unpacked = sum(info.file_size for info in infos)
+        if unpacked > LARGEST:
             raise BadFile(path, "would unpack to more than 2 GB", REMEDY)
+        if unpacked > RATIO * len(raw) + SPARE:
+            cause = f"would unpack to {unpacked} bytes, more than {RATIO} times its size"
+            raise BadFile(path, cause, REMEDY)
+        if any(info.compress_type not in PLAIN for info in infos):
+            raise BadFile(path, "is packed in another way than deflate", REMEDY)
         return {member: archive.read(member) for member in there}
 
 

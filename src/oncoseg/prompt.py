@@ -22,7 +22,7 @@ from oncoseg import registry, results
 from oncoseg.case import Array, Case, Prediction
 from oncoseg.errors import BadData, BadFile, BadOption, BadRun
 from oncoseg.extras import require
-from oncoseg.model import Model, open_model
+from oncoseg.model import Model, finished, open_model
 from oncoseg.predict import background, validated
 from oncoseg.predict.engines import bare_batch, torch_device
 from oncoseg.predict.window import gaussian
@@ -310,9 +310,7 @@ class Session:
             model=self.model.described,
             notes=tuple(notes),
         )
-        for finish in self.model.posthoc():
-            found = finish(found)
-        return found
+        return finished(self.model, self.model.posthoc(), found)
 
 
 def _taught(model: Model) -> Network:

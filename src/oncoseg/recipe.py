@@ -72,7 +72,7 @@ def read_recipe(name: str) -> Recipe:
         common = tomllib.loads(text)
         card = Card(**common.pop("card"))
         stages = [dict(stage) for stage in common.pop("stages")]
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, RecursionError, tomllib.TOMLDecodeError) as error:
         raise BadFile(path, f"cannot be read ({error})", "give a recipe in TOML") from error
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise BadFile(path, f"has no whole card and stages ({error})", REMEDY) from error

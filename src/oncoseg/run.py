@@ -179,7 +179,7 @@ class Run:
         """Inverse of `write`; `changes` replace what the file says. Unknown keys are refused."""
         try:
             values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        except (OSError, UnicodeDecodeError, RecursionError, tomllib.TOMLDecodeError) as error:
             raise BadFile(
                 path, f"cannot be read ({error})", "give a run.toml written by 'oncoseg train'"
             ) from error

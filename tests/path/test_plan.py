@@ -170,7 +170,7 @@ BROKEN = {
     "a stride of two axes": (with_task(strides=[[2, 2]]), "axes alike"),
     "no spacing": (with_task(spacing=[]), "axes alike"),
     "zero spacing": (with_task(spacing=[0, 1, 1]), "above 0"),
-    "spacing that is no number": (with_task(spacing=[float("nan"), 1, 1]), "above 0"),
+    "a tiny spacing": (with_task(spacing=[1e-9, 1, 1]), "from 0.001 to 1000"),
     "a negative patch": (with_task(patch=[-16, 16, 16]), "above 0"),
     "a batch of none": ({**PLAN.as_dict(), "batch": 0}, "above 0"),
     "a modality without scheme": (with_task(modalities=["ct", "t2"]), "needs a normalisation"),

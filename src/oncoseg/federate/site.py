@@ -103,6 +103,8 @@ def faults(weights: Mapping[str, Array], like: Mapping[str, Array]) -> str:
     for name, value in weights.items():
         if value.shape != like[name].shape:
             return f"has {name} of shape {value.shape} where {like[name].shape} is asked for"
+        if value.dtype != like[name].dtype:
+            return f"has {name} of the type {value.dtype} where {like[name].dtype} is asked for"
         if not np.isfinite(value).all():
             return f"has values in {name} that are no numbers"
     return ""

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from oncoseg import results, write
 from oncoseg.case import Array, Case, Prediction, Task
 from oncoseg.errors import BadData, BadFile, OncosegError, printable
-from oncoseg.model import Model, open_model
+from oncoseg.model import Model, finished, open_model
 from oncoseg.predict.engines import engine as make_engine
 from oncoseg.predict.window import Infer, slide
 from oncoseg.prepare.align import align, resample
@@ -78,8 +78,7 @@ def predict(
                 case, opened.plan, infer, overlap=overlap, progress=True, maps=opened.maps
             )
             prediction = prediction.but(model=opened.described, notes=(*prediction.notes, *known))
-            for step in steps:
-                prediction = step(prediction)
+            prediction = finished(opened, steps, prediction)
             saved = results.save(prediction, to, probabilities=probabilities, kinds=kinds)
             outcome.done.append(saved)
         except OncosegError as error:

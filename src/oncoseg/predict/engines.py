@@ -5,7 +5,8 @@ An exported graph on OpenVINO (default, no torch), or torch itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from oncoseg.case import Array, Batch, Prompts
 from oncoseg.errors import BadFile, BadRun
 from oncoseg.extras import require
-from oncoseg.model import Model
+from oncoseg.model import REMEDY, Model
 from oncoseg.predict.window import Infer
 
 if TYPE_CHECKING:
@@ -55,23 +56,20 @@ def openvino_engine(model: Model, device: str = "") -> Infer:
 
     def compiled(precision: str) -> Any:
         hints = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
-        return core.compile_model(graph, device.upper() or "CPU", hints)
-
-    def run(network: Any, image: Array, present: Array) -> Array:
-        inputs = {"image": image.astype(np.float32), "present": present.astype(np.float32)}
-        return np.asarray(network(inputs)[0])
+        with _refusing(model, "its graph cannot be compiled"):
+            return core.compile_model(graph, device.upper() or "CPU", hints)
 
     chosen: list[Any] = []
 
     def infer(image: Array, present: Array) -> Array:
         if chosen:
-            return run(chosen[0], image, present)
+            return _run(model, chosen[0], image, present)
         exact = compiled("f32")
         if not reduced:
             chosen.append(exact)
-            return run(exact, image, present)
+            return _run(model, exact, image, present)
         fast = compiled({"FP16": "f16", "BF16": "bf16"}[reduced])
-        slow, quick = run(exact, image, present), run(fast, image, present)
+        slow, quick = _run(model, exact, image, present), _run(model, fast, image, present)
         if not image.any():
             return slow
         agree = np.isfinite(quick).all() and ((slow > 0) != (quick > 0)).mean() <= DISAGREE
@@ -79,6 +77,26 @@ def openvino_engine(model: Model, device: str = "") -> Infer:
         return slow
 
     return infer
+
+
+@contextmanager
+def _refusing(model: Model, cause: str) -> Iterator[None]:
+    """Turn what OpenVINO raises on a graph that does not fit into a sentence on the model."""
+    try:
+        yield
+    except (KeyError, RuntimeError) as error:
+        raise BadFile(model.path, cause, REMEDY) from error
+
+
+def _run(model: Model, network: Any, image: Array, present: Array) -> Array:
+    """Logits and maps of a patch, if the graph gives as many as the model says."""
+    inputs = {"image": image.astype(np.float32), "present": present.astype(np.float32)}
+    with _refusing(model, "its graph does not take the patches that its plan states"):
+        found = np.asarray(network(inputs)[0])
+    if found.shape != (1, model.task.outputs + len(model.maps), *image.shape[2:]):
+        cause = f"its graph gives {found.shape} for patches of {image.shape}"
+        raise BadFile(model.path, cause, REMEDY)
+    return found
 
 
 def _graph(core: Any, model: Model, device: str) -> Any:
@@ -89,11 +107,8 @@ def _graph(core: Any, model: Model, device: str) -> Any:
             f"OpenVINO has no device '{device}'; there are {', '.join(there)}, "
             "and the engine torch can use CUDA"
         )
-    try:
+    with _refusing(model, "its graph cannot be read by OpenVINO"):
         return core.read_model(model.graph)
-    except RuntimeError as error:
-        cause = "its graph cannot be read by OpenVINO"
-        raise BadFile(model.path, cause, "fetch or train the model again") from error
 
 
 def torch_engine(model: Model, device: str = "") -> Infer:

@@ -5,6 +5,7 @@ It is JSON that a person can edit.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from oncoseg.case import Array, Task
 from oncoseg.errors import BadFile
 
 FORMAT = "oncoseg-plan-1"
+LARGEST_PATCH = 1 << 27
 QUANTITATIVE = ("ct", "pet", "suv", "adc", "hu")
 
 
@@ -125,12 +127,16 @@ def _check(plan: Plan) -> None:
     ]
     members = {member for region in task.regions.values() for member in region}
     kinds = {scheme.scheme for scheme in schemes.values()}
+    numbers = [number for each in schemes.values() for number in (each.low, each.high, each.mean)]
     faults = {
         "patch, spacing and strides must have 2 or 3 axes alike": axes not in ({2}, {3}),
         "patch, spacing, strides and batch must be above 0": not all(size > 0 for size in sizes),
         "every modality needs a normalisation": not set(task.modalities) <= schemes.keys(),
         "a scheme is 'image' or 'dataset'": not kinds <= {"image", "dataset"},
         "a deviation must be above 0": not all(each.deviation > 0 for each in schemes.values()),
+        "low, high, mean and deviation are finite numbers": not all(map(math.isfinite, numbers)),
+        f"a patch has at most {LARGEST_PATCH} voxels": math.prod(task.patch) > LARGEST_PATCH,
+        "spacing is from 0.001 to 1000": not all(1e-3 <= size <= 1e3 for size in task.spacing),
         "regions must be made of the labels": not members <= task.labels.keys() or not members,
         "labels are from 1 to 255": not all(0 < value < 256 for value in task.labels.values()),
     }

@@ -17,12 +17,15 @@ import numpy as np
 
 from oncoseg import files
 from oncoseg.case import Array, Box, Task
-from oncoseg.errors import BadData
+from oncoseg.errors import BadData, BadFile
 from oncoseg.extras import require
 from oncoseg.prepare.align import Aligned
 
 CHUNK, BLOCK = 64, 32
 POINTS = 4000
+REMEDY = "run 'oncoseg prepare' again"
+HEAD = 1 << 16
+COMPUTED = (b"LazyArray", b"proxy-source")  # of which old versions of blosc2 run what stands there
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,18 @@ class Stored:
         """The opened chunked arrays, by name."""
         blosc2 = require("blosc2", "train")
         names = ("image", "present", "label")
-        return {name: blosc2.open(str(self.folder / f"{name}.b2nd"), mode="r") for name in names}
+        paths = {name: self.folder / f"{name}.b2nd" for name in names}
+        try:
+            for path in paths.values():
+                with path.open("rb") as handle:
+                    head = handle.read(HEAD)
+                if any(word in head for word in COMPUTED):
+                    raise BadFile(path, "is to be computed by what it holds", REMEDY)
+            return {name: blosc2.open(str(path), mode="r") for name, path in paths.items()}
+        except (OSError, RuntimeError, TypeError, ValueError) as error:
+            why = " ".join(str(error).split())
+            cause = f"holds arrays that cannot be read ({why})"
+            raise BadFile(self.folder, cause, REMEDY) from error
 
     @cached_property
     def points(self) -> dict[str, Array]:
@@ -98,6 +112,7 @@ def write(
 ) -> Stored:
     """Write one case's arrays, then its record."""
     blosc2 = require("blosc2", "train")
+    files.plain_name(folder.name)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "case.json").unlink(missing_ok=True)
     spatial = aligned.grid.shape
@@ -142,12 +157,25 @@ def kept_in(points: Array, boxes: Sequence[Box] | None) -> Array:
 
 def open_store(folder: Path) -> list[Stored]:
     """Every whole case in a store, by name."""
-    cases = [
-        Stored(path.parent, files.read_json(path)) for path in sorted(folder.glob("*/case.json"))
-    ]
+    cases = [_stored(path) for path in sorted(folder.glob("*/case.json"))]
     if not cases:
         raise BadData(f"{folder}: holds no prepared cases; run 'oncoseg prepare' first")
     return cases
+
+
+def _stored(path: Path) -> Stored:
+    """A case by its record; raises `BadFile` if that is not whole."""
+    record = files.read_json(path)
+    try:
+        shape = record["shape"]
+        sound = all(type(size) is int and size > 0 for size in shape) and len(shape) in (2, 3)
+        sound = sound and isinstance(record["points"], dict) and {"patient", "labeled"} <= {*record}
+        sound = sound and record["case"] == path.parent.name
+    except (KeyError, TypeError) as error:
+        raise BadFile(path, f"is not a whole record ({error})", REMEDY) from error
+    if not sound:
+        raise BadFile(path, "is not a whole record, or is of another case", REMEDY)
+    return Stored(path.parent, record)
 
 
 def splits(cases: list[Stored], folds: int, seed: int = 0) -> list[list[str]]:
