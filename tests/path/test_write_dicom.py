@@ -450,6 +450,28 @@ def test_an_earlier_result_does_not_stay_beside_a_later_one(tmp_path):
     assert names == {"case 1.json", "case 1.nii.gz", "derivatives"}
 
 
+def test_what_would_take_too_much_memory_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("oncoseg.write.dicom_seg.LIMIT", 1000)
+    made = predicted(scanned(tmp_path / "scan"))
+    with pytest.raises(BadData, match=r"3 overlapping segments .* too much for one file"):
+        write_prediction(made, tmp_path / "out", ["seg"])
+    assert not (tmp_path / "out").exists()
+    write_prediction(made, tmp_path / "out", ["labelmap"])  # one number a voxel, whatever the size
+
+
+def test_many_lesions_of_one_region_are_one_file(tmp_path):
+    folder = scanned(tmp_path / "scan")
+    label = np.zeros(SHAPE, np.uint8)
+    label[1:5, 1:5, 1:4] = label[8:12, 1:5, 1:4] = label[1:5, 9:13, 1:4] = 1
+    task = Task("t", ("t1",), {"lesion": 1}, {"lesion": ("lesion",)})
+    paths = write_prediction(predicted(folder, label, task=task), tmp_path / "out", ["sr"])
+    lesions = next(path for path in paths if "lesions" in path.name)
+    seg = pydicom.dcmread(lesions)
+    assert [one.SegmentLabel for one in seg.SegmentSequence] == ["lesion 1", "lesion 2", "lesion 3"]
+    assert seg.NumberOfFrames == 9
+    assert seg.pixel_array.sum() == label.sum()
+
+
 @pytest.mark.parametrize("kinds", [("seg", "sr"), ("sr", "seg"), ("sr",)])
 def test_a_report_refers_to_the_segmentations_beside_it(tmp_path, kinds):
     folder = scanned(tmp_path / "scan")

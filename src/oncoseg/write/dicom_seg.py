@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 
 from oncoseg.case import Array
+from oncoseg.errors import BadData
 from oncoseg.extras import require
 from oncoseg.write.codes import coded
 from oncoseg.write.dicom import NOTICE, SERIES, Origin, concept, new_uid
 from oncoseg.write.lesions import Segment
 from oncoseg.write.source import text
 
+LIMIT = 4_000_000_000  # bytes of overlapping segments that are held at once
 TITLES = {"seg": "regions", "labelmap": "labels", "lesions": "lesions"}
 
 
@@ -32,7 +34,7 @@ def segmentation(origin: Origin, segments: Sequence[Segment], kind: str) -> Any:
     made = seg.Segmentation(
         source_images=[slices[index] for index in used],
         further_source_images=[head for index, head in enumerate(slices) if index not in set(used)],
-        pixel_array=_pixels(segments, used, overlapping=kind != "labelmap"),
+        pixel_array=_pixels(segments, used),
         segmentation_type="LABELMAP" if kind == "labelmap" else "BINARY",
         segment_descriptions=described,
         series_instance_uid=new_uid(),
@@ -55,16 +57,31 @@ def _used(segments: Sequence[Segment]) -> list[int]:
     return [int(index) for index in np.flatnonzero(np.any(touched, axis=0))] or [0]
 
 
-def _pixels(segments: Sequence[Segment], used: Sequence[int], *, overlapping: bool) -> Array:
-    """(frames, rows, columns, segments) of 0 and 1, or (frames, rows, columns) of numbers."""
-    shape = segments[0].mask.shape
-    masks = np.zeros((len(used), shape[1], shape[0], len(segments)), dtype=np.uint8)
-    for number, segment in enumerate(segments):
-        masks[..., number] = segment.mask[:, :, used].transpose(2, 1, 0)
-    if overlapping:
-        return masks
-    numbers = np.array([segment.number for segment in segments], dtype=np.uint8)
-    return (masks * numbers).max(axis=-1)
+def _pixels(segments: Sequence[Segment], used: Sequence[int]) -> Array:
+    """(frames, rows, columns) of numbers; where segments overlap, a last axis of 0 and 1 each."""
+    shape = segments[0].source.shape
+    most = max(segment.number for segment in segments)
+    numbers = np.zeros((len(used), shape[1], shape[0]), np.uint8 if most < 256 else np.uint16)
+    for segment in segments:
+        part = _frames(segment, used)
+        if numbers[part].any():
+            return _stacked(segments, used, numbers.size * len(segments))
+        numbers[part] = segment.number
+    return numbers
+
+
+def _stacked(segments: Sequence[Segment], used: Sequence[int], size: int) -> Array:
+    if size > LIMIT:
+        raise BadData(
+            f"{len(segments)} overlapping segments ({segments[0].name} to {segments[-1].name}) on "
+            f"{len(used)} slices need {size / 1e9:.1f} GB at once, too much for one file; write "
+            "labelmap or bids, or keep fewer pieces (the post-hoc step largest_component)"
+        )
+    return np.stack([_frames(segment, used).astype(np.uint8) for segment in segments], axis=-1)
+
+
+def _frames(segment: Segment, used: Sequence[int]) -> Array:
+    return segment.mask[:, :, used].transpose(2, 1, 0)
 
 
 def _described(origin: Origin, segment: Segment, *, tracked: bool) -> Any:

@@ -17,12 +17,22 @@ SMALLEST_MM3 = 50.0  # as the finding `extent` counts pieces
 
 @dataclass(frozen=True)
 class Segment:
-    """One thing that is marked: its number in a file, name, region it is (part) of, mask (*S)."""
+    """One thing that is marked: its number in a file, its name, the region it is (part) of.
+
+    It is where `source` (*S), which many may share, has `value`: masks of their own would need as
+    many times the memory of a scan.
+    """
 
     number: int
     name: str
     region: str
-    mask: Array = field(repr=False)
+    source: Array = field(repr=False)
+    value: int = 1
+
+    @property
+    def mask(self) -> Array:
+        """Where it is (*S), made when it is asked for."""
+        return np.asarray(self.source == self.value)
 
     def volume_ml(self, grid: Grid) -> float:
         """Voxels counted, times the volume of a voxel."""
@@ -40,7 +50,7 @@ def regions(prediction: Prediction) -> list[Segment]:
 def labels(prediction: Prediction) -> list[Segment]:
     """Every label of the task, in the order of its values, also one that is empty."""
     return [
-        Segment(value, name, name, prediction.label == value)
+        Segment(value, name, name, prediction.label, value)
         for name, value in sorted(prediction.task.labels.items(), key=lambda item: item[1])
     ]
 
@@ -48,7 +58,7 @@ def labels(prediction: Prediction) -> list[Segment]:
 def lesions(prediction: Prediction) -> list[Segment]:
     """Pieces of a region (26 neighbours) from 50 mm³, named `<region> <number>`, largest first."""
     found = [
-        (f"{name} {place}", name, piece)
+        (f"{name} {place}", name, *piece)
         for name, mask in prediction.masks.items()
         for place, piece in enumerate(_pieces(mask, prediction.grid), start=1)
     ]
@@ -64,9 +74,10 @@ def diameters(segment: Segment, grid: Grid) -> tuple[float, float, float]:
     return found["value"], found["across"], in_space(segment.mask, grid)
 
 
-def _pieces(mask: Array, grid: Grid) -> Iterator[Array]:
+def _pieces(mask: Array, grid: Grid) -> Iterator[tuple[Array, int]]:
+    """The array that holds all pieces, and the value of one after another."""
     found, count = ndimage.label(mask, structure=np.ones((3, 3, 3)))
     sizes = np.bincount(found.ravel(), minlength=count + 1)[1:]
     for number in np.argsort(-sizes, kind="stable"):
         if sizes[number] * grid.voxel_volume >= SMALLEST_MM3 * (1 - 1e-6):
-            yield found == number + 1
+            yield found, int(number) + 1
