@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+from oncoseg.case import Grid
 from oncoseg.errors import BadFile
+from oncoseg.prepare.align import covered, resample
 from oncoseg.read import find, read_volume
 
 pydicom = pytest.importorskip("pydicom", reason="needs the extra 'dicom'")
@@ -56,6 +58,43 @@ def test_a_tilted_gantry_makes_a_sheared_grid_and_a_note(tmp_path):
     assert volume.grid.sheared
     assert volume.grid.voxel_volume == pytest.approx(0.5 * 2 * 2.5)
     assert "tilt of 6.84 degrees" in volume.notes[0]
+
+
+def test_a_tilted_scan_is_resampled_by_its_true_geometry(tmp_path):
+    """A value that is linear in millimetres is the same on any grid."""
+
+    def ramp(place):
+        return place @ [1, 2, 3] + 500
+
+    def tilted(number):
+        corner = np.array([-5, -6 + 0.8 * number, 2.5 * number])
+        columns, rows = np.meshgrid(np.arange(12), np.arange(10))
+        places = corner + np.stack([0.5 * columns, 2.0 * rows, 0 * rows], axis=-1)
+        pixels = np.rint(100 * ramp(places)).astype(np.uint16)
+        size = {"Rows": 10, "Columns": 12, "PixelRepresentation": 0, "RescaleIntercept": 0}
+        return {
+            "ImagePositionPatient": list(corner),
+            "RescaleSlope": 0.01,
+            "pixels": pixels,
+            **size,
+        }
+
+    volume = read_volume(series(tmp_path / "s", tilted))
+    upright = Grid((8, 8, 6), np.diag([-0.6, -0.9, 2.0, 1]) + 0.0)
+    upright.affine[:3, 3] = 4.5, 1.0, 1.0
+    values = resample(volume.array, volume.grid, upright)
+    index = np.stack(np.meshgrid(*map(np.arange, upright.shape), indexing="ij"), axis=-1)
+    places = index @ upright.affine[:3, :3].T + upright.affine[:3, 3]
+    inside = covered(volume.grid, upright) & covered(inner(volume.grid), upright)
+    assert inside.mean() > 0.2
+    assert np.allclose(values[inside], ramp(places * [-1, -1, 1])[inside], atol=0.02)
+
+
+def inner(grid):
+    """Without its outermost voxels, between whose centres and edges nothing is known."""
+    affine = grid.affine.copy()
+    affine[:3, 3] = (grid.affine @ [1, 1, 1, 1])[:3]
+    return Grid(tuple(size - 2 for size in grid.shape), affine)
 
 
 def test_one_slice_stands_for_its_series(tmp_path):

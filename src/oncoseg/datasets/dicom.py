@@ -50,11 +50,13 @@ class Dicom(Dataset):
         names: dict[str, str] = {}
         for scan in scans:
             case, modality = cases[scan.series.patient], studies.modality(folder, scan)
-            _put(images[case], modality, scan.path, case, "put each in a folder of its modality")
+            what = f"{modality} of case {case}"
+            _put(images[case], modality, scan.path, what, "put each in a folder of its modality")
         for one in drawings:
             scan = _scan(one, scans)
             case, modality = cases[scan.series.patient], studies.modality(folder, scan)
-            _put(labels[case], modality, one.path, f"label map of case {case}", "remove the other")
+            what = f"label map on the {modality} of case {case}"
+            _put(labels[case], modality, one.path, what, "move the other away")
             for name in plain_names(one.names, scan.series.modality).values():
                 names.setdefault(fold(name), name)
         self.names[folder] = sorted(names.values())
@@ -77,8 +79,6 @@ def _scan(one: Drawing, scans: list[Scan]) -> Scan:
     return found[0]
 
 
-def _put(files: dict[str, Path], modality: str, path: Path, case: str, remedy: str) -> None:
-    if (other := files.setdefault(modality, path)) != path:
-        what = case if " " in case else f"case {case}"
-        raise BadData(f"{path}: is a second {modality} of {what}, beside {other}; keep one, or "
-                      f"{remedy}")  # fmt: skip
+def _put(files: dict[str, Path], name: str, path: Path, what: str, remedy: str) -> None:
+    if (other := files.setdefault(name, path)) != path:
+        raise BadData(f"{path}: is a second {what}, beside {other}; keep one, or {remedy}")

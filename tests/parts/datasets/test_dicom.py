@@ -99,6 +99,33 @@ def test_localisers_are_left_out(tmp_path):
     assert list(shown(tmp_path).values()) == [{"t1"}]
 
 
+def test_structures_are_labels_of_the_series_they_were_drawn_on(tmp_path):
+    from dicoms import rtstruct
+
+    square = [[(0, 0, 0), (1, 0, 0), (1, 1, 0), (0, 1, 0)]]
+    for patient, name in (("a", "GTV_MR"), ("b", "gtv")):
+        uid = f"1.{ord(patient)}"
+        series(tmp_path / patient / "MR", patient=patient, uid=uid)
+        path = tmp_path / patient / "MR" / "mask" / "RS.dcm"
+        rtstruct(path, {name: square, "Node": square}, uid=uid, PatientID=patient)
+    found = find(tmp_path)
+    assert found.description["labels"] == {"GTV": 1, "Node": 2}
+    assert [source.labels["mr"].name for source in found.sources] == ["RS.dcm", "RS.dcm"]
+    rtstruct(path.with_name("second.dcm"), {"Node": square}, uid=uid)
+    with pytest.raises(BadData, match="is a second label map on the mr of case b"):
+        find(tmp_path)
+
+
+def test_a_drawing_without_its_series_is_refused(tmp_path):
+    from dicoms import rtstruct
+
+    square = [[(0, 0, 0), (1, 0, 0), (1, 1, 0), (0, 1, 0)]]
+    series(tmp_path / "MR", uid="1.1")
+    rtstruct(tmp_path / "mask" / "RS.dcm", {"GTV": square}, uid="1.7")
+    with pytest.raises(BadData, match="add the series, or remove this label map"):
+        find(tmp_path)
+
+
 def test_only_dicom_matches(tmp_path):
     (tmp_path / "a.txt").write_text("no scan")
     assert not build("datasets", "dicom").matches(tmp_path)
