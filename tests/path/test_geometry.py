@@ -15,6 +15,7 @@ from scipy.spatial.transform import Rotation
 
 from grids import ORIENTATIONS, oriented
 from oncoseg.case import Case, Grid, Task
+from oncoseg.errors import BadFile
 from oncoseg.predict import segment
 from oncoseg.prepare.plan import Normalisation, Plan
 from oncoseg.read import read_volume
@@ -189,3 +190,15 @@ def test_masks_come_back_in_every_order_of_axes(kind, oblique, tmp_path_factory)
             check_one(folder, write, file, grid)
 
     in_all()
+
+
+def test_no_cut_of_a_slice_makes_a_series_shorter(tmp_path):
+    dicom(tmp_path / "scan", Grid(SHAPE, np.diag([2.0, 3.0, 4.0, 1.0])))
+    for name in ("0.dcm", f"{SHAPE[2] - 1}.dcm"):
+        path = tmp_path / "scan" / name
+        whole = path.read_bytes()
+        for length in range(130, len(whole), 7):
+            path.write_bytes(whole[:length])
+            with pytest.raises(BadFile):
+                read_volume(tmp_path / "scan")
+        path.write_bytes(whole)

@@ -627,3 +627,11 @@ def test_a_tiff_without_the_last_bytes_of_its_directory_is_truncated(tmp_path):
     for cut in range(1, len(whole)):
         path.write_bytes(whole[:-cut])
         refused(path, "truncated or damaged|no picture")
+
+
+def test_a_png_whose_last_chunk_does_not_check_is_refused(tmp_path):
+    path = tmp_path / "a.png"
+    Image.fromarray(np.arange(96, dtype=np.uint8).reshape(8, 12)).save(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-4] + b"IEND" + whole[-4:])
+    refused(path, "PNG without its end")

@@ -77,11 +77,10 @@ def instance(path: Path, *, whole: bool = False) -> Instance:
         handle.seek(0)
         tags = None if whole else [*tags_of(HEAD).values()]
         head = pydicom.dcmread(handle, stop_before_pixels=True, specific_tags=tags)
-        if whole:
-            start, syntax = handle.tell(), str(head.file_meta.get("TransferSyntaxUID", ""))
+        start, syntax = handle.tell(), str(head.file_meta.get("TransferSyntaxUID", ""))
+        if whole or start >= len(handle):  # without pixels, its last element may be cut
             check_whole(handle, len(handle), start_of(handle), syntax)
-            return Instance(path, head, start)
-        return Instance(path, head, handle.tell())
+        return Instance(path, head, start)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from pathlib import Path
 
@@ -23,7 +24,7 @@ class Gzip:
     Never unpacks more than is asked for, so a small file cannot fill the memory.
     """
 
-    def __init__(self, path: Path, packed: bytes) -> None:
+    def __init__(self, path: Path, packed: bytes | bytearray) -> None:
         self.path, self.packed, self.place = path, memoryview(packed), 0
         self.unpacker = zlib.decompressobj(47)
         self.left = b""
@@ -83,7 +84,16 @@ def affordable(path: Path, needed: int, held: int) -> None:
         raise BadFile(path, cause, "save it uncompressed if it is what it says, or in parts")
 
 
-def inflated(path: Path, packed: bytes, count: int) -> bytearray:
+def loaded(path: Path) -> bytearray:
+    """A file's bytes, read once to where arrays on them can be written to."""
+    with path.open("rb") as handle:
+        content = bytearray(os.fstat(handle.fileno()).st_size)
+        got = handle.readinto(content)
+    del content[got:]
+    return content
+
+
+def inflated(path: Path, packed: bytes | bytearray, count: int) -> bytearray:
     """Exactly `count` bytes out of a gzip or zlib stream."""
     return Gzip(path, packed).whole(count)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from oncoseg.case import Array, Grid
 from oncoseg.errors import BadFile
-from oncoseg.read.bytes import exact, inflated, narrowed, sibling
+from oncoseg.read.bytes import exact, inflated, loaded, narrowed, sibling
 
 AGAIN = "copy or download it again"
 TYPES = {
@@ -34,7 +34,7 @@ LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 def read(path: Path) -> tuple[Array, Grid, list[str]]:
     """Array (*S) or (*S, channels) and the grid of *S in RAS mm; raises `BadFile`."""
-    raw = path.read_bytes()
+    raw = loaded(path)
     fields, start = _fields(path, raw)
     sizes = tuple(int(size) for size in _numbers(path, fields, "DimSize"))
     if len(sizes) not in (3, 4) or len(sizes) != int(fields.get("NDims", 0)) or min(sizes) < 1:
@@ -46,8 +46,8 @@ def read(path: Path) -> tuple[Array, Grid, list[str]]:
     count = dtype.itemsize * depth * int(np.prod(sizes, dtype=object))
     where = fields["ElementDataFile"]
     if where.upper() != "LOCAL":
-        raw, start = sibling(path, where).read_bytes(), 0
-    content: bytes | bytearray = raw[start:]
+        raw, start = loaded(sibling(path, where)), 0
+    content = raw[start:]
     if fields.get("CompressedData", "False").lower() == "true":
         content = inflated(path, raw[start:], count)
     # Colours lie beside each other in each voxel, a fourth axis lies outside of the others.
@@ -62,7 +62,7 @@ def read(path: Path) -> tuple[Array, Grid, list[str]]:
     return array, Grid(sizes[:3], _affine(path, fields)), _assumed(fields)
 
 
-def _fields(path: Path, raw: bytes) -> tuple[dict[str, str], int]:
+def _fields(path: Path, raw: bytes | bytearray) -> tuple[dict[str, str], int]:
     """`Key = value` lines up to ElementDataFile, which is the last, and where they end."""
     fields: dict[str, str] = {}
     place = 0

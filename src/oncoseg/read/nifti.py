@@ -15,7 +15,7 @@ from nibabel.spatialimages import HeaderDataError
 
 from oncoseg.case import Array, Grid
 from oncoseg.errors import BadFile
-from oncoseg.read.bytes import Gzip, affordable, exact, narrowed
+from oncoseg.read.bytes import Gzip, affordable, exact, loaded, narrowed
 
 AGAIN = "copy or download it again"
 MAGIC = {348: (nibabel.Nifti1Header, b"n+1\0"), 540: (nibabel.Nifti2Header, b"n+2\0")}
@@ -34,9 +34,9 @@ def read(path: Path) -> tuple[Array, Grid, list[str]]:
     left and right would be a guess. Raises `BadFile`.
     """
     try:
-        raw = path.read_bytes()
+        raw = loaded(path)
         stream = Gzip(path, raw) if path.name.lower().endswith(".gz") else None
-        header = _header(path, stream.first(540) if stream else raw[:540])
+        header = _header(path, stream.first(540) if stream else bytes(raw[:540]))
         dtype = _dtype(path, header)
         shape = _shape(path, header)
         slope, intercept = _scaling(path, header)

@@ -20,7 +20,7 @@ from oncoseg.errors import BadFile
 AGAIN = "copy or download it again"
 GREY = {"1", "L", "I", "F", "I;16", "I;16B", "I;16L"}
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP")  # no other, whatever the file's name says
-ENDS = {"PNG": b"IEND\xaeB`\x82", "JPEG": b"\xff\xd9"}
+ENDS = {"PNG": b"\0\0\0\0IEND\xaeB`\x82", "JPEG": b"\xff\xd9"}
 # Tags of TIFF; the rotation is EXIF's too.
 ROTATION, BITS, COMPRESSION, PHOTOMETRIC, SIGN = 0x0112, 258, 259, 262, 339
 STRIPS, TILES = (273, 279), (324, 325)  # where they begin, and how long they are
