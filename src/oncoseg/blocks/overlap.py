@@ -13,14 +13,15 @@ from oncoseg.errors import BadData
 
 @dataclass(frozen=True)
 class Counts:
-    """Voxels in both masks, in the prediction, and in the truth; `voxel_ml` is the size of one.
+    """Voxels in both masks, in the prediction, in the truth and in the image.
 
-    A pixel of a 2-D image counts as 1 mm thick.
+    `voxel_ml` is the size of one; a pixel of a 2-D image counts as 1 mm thick.
     """
 
     both: int
     predicted: int
     true: int
+    image: int
     voxel_ml: float
 
 
@@ -41,14 +42,3 @@ def check(prediction: Array, truth: Array, spacing: Sequence[float]) -> None:
         raise BadData(f"masks to compare are {shape}; give two or three, with a spacing for each")
     if not all(np.isfinite(length) and length > 0 for length in spacing):
         raise BadData(f"the spacing {tuple(spacing)} is not above zero; give mm an axis")
-
-
-def counts(prediction: Array, truth: Array, spacing: Sequence[float]) -> Counts:
-    """Boolean masks (*S) and spacing in mm -> the voxels that every overlap is made of."""
-    check(prediction, truth, spacing)
-    return Counts(
-        both=int(np.count_nonzero(prediction & truth)),
-        predicted=int(np.count_nonzero(prediction)),
-        true=int(np.count_nonzero(truth)),
-        voxel_ml=float(np.prod(spacing)) / 1000,
-    )

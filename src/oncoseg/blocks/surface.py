@@ -7,6 +7,7 @@ apart. Masks end at the edge of the image.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -17,7 +18,7 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from oncoseg.blocks.overlap import check
+from oncoseg.blocks.overlap import Counts, check
 from oncoseg.case import Array
 
 SLACK_MM = 1e-6  # rounding in a spacing must not decide what lies exactly at the tolerance
@@ -27,17 +28,39 @@ CORNERS = np.array(list(product((0, 1), repeat=3)))  # bit i of a cell's code is
 
 
 class Pair:
-    """Two boolean masks (*S) on one grid, cut to the box in which either is."""
+    """Two boolean masks (*S) on one grid; `shape` is that of the image where they are a part of it.
 
-    def __init__(self, prediction: Array, truth: Array, spacing: Sequence[float]) -> None:
+    What is computed of them is kept, so that metrics share it.
+    """
+
+    def __init__(
+        self,
+        prediction: Array,
+        truth: Array,
+        spacing: Sequence[float],
+        shape: Sequence[int] | None = None,
+    ) -> None:
         check(prediction, truth, spacing)
         self.whole = (prediction, truth)
         self.spacing = tuple(float(length) for length in spacing)
+        self.shape = tuple(truth.shape if shape is None else shape)
 
     @property
     def diagonal(self) -> float:
         """The longest distance in the image, in mm."""
-        return float(np.linalg.norm(np.multiply(self.whole[1].shape, self.spacing)))
+        return float(np.linalg.norm(np.multiply(self.shape, self.spacing)))
+
+    @cached_property
+    def counts(self) -> Counts:
+        """How many voxels are in either and in both."""
+        prediction, truth = self.whole
+        return Counts(
+            both=int(np.count_nonzero(prediction & truth)),
+            predicted=int(np.count_nonzero(prediction)),
+            true=int(np.count_nonzero(truth)),
+            image=math.prod(self.shape),
+            voxel_ml=math.prod(self.spacing) / 1000,
+        )
 
     @cached_property
     def masks(self) -> tuple[Array, Array]:
@@ -49,7 +72,7 @@ class Pair:
     @cached_property
     def empty(self) -> tuple[bool, bool]:
         """Whether the prediction and the truth are empty."""
-        return not self.masks[0].any(), not self.masks[1].any()
+        return not self.counts.predicted, not self.counts.true
 
     @cached_property
     def distances(self) -> tuple[Array, Array]:
@@ -107,12 +130,18 @@ _shared: ContextVar[Pair | None] = ContextVar("pair", default=None)
 
 
 @contextmanager
-def shared(prediction: Array, truth: Array, spacing: Sequence[float]) -> Iterator[Pair]:
-    """Within this block, metrics of these very arrays share their surfaces.
+def shared(
+    prediction: Array,
+    truth: Array,
+    spacing: Sequence[float],
+    shape: Sequence[int] | None = None,
+) -> Iterator[Pair]:
+    """Within this block, metrics of these very arrays share what they compute.
 
-    The arrays must not change in it, which is why nothing is kept outside of such a block.
+    The arrays must not change in it, which is why nothing is kept outside of such a block. `shape`
+    is that of the image of which they are a part.
     """
-    token = _shared.set(Pair(prediction, truth, spacing))
+    token = _shared.set(Pair(prediction, truth, spacing, shape))
     try:
         yield pair(prediction, truth, spacing)
     finally:

@@ -91,13 +91,16 @@ def score(
         shapes = f"{prediction_label.shape}, that of the truth {truth_label.shape}"
         raise BadData(f"the shape of the prediction is {shapes}; bring both on one grid")
     scheme = Scheme.of(task)
-    for what, label in (("the prediction", prediction_label), ("the truth", truth_label)):
-        scheme.check(label, what)
+    sides = (("the prediction", prediction_label), ("the truth", truth_label))
     tools = _built(metrics)
-    return {
-        region: _values(prediction, true, spacing, tools)
-        for region, prediction, true in scheme.masks(prediction_label, truth_label)
-    }
+    with ThreadPoolExecutor(max_workers=THREADS) as pool:
+        lying = list(pool.map(lambda side: scheme.check(side[1], side[0]), sides))
+
+        def measured(region: str) -> dict[str, float]:
+            masks = scheme.masks(region, prediction_label, truth_label, lying)
+            return _values(*masks, spacing, tools, truth_label.shape)
+
+        return dict(zip(scheme.regions, pool.map(measured, scheme.regions)))
 
 
 def _built(metrics: Sequence[str]) -> dict[str, Metric]:
@@ -109,9 +112,14 @@ def _built(metrics: Sequence[str]) -> dict[str, Metric]:
 
 
 def _values(
-    prediction: Array, truth: Array, spacing: Sequence[float], tools: Mapping[str, Metric]
+    prediction: Array,
+    truth: Array,
+    spacing: Sequence[float],
+    tools: Mapping[str, Metric],
+    shape: tuple[int, ...],
 ) -> dict[str, float]:
-    with surface.shared(prediction, truth, spacing):
+    """Of two masks cut from an image of `shape`."""
+    with surface.shared(prediction, truth, spacing, shape):
         return {name: float(tool(prediction, truth, spacing)) for name, tool in tools.items()}
 
 
@@ -124,7 +132,7 @@ def _case(
     rows = []
     for region, prediction, true in compared.masks(inputs.scheme):
         if compared.status == "ok":
-            values = _values(prediction, true, spacing, tools)
+            values = _values(prediction, true, spacing, tools, compared.grid.shape)
         elif compared.status == "no truth":
             values = dict.fromkeys(tools, float("nan"))
         else:
@@ -167,9 +175,10 @@ def _worst(
     If the truth is not known, neither is whether a metric is undefined for it: a metric without a
     bound then has infinity, which `Evaluation.of` replaces by the worst of the other cases.
     """
-    if not truth.size:
+    if not compared.truth.size:
         return {name: tool.worst for name, tool in tools.items()}
-    worst = {name: float(tool.limit(truth, spacing)) for name, tool in tools.items()}
+    with surface.shared(truth, truth, spacing, compared.grid.shape):
+        worst = {name: float(tool.limit(truth, spacing)) for name, tool in tools.items()}
     if compared.known:
         return worst
     return {name: tools[name].worst if np.isnan(value) else value for name, value in worst.items()}

@@ -13,6 +13,7 @@ import numpy as np
 
 from oncoseg import files, results
 from oncoseg.blocks import layouts
+from oncoseg.blocks.extents import Extents, around, extents
 from oncoseg.case import Array, Grid, Source, Task, Volume
 from oncoseg.errors import BadData, BadFile, OncosegError
 from oncoseg.read import find, read_label
@@ -47,10 +48,10 @@ class Scheme:
         every = {value for values in plain.values() for value in values}
         return cls(plain, frozenset({0, *every}), ignore)
 
-    def check(self, label: Array, what: str) -> None:
-        """Raises `BadData` that names the values in a label map which no region knows."""
-        allowed = {*self.known, self.ignore}
-        extra = [value for value in values_in(label) if value not in allowed]
+    def check(self, label: Array, what: str) -> Extents:
+        """Where each value lies; raises `BadData` that names the values which no region knows."""
+        allowed, found = {*self.known, self.ignore}, extents(label)
+        extra = sorted(found.keys() - allowed)
         if extra:
             listed = ", ".join(map(str, extra[:5])) + (", ..." if len(extra) > 5 else "")
             known = ", ".join(map(str, sorted(self.known - {0}))) or "none"
@@ -58,13 +59,22 @@ class Scheme:
                 f"{what} holds the label {listed}, but the labels that are known are {known}; "
                 "state its region, or correct the label map"
             )
+        return found
 
-    def masks(self, prediction: Array, truth: Array) -> Iterator[tuple[str, Array, Array]]:
-        """Each region with its predicted and its true mask (*S)."""
-        kept = None if self.ignore is None else truth != self.ignore
-        for name, values in self.regions.items():
-            predicted = _mask(prediction, values)
-            yield name, predicted if kept is None else predicted & kept, _mask(truth, values)
+    def masks(
+        self, name: str, prediction: Array, truth: Array, lying: Sequence[Extents]
+    ) -> tuple[Array, Array]:
+        """A region's predicted and true mask, cut to the box that holds both.
+
+        `lying` says where the values of both label maps lie.
+        """
+        values = self.regions[name]
+        inside = [found[value] for found in lying for value in values if value in found]
+        box = around(inside, truth.ndim)
+        predicted, true = _mask(prediction[box], values), _mask(truth[box], values)
+        if self.ignore is not None:
+            predicted &= truth[box] != self.ignore
+        return predicted, true
 
 
 @dataclass(frozen=True)
@@ -84,8 +94,10 @@ class Compared:
     notes: tuple[str, ...] = ()
 
     def masks(self, scheme: Scheme) -> Iterator[tuple[str, Array, Array]]:
-        """Each region with its predicted and its true mask (*S)."""
-        return scheme.masks(self.prediction, self.truth)
+        """Each region with its predicted and its true mask, cut to the box that holds both."""
+        lying = extents(self.prediction), extents(self.truth)
+        for name in scheme.regions:
+            yield name, *scheme.masks(name, self.prediction, self.truth, lying)
 
 
 @dataclass(frozen=True)
@@ -171,18 +183,10 @@ def gather(predictions: Path, truth: Path, regions: Mapping[str, Sequence[int]] 
     return Inputs(predicted, broken, truths, scheme, notes, labels)
 
 
-def values_in(label: Array) -> list[int]:
-    """The values other than 0 in a label map (*S) of whole numbers, sorted."""
-    inside = label[label != 0]
-    if inside.size and int(inside.min()) > 0 and int(inside.max()) < 2**16:
-        return [int(value) for value in np.flatnonzero(np.bincount(inside))]
-    return [int(value) for value in np.unique(inside)]
-
-
 def _mask(label: Array, values: Sequence[int]) -> Array:
     """Comparing value by value is several times faster than `isin`."""
-    parts = (label == value for value in values)
-    return reduce(np.logical_or, parts, np.zeros(label.shape, dtype=bool))
+    parts = [label == value for value in values]
+    return reduce(np.logical_or, parts) if parts else np.zeros(label.shape, dtype=bool)
 
 
 def _tried(read: Callable[[Path], Volume], path: Path) -> tuple[Volume | None, str]:
@@ -298,7 +302,7 @@ def _found_regions(
     for volume, _ in chain(
         one_side, other
     ):  # a file that cannot be read is told later, as the status of its case
-        values.update(values_in(volume.array) if volume else ())
+        values.update(extents(volume.array) if volume else ())
     return Scheme.given({str(value): (value,) for value in sorted(values - {ignore})}, ignore)
 
 

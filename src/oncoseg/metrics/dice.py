@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from oncoseg.blocks.overlap import counts
+from oncoseg.blocks.surface import pair
 from oncoseg.case import Array
 from oncoseg.parts import Metric
 from oncoseg.registry import Card
@@ -21,6 +21,6 @@ class Dice(Metric):
 
     def __call__(self, prediction: Array, truth: Array, spacing: Sequence[float]) -> float:
         """Boolean masks (*S), spacing in mm -> 0 to 1."""
-        found = counts(prediction, truth, spacing)
+        found = pair(prediction, truth, spacing).counts
         total = found.predicted + found.true
         return 2 * found.both / total if total else 1.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from oncoseg.blocks.overlap import counts
+from oncoseg.blocks.surface import pair
 from oncoseg.case import Array
 from oncoseg.parts import Metric
 from oncoseg.registry import Card
@@ -23,6 +23,6 @@ class Iou(Metric):
 
     def __call__(self, prediction: Array, truth: Array, spacing: Sequence[float]) -> float:
         """Boolean masks (*S), spacing in mm -> 0 to 1."""
-        found = counts(prediction, truth, spacing)
+        found = pair(prediction, truth, spacing).counts
         union = found.predicted + found.true - found.both
         return found.both / union if union else 1.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from oncoseg.blocks.overlap import counts
+from oncoseg.blocks.surface import pair
 from oncoseg.case import Array
 from oncoseg.parts import Metric
 from oncoseg.registry import Card
@@ -26,8 +26,8 @@ class Mcc(Metric):
 
     def __call__(self, prediction: Array, truth: Array, spacing: Sequence[float]) -> float:
         """Boolean masks (*S), spacing in mm -> -1 to 1."""
-        found, size = counts(prediction, truth, spacing), truth.size
-        predicted, true = found.predicted, found.true
+        found = pair(prediction, truth, spacing).counts
+        predicted, true, size = found.predicted, found.true, found.image
         spread = predicted * true * (size - predicted) * (size - true)
         if not spread:
             return float(predicted == true == found.both)
@@ -35,4 +35,5 @@ class Mcc(Metric):
 
     def limit(self, truth: Array, spacing: Sequence[float]) -> float:
         """-1, the value of the complement; 0 where the truth is empty or fills the image."""
-        return self.worst if 0 < counts(truth, truth, spacing).true < truth.size else 0.0
+        found = pair(truth, truth, spacing).counts
+        return self.worst if 0 < found.true < found.image else 0.0

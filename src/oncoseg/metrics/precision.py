@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from oncoseg.blocks.overlap import counts
+from oncoseg.blocks.surface import pair
 from oncoseg.case import Array
 from oncoseg.parts import Metric
 from oncoseg.registry import Card
@@ -28,7 +28,7 @@ class Precision(Metric):
 
     def __call__(self, prediction: Array, truth: Array, spacing: Sequence[float]) -> float:
         """Boolean masks (*S), spacing in mm -> 0 to 1."""
-        found = counts(prediction, truth, spacing)
+        found = pair(prediction, truth, spacing).counts
         if not found.predicted:
             return 0.0 if found.true else 1.0
         return found.both / found.predicted

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from oncoseg.blocks.overlap import counts
+from oncoseg.blocks.surface import pair
 from oncoseg.case import Array
 from oncoseg.parts import Metric
 from oncoseg.registry import Card
@@ -28,12 +28,14 @@ class RelativeVolumeDifference(Metric):
 
     def __call__(self, prediction: Array, truth: Array, spacing: Sequence[float]) -> float:
         """Boolean masks (*S), spacing in mm -> percent, or NaN if the true volume is zero."""
-        found = counts(prediction, truth, spacing)
+        found = pair(prediction, truth, spacing).counts
         if not found.true:
             return float("nan")
         return 100 * abs(found.predicted - found.true) / found.true
 
     def limit(self, truth: Array, spacing: Sequence[float]) -> float:
         """That of nothing or of the whole image; undefined for an empty truth."""
-        true = counts(truth, truth, spacing).true
-        return 100 * max(true, truth.size - true) / true if true else float("nan")
+        found = pair(truth, truth, spacing).counts
+        if not found.true:
+            return float("nan")
+        return 100 * max(found.true, found.image - found.true) / found.true

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from oncoseg.blocks.overlap import counts
+from oncoseg.blocks.surface import pair
 from oncoseg.case import Array
 from oncoseg.parts import Metric
 from oncoseg.registry import Card
@@ -23,7 +23,7 @@ class Sensitivity(Metric):
 
     def __call__(self, prediction: Array, truth: Array, spacing: Sequence[float]) -> float:
         """Boolean masks (*S), spacing in mm -> 0 to 1, or NaN if there was nothing to find."""
-        found = counts(prediction, truth, spacing)
+        found = pair(prediction, truth, spacing).counts
         return found.both / found.true if found.true else float("nan")
 
     def limit(self, truth: Array, spacing: Sequence[float]) -> float:

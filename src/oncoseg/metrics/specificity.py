@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from oncoseg.blocks.overlap import counts
+from oncoseg.blocks.surface import pair
 from oncoseg.case import Array
 from oncoseg.parts import Metric
 from oncoseg.registry import Card
@@ -27,7 +27,7 @@ class Specificity(Metric):
 
     def __call__(self, prediction: Array, truth: Array, spacing: Sequence[float]) -> float:
         """Boolean masks (*S), spacing in mm -> 0 to 1."""
-        found = counts(prediction, truth, spacing)
-        outside = truth.size - found.true
+        found = pair(prediction, truth, spacing).counts
+        outside = found.image - found.true
         left_out = outside - (found.predicted - found.both)
         return left_out / outside if outside else 1.0

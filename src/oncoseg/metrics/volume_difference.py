@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from oncoseg.blocks.overlap import counts
+from oncoseg.blocks.surface import pair
 from oncoseg.case import Array
 from oncoseg.parts import Metric
 from oncoseg.registry import Card
@@ -27,10 +27,10 @@ class VolumeDifference(Metric):
 
     def __call__(self, prediction: Array, truth: Array, spacing: Sequence[float]) -> float:
         """Boolean masks (*S), spacing in mm -> ml."""
-        found = counts(prediction, truth, spacing)
+        found = pair(prediction, truth, spacing).counts
         return abs(found.predicted - found.true) * found.voxel_ml
 
     def limit(self, truth: Array, spacing: Sequence[float]) -> float:
         """That of nothing or of the whole image, whichever is further off."""
-        found = counts(truth, truth, spacing)
-        return max(found.true, truth.size - found.true) * found.voxel_ml
+        found = pair(truth, truth, spacing).counts
+        return max(found.true, found.image - found.true) * found.voxel_ml
