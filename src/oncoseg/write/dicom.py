@@ -69,8 +69,9 @@ class Origin:
 
 
 def hashed(segment: Segment) -> str:
-    """A digest of a mask."""
-    return hashlib.sha256(np.packbits(segment.mask).tobytes()).hexdigest()
+    """A digest of where a segment is."""
+    place = str([(side.start, side.stop) for side in segment.box]).encode()
+    return hashlib.sha256(place + np.packbits(segment.part).tobytes()).hexdigest()
 
 
 def concept(code: Code) -> Any:

@@ -53,8 +53,7 @@ def segmentation(origin: Origin, segments: Sequence[Segment], kind: str) -> Any:
 
 def _used(segments: Sequence[Segment]) -> list[int]:
     """The slices that any segment touches; the first, if there is none."""
-    touched = [segment.mask.any(axis=(0, 1)) for segment in segments]
-    return [int(index) for index in np.flatnonzero(np.any(touched, axis=0))] or [0]
+    return sorted({index for segment in segments for index in segment.slices}) or [0]
 
 
 def _pixels(segments: Sequence[Segment], used: Sequence[int]) -> Array:
@@ -63,25 +62,35 @@ def _pixels(segments: Sequence[Segment], used: Sequence[int]) -> Array:
     most = max(segment.number for segment in segments)
     numbers = np.zeros((len(used), shape[1], shape[0]), np.uint8 if most < 256 else np.uint16)
     for segment in segments:
-        part = _frames(segment, used)
-        if numbers[part].any():
-            return _stacked(segments, used, numbers.size * len(segments))
-        numbers[part] = segment.number
+        if not _drawn(numbers, segment, used, segment.number):
+            return _stacked(segments, used, numbers.shape)
     return numbers
 
 
-def _stacked(segments: Sequence[Segment], used: Sequence[int], size: int) -> Array:
+def _stacked(segments: Sequence[Segment], used: Sequence[int], shape: tuple[int, ...]) -> Array:
+    size = int(np.prod(shape)) * len(segments)
     if size > LIMIT:
         raise BadData(
             f"{len(segments)} overlapping segments ({segments[0].name} to {segments[-1].name}) on "
             f"{len(used)} slices need {size / 1e9:.1f} GB at once, too much for one file; write "
             "labelmap or bids, or keep fewer pieces (the post-hoc step largest_component)"
         )
-    return np.stack([_frames(segment, used).astype(np.uint8) for segment in segments], axis=-1)
+    masks = np.zeros((*shape, len(segments)), np.uint8)
+    for place, segment in enumerate(segments):
+        _drawn(masks[..., place], segment, used, 1)
+    return masks
 
 
-def _frames(segment: Segment, used: Sequence[int]) -> Array:
-    return segment.mask[:, :, used].transpose(2, 1, 0)
+def _drawn(frames: Array, segment: Segment, used: Sequence[int], value: int) -> bool:
+    """Put a value where a segment is; False, at once, where another value is already there."""
+    columns, rows = segment.box[:2]
+    place = {index: frame for frame, index in enumerate(used)}
+    for index, part in segment.slices.items():
+        frame = frames[place[index], rows, columns]
+        if frame[part.T].any():
+            return False
+        frame[part.T] = value
+    return True
 
 
 def _described(origin: Origin, segment: Segment, *, tracked: bool) -> Any:

@@ -19,30 +19,38 @@ SMALLEST_MM3 = 50.0  # as the finding `extent` counts pieces
 class Segment:
     """One thing that is marked: its number in a file, its name, the region it is (part) of.
 
-    It is where `source` (*S), which many may share, has `value`: masks of their own would need as
-    many times the memory of a scan.
+    It is where `source` (*S), which many may share, has `value`, all of it within `box`: masks of
+    their own would need as many times the memory of a scan.
     """
 
     number: int
     name: str
     region: str
     source: Array = field(repr=False)
+    box: tuple[slice, ...]
     value: int = 1
 
     @property
-    def mask(self) -> Array:
-        """Where it is (*S), made when it is asked for."""
-        return np.asarray(self.source == self.value)
+    def part(self) -> Array:
+        """Where it is within its box (bool), made when it is asked for."""
+        return np.asarray(self.source[self.box] == self.value)
+
+    @property
+    def slices(self) -> dict[int, Array]:
+        """Index along the last axis -> where it is in this slice of the box, if it is there."""
+        part, first = self.part, self.box[2].start
+        there = np.flatnonzero(part.any(axis=(0, 1)))
+        return {first + int(index): part[:, :, index] for index in there}
 
     def volume_ml(self, grid: Grid) -> float:
         """Voxels counted, times the volume of a voxel."""
-        return int(np.count_nonzero(self.mask)) * grid.voxel_volume / 1000
+        return int(np.count_nonzero(self.part)) * grid.voxel_volume / 1000
 
 
 def regions(prediction: Prediction) -> list[Segment]:
     """Every region of the task, also one that is empty."""
     return [
-        Segment(number, name, name, mask)
+        Segment(number, name, name, mask, _box(mask))
         for number, (name, mask) in enumerate(prediction.masks.items(), start=1)
     ]
 
@@ -50,7 +58,7 @@ def regions(prediction: Prediction) -> list[Segment]:
 def labels(prediction: Prediction) -> list[Segment]:
     """Every label of the task, in the order of its values, also one that is empty."""
     return [
-        Segment(value, name, name, prediction.label, value)
+        Segment(value, name, name, prediction.label, _box(prediction.label == value), value)
         for name, value in sorted(prediction.task.labels.items(), key=lambda item: item[1])
     ]
 
@@ -70,14 +78,21 @@ def diameters(segment: Segment, grid: Grid) -> tuple[float, float, float]:
 
     As the finding `diameters` measures them.
     """
-    found = in_slices(segment.mask, grid, slice_axis(grid)[0])
-    return found["value"], found["across"], in_space(segment.mask, grid)
+    found = in_slices(segment.part, grid, slice_axis(grid)[0])
+    return found["value"], found["across"], in_space(segment.part, grid)
 
 
-def _pieces(mask: Array, grid: Grid) -> Iterator[tuple[Array, int]]:
-    """The array that holds all pieces, and the value of one after another."""
+def _box(mask: Array) -> tuple[slice, ...]:
+    """The smallest box around a mask; an empty one if it is empty."""
+    found = ndimage.find_objects(mask.astype(np.uint8))
+    return tuple(found[0]) if found else (slice(0, 0),) * mask.ndim
+
+
+def _pieces(mask: Array, grid: Grid) -> Iterator[tuple[Array, tuple[slice, ...], int]]:
+    """The array that holds all pieces, and the box and the value of one after another."""
     found, count = ndimage.label(mask, structure=np.ones((3, 3, 3)))
     sizes = np.bincount(found.ravel(), minlength=count + 1)[1:]
+    boxes = ndimage.find_objects(found)
     for number in np.argsort(-sizes, kind="stable"):
         if sizes[number] * grid.voxel_volume >= SMALLEST_MM3 * (1 - 1e-6):
-            yield found, int(number) + 1
+            yield found, boxes[number], int(number) + 1

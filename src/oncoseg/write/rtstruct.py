@@ -131,10 +131,11 @@ def _contours(origin: Origin, segment: Segment) -> Any:
     pydicom = require("pydicom", "dicom")
     item = pydicom.Dataset()
     item.ROIDisplayColor = list(COLOURS[(segment.number - 1) % len(COLOURS)])
+    columns, rows = (side.start for side in segment.box[:2])
     found = [
-        _contour(origin.stack.slices[index], ring)
-        for index in np.flatnonzero(segment.mask.any(axis=(0, 1)))
-        for ring in outlines(segment.mask[:, :, index].T)
+        _contour(origin.stack.slices[index], [(x + columns, y + rows) for x, y in ring])
+        for index, part in segment.slices.items()
+        for ring in outlines(part.T)
     ]
     if found:
         item.ContourSequence = found
