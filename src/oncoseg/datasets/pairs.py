@@ -30,7 +30,8 @@ class Pairs(Dataset):
         """Whether it holds `images`, or scans of which no name says a modality or a label."""
         here = layouts.scans(folder)
         names = [layouts.parse(layouts.stem(path)) for path in here]
-        return bool(_named(folder, IMAGES)) or (
+        images = _named(folder, IMAGES)
+        return bool(images and layouts.scans(images)) or (
             bool(here) and not any(said.stated for said in names) and not layouts.folders(folder)
         )
 

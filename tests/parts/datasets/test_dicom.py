@@ -116,6 +116,16 @@ def test_structures_are_labels_of_the_series_they_were_drawn_on(tmp_path):
         find(tmp_path)
 
 
+def test_one_series_with_its_drawing_beside_is_a_case(tmp_path):
+    from dicoms import rtstruct
+
+    series(tmp_path / "image", uid="1.1", said="T1")
+    square = [[(0, 0, 0), (1, 0, 0), (1, 1, 0), (0, 1, 0)]]
+    rtstruct(tmp_path / "mask" / "RS.dcm", {"GTV": square}, uid="1.1")
+    (source,) = find(tmp_path).sources
+    assert (set(source.images), set(source.labels)) == ({"t1"}, {"t1"})
+
+
 def test_a_drawing_without_its_series_is_refused(tmp_path):
     from dicoms import rtstruct
 
