@@ -24,6 +24,7 @@ from oncoseg.case import Array
 SLACK_MM = 1e-6  # rounding in a spacing must not decide what lies exactly at the tolerance
 # Measured, to choose the faster of two exact ways: a tree, or a distance transform of the box.
 VISIT, VISIT_NS, TRANSFORM_NS = 12, 80.0, 120.0
+SWEPT = 2.5  # voxel edges: about 65 neighbours
 CORNERS = np.array(list(product((0, 1), repeat=3)))  # bit i of a cell's code is its corner i
 
 
@@ -179,7 +180,7 @@ def _shell(mask: Array) -> Array:
 
 
 def _between(
-    first: Array, second: Array, spacing: Sequence[float], *, limit: float = np.inf
+    first: Array, second: Array, spacing: tuple[float, ...], *, limit: float = np.inf
 ) -> tuple[Array, Array]:
     """Distances in mm from each point of one mask to the nearest of the other, both ways.
 
@@ -189,23 +190,76 @@ def _between(
     return forth, _nearest(second, first, spacing, limit)
 
 
-def _nearest(here: Array, there: Array, spacing: Sequence[float], limit: float) -> Array:
+def _nearest(here: Array, there: Array, spacing: tuple[float, ...], limit: float) -> Array:
     """Distance in mm of each point of one mask to the nearest of the other."""
     common = there[here]
     distance = np.where(common, 0.0, np.inf)
-    points, others = (np.argwhere(mask) * np.asarray(spacing) for mask in (here & ~there, there))
-    if not (len(points) and len(others)):
+    if common.all() or not there.any():
         return distance
+    far = np.flatnonzero(~common)
+    flat = np.flatnonzero(here)[far]
+    far, flat, reached = _swept(distance, far, flat, there, spacing, limit)
+    if not len(far) or reached >= limit:
+        return distance
+    points = np.stack(np.unravel_index(flat, here.shape), axis=1) * np.asarray(spacing)
+    others = np.argwhere(there) * np.asarray(spacing)
     tree = cKDTree(others, balanced_tree=False, compact_nodes=False)
     some = tree.query(points[:: len(points) // 64 + 1], distance_upper_bound=limit)[0]
     # A ball that far has about as many surface points on its own surface, all to be visited.
     visited = np.minimum(some, limit) ** 2 / np.prod(spacing) ** (2 / len(spacing))
     cost = len(points) * (VISIT + np.minimum(visited, len(others)).mean())
     if cost * VISIT_NS > here.size * TRANSFORM_NS:
-        distance[~common] = ndimage.distance_transform_edt(~there, spacing)[here & ~there]
+        distance[far] = ndimage.distance_transform_edt(~there, spacing).ravel()[flat]
     else:
-        distance[~common] = tree.query(points, distance_upper_bound=limit)[0]
+        distance[far] = tree.query(points, distance_upper_bound=limit)[0]
     return distance
+
+
+def _swept(
+    distance: Array,
+    far: Array,
+    flat: Array,
+    there: Array,
+    spacing: tuple[float, ...],
+    limit: float,
+) -> tuple[Array, Array, float]:
+    """Look at the nearest neighbours of points one after the other, since most surfaces are close.
+
+    `far` are the places in `distance` to be filled, `flat` those voxels. Returns what is left of
+    both, and up to which distance all neighbours were looked at.
+    """
+    steps, lengths, reach, reached = _neighbours(spacing)
+    wide = np.pad(there, [(size, size) for size in reach])
+    deltas = (steps @ np.array([stride // wide.itemsize for stride in wide.strides])).tolist()
+    seen = wide.ravel()
+    places = [axis + size for axis, size in zip(np.unravel_index(flat, there.shape), reach)]
+    where = np.ravel_multi_index(places, wide.shape)
+    for delta, length in zip(deltas, lengths.tolist()):
+        if length > limit:
+            break
+        hit = seen[where + delta]
+        if hit.any():
+            distance[far[hit]] = length
+            far, flat, where = far[~hit], flat[~hit], where[~hit]
+            if not len(far):
+                break
+    return far, flat, reached
+
+
+@cache
+def _neighbours(spacing: tuple[float, ...]) -> tuple[Array, Array, tuple[int, ...], float]:
+    """The nearest steps from a voxel (N, dims), their lengths in mm, sorted, and how far they go.
+
+    Every step of at most that length is among them.
+    """
+    radius = SWEPT * float(np.prod(spacing)) ** (1 / len(spacing))
+    reach = tuple(int(radius / length) for length in spacing)
+    grid = np.meshgrid(*[np.arange(-size, size + 1) for size in reach], indexing="ij")
+    steps = np.stack([axis.ravel() for axis in grid], axis=1)
+    lengths = np.linalg.norm(steps * np.array(spacing), axis=1)
+    order = np.argsort(lengths, kind="stable")
+    order = order[(lengths[order] > 0) & (lengths[order] <= radius)]
+    return steps[order], lengths[order], reach, radius
 
 
 def _codes(mask: Array) -> Array:
