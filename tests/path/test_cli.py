@@ -133,20 +133,25 @@ def test_predict_as_json_names_done_and_failed(verb, capsys):
 
 
 def test_evaluate_splits_metrics_from_their_options(verb, capsys, tmp_path):
-    written = []
-    answer = SimpleNamespace(
-        as_dict=lambda: {"dice": 1.0}, table=lambda: "a table", write=written.append
-    )
+    answer = SimpleNamespace(as_dict=lambda: {"dice": 1.0}, table=lambda: "a table", failed={})
     calls = verb("evaluate", answer)
     names = "dice,nsd:tolerance_mm=2,share=1,hd95"
     assert call(["evaluate", "p", "t", "--metrics", names, "--to", str(tmp_path)]) == 0
     metrics = ("dice", "nsd:tolerance_mm=2,share=1", "hd95")
-    assert calls == [((Path("p"), Path("t")), {"metrics": metrics})]
-    assert written == [tmp_path]
+    assert calls == [((Path("p"), Path("t")), {"metrics": metrics, "to": tmp_path})]
     assert capsys.readouterr().out == "a table\n"
     assert call(["evaluate", "p", "t", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"dice": 1.0}
-    assert written == [tmp_path]
+
+
+def test_evaluate_takes_regions_and_fails_with_its_cases(verb, capsys):
+    answer = SimpleNamespace(as_dict=dict, table=lambda: "a table", failed={"b": "missing"})
+    calls = verb("evaluate", answer)
+    assert call(["evaluate", "p", "t", "--regions", "wt=1,2,4", "et=4"]) == 1
+    assert calls == [((Path("p"), Path("t")), {"regions": {"wt": (1, 2, 4), "et": (4,)}})]
+    for words in (["wt"], ["wt=0"], ["wt=1,x"], ["wt=1", "wt=2"], ["=1"]):
+        assert call(["evaluate", "p", "t", "--regions", *words]) == 2
+        assert "--regions" in capsys.readouterr().err
 
 
 def test_report_and_demo_say_where_the_pages_are(verb, capsys):

@@ -15,6 +15,7 @@ from oncoseg.cli.words import (
     options,
     part_list,
     paths,
+    region_values,
 )
 
 
@@ -107,13 +108,25 @@ def _add_evaluate(commands: Any) -> None:
         "compare predictions with the truth: values a case and region, with intervals",
         evaluate,
         examples="  oncoseg evaluate out/ truth/\n"
-        "  oncoseg evaluate out/ truth/ --metrics dice,hd95 --to scores/",
+        "  oncoseg evaluate out/ truth/ --metrics dice,hd95 --to scores/\n"
+        "  oncoseg evaluate maps/ truth/ --regions wt=1,2,4 tc=1,4 et=4",
     )
     parser.add_argument("predictions", type=Path, help="folder that 'oncoseg predict' wrote")
     parser.add_argument("truth", type=Path, help="data set with labels, or a folder of label maps")
-    parser.add_argument("--to", type=Path, metavar="FOLDER", help="for the table, as JSON and CSV")
+    parser.add_argument(
+        "--to",
+        type=Path,
+        metavar="FOLDER",
+        help="for the table, as JSON and CSV; a run that was killed goes on from there",
+    )
     parser.add_argument(
         "--metrics", type=part_list, help="names from 'oncoseg list metrics', with commas between"
+    )
+    parser.add_argument(
+        "--regions",
+        nargs="+",
+        metavar="NAME=VALUES",
+        help="label values of each region, as wt=1,2,4 tc=1,4; those of the predictions' records",
     )
 
 
@@ -144,14 +157,15 @@ def write(words: Words) -> int:
 
 
 def evaluate(words: Words) -> int:
-    """`oncoseg evaluate`."""
+    """`oncoseg evaluate`; 1 if a case was missing or failed, after the others are finished."""
     from oncoseg.evaluate import evaluate as run
 
-    evaluation = run(words.predictions, words.truth, **options(words, "metrics"))
-    if hasattr(words, "to"):
-        evaluation.write(words.to)
+    chosen = options(words, "metrics", "to")
+    if hasattr(words, "regions"):
+        chosen["regions"] = region_values(words.regions)
+    evaluation = run(words.predictions, words.truth, **chosen)
     answer(words, evaluation.as_dict(), evaluation.table())
-    return 0
+    return 1 if evaluation.failed else 0
 
 
 def report(words: Words) -> int:

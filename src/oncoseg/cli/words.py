@@ -6,7 +6,7 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -86,6 +86,22 @@ def region_members(text: str) -> dict[str, tuple[str, ...]]:
         name: tuple(member.strip() for member in members.split("+") if member.strip())
         for name, members in _pairs(text, "region=label+label").items()
     }
+
+
+def region_values(pieces: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """`wt=1,2,4`, `et=4` -> {"wt": (1, 2, 4), "et": (4,)}; raises `BadOption`."""
+    found: dict[str, tuple[int, ...]] = {}
+    for piece in pieces:
+        name, _, values = (part.strip() for part in piece.partition("="))
+        numbers = [value.strip() for value in values.split(",")]
+        if not name or not all(value.isdecimal() and int(value) for value in numbers):
+            raise BadOption(
+                f"--regions: '{piece}' is not a name and label values above 0, as wt=1,2,4"
+            )
+        if name in found:
+            raise BadOption(f"--regions: '{name}' is there twice")
+        found[name] = tuple(map(int, numbers))
+    return found
 
 
 def _pairs(text: str, shape: str) -> dict[str, str]:

@@ -5,27 +5,27 @@ Cases that are missing or broken count as the worst there is, so no mean improve
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from oncoseg import registry
 from oncoseg.blocks import surface
 from oncoseg.case import Array, Grid, Task
 from oncoseg.errors import BadData, BadOption
 from oncoseg.evaluate.inputs import Compared, Inputs, Scheme, gather
+from oncoseg.evaluate.kept import Finished, Kept
+from oncoseg.evaluate.stream import THREADS, streamed
 from oncoseg.evaluate.table import Evaluation, Row
 from oncoseg.parts import Metric
 
 __all__ = ["Evaluation", "Row", "evaluate", "score"]
 
 METRICS = ("dice", "hd95", "nsd", "volume_difference", "relative_volume_difference")
-THREADS = 4
 
 
 def evaluate(
@@ -36,44 +36,43 @@ def evaluate(
     regions: Mapping[str, Sequence[int]] | None = None,
     samples: int = 2000,
     seed: int = 0,
+    to: Path | None = None,
 ) -> Evaluation:
     """Compare every predicted case with its truth.
 
     `predictions` holds what 'oncoseg predict' wrote, whose records say what the regions are, or
     label maps alone: `regions` then gives their label values, without it each value is a region.
     `truth` is a data set in any layout or a folder of label maps named by case. Intervals are 95 %
-    percentiles of `samples` bootstrap means over patients.
+    percentiles of `samples` bootstrap means over patients. With `to`, the table is written to that
+    folder, where compared cases are kept too: a run that was killed goes on from there.
 
-    A case without a prediction, and one with a file that cannot be read, counts as the worst value
-    of each metric. Raises `BadData` where a prediction and its truth are on different grids or hold
-    labels that no region knows, where distances are asked for on a grid whose axes are not at right
-    angles, and if no case is in both.
+    A case counts as the worst value of each metric if it has no prediction, a file that cannot be
+    read, a prediction on another grid than its truth, or labels that no region knows. Raises
+    `BadData` where distances are asked for on a grid whose axes are not at right angles, if no case
+    is in both, and if none could be compared.
     """
     if samples < 0:
         raise BadOption(f"'samples' takes a whole number, 0 or more, not {samples}")
     tools = _built(metrics)
     inputs = gather(Path(predictions), Path(truth), regions)
+    asked = [list(tools), dict(inputs.scheme.regions), inputs.scheme.ignore, dict(inputs.labels)]
+    kept = Kept(None if to is None else Path(to), asked)
     rows: list[Row] = []
     notes = list(inputs.notes)
-    with ThreadPoolExecutor(max_workers=min(THREADS, os.cpu_count() or 1)) as pool:
-        finished = pool.map(lambda case: _case(case, inputs, tools), inputs.cases)
-        for found, remarks in tqdm(
-            finished,
-            total=len(inputs.cases),
-            desc="evaluate",
-            unit="case",
-            disable=None,
-            delay=2,
-            leave=False,
-        ):
-            rows += found
-            notes += remarks
+    compare = partial(_case, inputs=inputs, tools=tools, kept=kept)
+    for finished in streamed(compare, inputs.cases, title="evaluate"):
+        rows += finished.rows
+        notes += finished.notes
+    _some_compared(rows)
     notes += _absent(rows)
     described = {
         name: {"unit": tool.unit, "higher": tool.higher, "empty": tool.empty}
         for name, tool in tools.items()
     }
-    return Evaluation.of(rows, described, notes=_once(notes), samples=samples, seed=seed)
+    found = Evaluation.of(rows, described, notes=_once(notes), samples=samples, seed=seed)
+    if to is not None:
+        found.write(Path(to))
+    return found
 
 
 def score(
@@ -123,13 +122,30 @@ def _values(
         return {name: float(tool(prediction, truth, spacing)) for name, tool in tools.items()}
 
 
-def _case(
-    case: str, inputs: Inputs, tools: Mapping[str, Metric]
-) -> tuple[list[Row], tuple[str, ...]]:
-    """The rows of one case and what must be said of it; raises `BadData` as `evaluate` does."""
+def _some_compared(rows: Sequence[Row]) -> None:
+    """Raises `BadData` if every case with both sides failed: then something else is wrong."""
+    failed = [row for row in rows if row.status.startswith("failed: ")]
+    if failed and not any(row.status == "ok" for row in rows):
+        cause = failed[0].status.partition(": ")[2]
+        raise BadData(f"no case could be compared; case {failed[0].case}: {cause}")
+
+
+def _case(case: str, *, inputs: Inputs, tools: Mapping[str, Metric], kept: Kept) -> Finished:
+    """One case: as it was kept, if none of its files changed, else compared."""
+    key = kept.key(case, inputs.paths(case))
+    before = kept.get(key)
+    if before is not None:
+        return before
+    found = _compared(case, inputs, tools)
+    kept.add(key, found)
+    return found
+
+
+def _compared(case: str, inputs: Inputs, tools: Mapping[str, Metric]) -> Finished:
+    """Raises `BadData` where a metric cannot be measured on this grid."""
     compared = inputs.read(case)
     spacing = _spacing(case, compared.grid, tools)
-    rows = []
+    rows: list[Row] = []
     for region, prediction, true in compared.masks(inputs.scheme):
         if compared.status == "ok":
             values = _values(prediction, true, spacing, tools, compared.grid.shape)
@@ -146,7 +162,7 @@ def _case(
             Row(case, compared.patient, region, name, value, compared.status, **volumes)
             for name, value in values.items()
         ]
-    return rows, _remarks(case, compared)
+    return Finished(tuple(rows), _remarks(compared))
 
 
 def _spacing(case: str, grid: Grid, tools: Mapping[str, Metric]) -> tuple[float, ...]:
@@ -188,7 +204,7 @@ def _millilitres(mask: Array, grid: Grid) -> float:
     return float(np.count_nonzero(mask)) * grid.voxel_volume / 1000
 
 
-def _remarks(case: str, compared: Compared) -> tuple[str, ...]:
+def _remarks(compared: Compared) -> tuple[str, ...]:
     grid, remarks = compared.grid, list(compared.notes)
     if grid.dims == 2:
         remarks.append(

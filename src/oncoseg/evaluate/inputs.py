@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial, reduce
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from oncoseg.blocks import layouts
 from oncoseg.blocks.extents import Extents, around, extents
 from oncoseg.case import Array, Grid, Source, Task, Volume
 from oncoseg.errors import BadData, BadFile, OncosegError
+from oncoseg.evaluate.stream import streamed
 from oncoseg.read import find, read_label
 
 NOWHERE = Grid((0, 0, 0), np.eye(4))
@@ -42,11 +42,16 @@ class Scheme:
         return cls(regions, frozenset({0, *task.labels.values()}), ignore)
 
     @classmethod
-    def given(cls, regions: Mapping[str, Sequence[int]], ignore: int | None = None) -> Scheme:
-        """Regions as a caller states them."""
+    def given(
+        cls,
+        regions: Mapping[str, Sequence[int]],
+        ignore: int | None = None,
+        others: Iterable[int] = (),
+    ) -> Scheme:
+        """Regions as a caller states them; `others` are label values that need have no region."""
         plain = {str(name): tuple(int(value) for value in one) for name, one in regions.items()}
         every = {value for values in plain.values() for value in values}
-        return cls(plain, frozenset({0, *every}), ignore)
+        return cls(plain, frozenset({0, *every, *others}), ignore)
 
     def check(self, label: Array, what: str) -> Extents:
         """Where each value lies; raises `BadData` that names the values which no region knows."""
@@ -116,19 +121,32 @@ class Inputs:
         """Every case that is predicted, known or both, by name."""
         return sorted({*self.predictions, *self.broken, *self.truths})
 
-    def read(self, case: str) -> Compared:
-        """Both label maps of a case.
+    def paths(self, case: str) -> dict[str, Path]:
+        """Every file that what `read` gives depends on, by what it is."""
+        found: dict[str, Path] = {}
+        if case in self.predictions:
+            path = self.predictions[case]
+            found["prediction"] = path
+            if path.suffix == ".json":
+                found["predicted label"] = path.with_name(_label_of(path))
+        if case in self.truths:
+            source = self.truths[case]
+            found |= {f"truth {name}": path for name, path in source.labels.items()}
+            images = {name: source.images.get(name) for name in source.labels}
+            found |= {f"image {name}": path for name, path in images.items() if path}
+        return found
 
-        What cannot be read is told by the status; raises `BadData` where they contradict.
-        """
+    def read(self, case: str) -> Compared:
+        """Both label maps of a case; what cannot be read or compared is told by the status."""
         source = self.truths.get(case)
         predicted, failure = self._prediction(case)
         truths, unread = self._truths(case)
         patient = source.patient if source else layouts.patient_of(case)
         if predicted is not None and truths:
-            truth = _on_grid(case, predicted, truths, complete=not unread)
+            truth, apart = _on_grid(predicted, truths)
             if truth is not None:
                 return Compared(patient, "ok", predicted.grid, predicted.array, truth.array)
+            unread = unread or apart
         status, notes = _status(case, failure or unread, has_truth=source is not None)
         if truths:
             empty = np.zeros(truths[0].array.shape, dtype=np.uint8)
@@ -146,17 +164,23 @@ class Inputs:
     def _prediction(self, case: str) -> tuple[Volume | None, str]:
         if case not in self.predictions:
             return None, self.broken.get(case, "")
-        volume, failure = _tried(_read_prediction, self.predictions[case])
-        if volume is not None:
-            self.scheme.check(volume.array, f"case {case}: the prediction {volume.path}")
-        return volume, failure
+        return self._known("prediction", *_tried(_read_prediction, self.predictions[case]))
 
     def _truths(self, case: str) -> tuple[list[Volume], str]:
         read = _read_truths(self.truths[case], self.labels) if case in self.truths else []
-        found = [volume for volume, _ in read if volume is not None]
-        for volume in found:
-            self.scheme.check(volume.array, f"case {case}: the truth {volume.path}")
-        return found, next((failure for _, failure in read if failure), "")
+        checked = [self._known("truth", *one) for one in read]
+        found = [volume for volume, _ in checked if volume is not None]
+        return found, next((failure for _, failure in checked if failure), "")
+
+    def _known(self, what: str, volume: Volume | None, failure: str) -> tuple[Volume | None, str]:
+        """A label map, if the regions know all its labels, or the sentence on what is wrong."""
+        if volume is None:
+            return None, failure
+        try:
+            self.scheme.check(volume.array, f"the {what} {volume.path}")
+        except BadData as error:
+            return None, str(error)
+        return volume, ""
 
 
 def gather(predictions: Path, truth: Path, regions: Mapping[str, Sequence[int]] | None) -> Inputs:
@@ -170,7 +194,7 @@ def gather(predictions: Path, truth: Path, regions: Mapping[str, Sequence[int]] 
         theirs = f"{_some(given)}, those in {truth} {_some(sorted(truths))}"
         raise BadData(f"{predictions}: no case is in both; cases here are {theirs}; rename them")
     if regions is not None:
-        scheme = Scheme.given(regions, ignore)
+        scheme = Scheme.given(regions, ignore, labels.values())
     elif task is not None:
         scheme = Scheme.of(task, ignore)
     else:
@@ -240,6 +264,14 @@ def _record(path: Path) -> tuple[str, Task | None, str]:
         return path.stem, None, f"{path}: is not a whole record; run 'oncoseg predict' again"
 
 
+def _label_of(record: Path) -> str:
+    """The name of the label map beside a record; of the record itself, if it does not say."""
+    try:
+        return files.plain_name(str(files.read_json(record)["label"]))
+    except (OncosegError, KeyError, TypeError):
+        return record.name
+
+
 def _one_task(folder: Path, tasks: Mapping[str, Task]) -> Task:
     (first, task), *others = tasks.items()
     for case, other in others:
@@ -296,31 +328,31 @@ def _found_regions(
     labels: Mapping[str, int],
 ) -> Scheme:
     """A region for each label value in any file that can be read, named by its number."""
-    one_side = (_tried(read_label, path) for path in predicted.values())
-    other = (one for source in truths.values() for one in _read_truths(source, labels))
-    values: set[int] = set()
-    for volume, _ in chain(
-        one_side, other
-    ):  # a file that cannot be read is told later, as the status of its case
-        values.update(extents(volume.array) if volume else ())
+    one_side: list[Callable[[], Any]] = [
+        partial(_tried, read_label, path) for path in predicted.values()
+    ]
+    other: list[Callable[[], Any]] = [
+        partial(_read_truths, source, labels) for source in truths.values()
+    ]
+
+    def held(read: Callable[[], Any]) -> set[int]:
+        found = read()
+        both = found if isinstance(found, list) else [found]
+        # A file that cannot be read is told later, as the status of its case.
+        return {value for volume, _ in both if volume for value in extents(volume.array)}
+
+    values = set().union(*streamed(held, [*one_side, *other], title="labels", unit="file"))
     return Scheme.given({str(value): (value,) for value in sorted(values - {ignore})}, ignore)
 
 
-def _on_grid(
-    case: str, predicted: Volume, truths: Sequence[Volume], *, complete: bool
-) -> Volume | None:
-    """The truth that was drawn on the prediction's grid.
-
-    None if there is none, but one could not be read; raises `BadData` if all could.
-    """
+def _on_grid(predicted: Volume, truths: Sequence[Volume]) -> tuple[Volume | None, str]:
+    """The truth that was drawn on the prediction's grid, or the sentence that there is none."""
     for truth in truths:
         if truth.grid.same_as(predicted.grid):
-            return truth
-    if not complete:
-        return None
+            return truth, ""
     difference = _difference(predicted.grid, truths[0].grid)
-    raise BadData(
-        f"case {case}: the prediction {predicted.path} and its truth {truths[0].path} are on "
+    return None, (
+        f"the prediction {predicted.path} and its truth {truths[0].path} are on "
         f"different grids: {difference}; bring both on one grid, nothing is resampled here"
     )
 

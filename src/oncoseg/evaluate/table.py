@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from oncoseg import __version__, files
-from oncoseg.case import Array
+from oncoseg.blocks.statistics import interval
 from oncoseg.errors import printable, unknown
 
 FORMAT = "oncoseg-evaluation-1"
@@ -96,6 +96,12 @@ class Evaluation:
         flat = [row for group in bounded.values() for row in group]
         flat.sort(key=lambda row: row.case)
         return cls(tuple(flat), summary, metrics, notes, samples, seed)
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """Case -> its status, for every case that counts as worst: missing or failed."""
+        bad = [row for row in self.rows if row.status not in ("ok", "no truth")]
+        return {row.case: row.status for row in bad}
 
     def mean(self, region: str, metric: str) -> float:
         """The mean over cases; NaN if no case has a value. Raises `UnknownName`."""
@@ -179,28 +185,6 @@ def _summary(rows: Sequence[Row], metric: Mapping[str, Any], samples: int, seed:
         worst=worst.value if worst else float("nan"),
         worst_case=worst.case if worst else "",
     )
-
-
-def interval(
-    values: Array, patients: Sequence[str], *, samples: int, seed: int
-) -> tuple[float, float]:
-    """The 95 % interval of a mean of `values`, one a case, drawing patients with all their cases.
-
-    Percentiles of `samples` means; the same seed gives the same. NaN for fewer than two patients.
-    """
-    names, member = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
-    if len(names) < 2 or samples < 2:
-        return float("nan"), float("nan")
-    sums = np.bincount(member, weights=values)
-    sizes = np.bincount(member)
-    generator = np.random.default_rng(seed)
-    means = np.empty(samples)
-    for sample in range(samples):
-        drawn = generator.integers(len(names), size=len(names))
-        means[sample] = sums[drawn].sum() / sizes[drawn].sum()
-    tail = (100 - LEVEL) / 2
-    low, high = np.percentile(means, [tail, 100 - tail])
-    return float(low), float(high)
 
 
 def _line(one: Summary) -> tuple[str, ...]:
