@@ -10,9 +10,10 @@ import pytest
 
 from oncoseg import Grid, Prediction, Task, files, results
 from oncoseg.blocks import layouts
+from oncoseg.blocks.statistics import interval
 from oncoseg.errors import BadData, BadOption, UnknownName
 from oncoseg.evaluate import evaluate, score
-from oncoseg.evaluate.table import Evaluation, Row, interval
+from oncoseg.evaluate.table import Evaluation, Row
 from oncoseg.read import find
 from oncoseg.write import write_volume
 
