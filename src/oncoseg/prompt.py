@@ -9,8 +9,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -19,13 +18,13 @@ import numpy as np
 from scipy import ndimage
 
 from oncoseg import registry, results
-from oncoseg.case import Array, Case, Prediction
+from oncoseg.case import Array, Case, Grid, Prediction
 from oncoseg.errors import BadData, BadFile, BadOption, BadRun
 from oncoseg.extras import require
 from oncoseg.model import Model, finished, open_model
 from oncoseg.predict import background, validated
 from oncoseg.predict.engines import bare_batch, torch_device
-from oncoseg.predict.window import gaussian
+from oncoseg.predict.window import gaussian, margins
 from oncoseg.prepare.align import Aligned, align, resample
 from oncoseg.read import find, read_case
 
@@ -90,7 +89,8 @@ class Session:
         self.model, self.case = model, case
         self.network = _taught(model).to(torch_device(device)).eval()
         self._known = validated(case, model)
-        self._aligned: Aligned = align(case, model.plan)
+        self._scan = align(case, model.plan)
+        self._aligned, self._before = _filled(self._scan, model.task.patch)
         self._pyramids: dict[Start, list[Tensor]] = {}
         self._steps: list[Step] = [Step()]
         self._answers: dict[int, Prediction] = {}
@@ -163,10 +163,10 @@ class Session:
         results.save(self.prediction.but(case=name), path.parent)
         return path
 
-    @cached_property
+    @property
     def _field(self) -> Array:
-        """The larger of patch and scan (dims,) on the aligned grid: what windows are cut from."""
-        return np.maximum(self.model.task.patch, self._aligned.grid.shape)
+        """Shape (dims,) of the aligned grid, a patch at least: what windows are cut from."""
+        return np.array(self._aligned.grid.shape)
 
     def _inside(self, places: Sequence[Sequence[float]]) -> Array:
         """Places (n, dims) in the scan -> on the aligned grid, if they are voxels of both."""
@@ -184,11 +184,12 @@ class Session:
         world = np.array(places, float) @ grid.affine[:-1, :-1].T + grid.affine[:-1, -1]
         back = np.linalg.inv(self._aligned.grid.affine)
         found = world @ back[:-1, :-1].T + back[:-1, -1]
-        edges = np.array(self._aligned.grid.shape) - 0.5
-        for place, there in zip(places, found):
+        size = np.array(self._scan.grid.shape)
+        edges = size - 0.5
+        for place, there in zip(places, found - self._before):
             if (there < -0.501).any() or (there > edges + 1e-3).any():
                 raise BadOption(f"{_said(place)} of {name} lies in the air round the body")
-        return np.clip(found, 0, np.array(self._aligned.grid.shape) - 1)
+        return np.clip(found, self._before, self._before + size - 1)
 
     def _ask(self, asked: Asked) -> Session:
         """Decode every window that holds the new prompt, with all prompts that it holds."""
@@ -257,25 +258,19 @@ class Session:
         box = (slice(at, at + size) for at, size in zip(start, self.model.task.patch))
         whole, parts = (slice(None), *box), []
         for array in (self._aligned.image, self._aligned.present):
-            part = array[whole]
-            short = zip(self.model.task.patch, part.shape[1:])
-            part = np.pad(part, [(0, 0), *((0, size - there) for size, there in short)])
-            parts.append(torch.from_numpy(part)[None].to(place))
+            parts.append(torch.from_numpy(array[whole].copy())[None].to(place))
         return bare_batch(*parts)
 
     def _blended(self, step: Step) -> tuple[Array, Array]:
         """Logits (outputs, *S) on the aligned grid, and where (*S) any window saw it."""
         task, shape = self.model.task, tuple(int(size) for size in self._field)
-        total = np.zeros((task.outputs, *shape), dtype=np.float32)
+        logits = np.zeros((task.outputs, *shape), dtype=np.float32)
         weight = np.zeros(shape, dtype=np.float32)
         for start, values in step.logits.items():
             box = tuple(slice(at, at + size) for at, size in zip(start, task.patch))
             whole = (slice(None), *box)
-            total[whole] += values * gaussian(task.patch)
+            logits[whole] += values * gaussian(task.patch)
             weight[box] += gaussian(task.patch)
-        scan = tuple(slice(0, size) for size in self._aligned.grid.shape)
-        whole = (slice(None), *scan)
-        logits, weight = total[whole], weight[scan]
         seen = (weight > 0) & self._aligned.present.any(0)
         logits[:, seen] /= weight[seen]
         logits[:, ~seen] = background(task)
@@ -311,6 +306,19 @@ class Session:
             notes=tuple(notes),
         )
         return finished(self.model, self.model.posthoc(), found)
+
+
+def _filled(scan: Aligned, patch: Sequence[int]) -> tuple[Aligned, Array]:
+    """A scan with air around it where it is smaller than a patch, and how many voxels before it."""
+    around = margins(scan.grid.shape, patch)
+    before = np.array([first for first, _ in around])
+    arrays = {
+        name: np.pad(getattr(scan, name), [(0, 0), *around])
+        for name in ("image", "present", "label")
+    }
+    affine = scan.grid.affine.copy()
+    affine[:-1, -1] -= affine[:-1, :-1] @ before
+    return replace(scan, grid=Grid(arrays["image"].shape[1:], affine), **arrays), before
 
 
 def _taught(model: Model) -> Network:

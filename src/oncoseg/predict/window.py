@@ -54,6 +54,16 @@ def windows(shape: Sequence[int], patch: Sequence[int], overlap: float) -> list[
     ]
 
 
+def margins(shape: Sequence[int], patch: Sequence[int]) -> list[tuple[int, int]]:
+    """Voxels to add before and after each axis of a scan, so that it fills a patch.
+
+    A small scan lies in the middle of its patch, as it does in training: a network that has seen
+    its edges in one place alone is worse where they lie in another.
+    """
+    less = [max(0, length - size) for size, length in zip(shape, patch)]
+    return [(lacks // 2, lacks - lacks // 2) for lacks in less]
+
+
 def slide(
     infer: Infer,
     image: Array,
@@ -68,7 +78,7 @@ def slide(
     `infer` takes one patch of each, (1, M, *patch), and gives logits (1, outputs, *patch).
     """
     shape = image.shape[1:]
-    pad = [(0, 0)] + [(0, max(0, length - size)) for size, length in zip(shape, patch)]
+    pad = [(0, 0), *margins(shape, patch)]
     image, present = np.pad(image, pad), np.pad(present, pad)
     weight = gaussian(patch)
     total = np.zeros(image.shape[1:], dtype=np.float32)
@@ -81,5 +91,5 @@ def slide(
         logits[inside] += values * weight
         total[box] += weight
     logits /= total
-    whole = (slice(None), *(slice(0, size) for size in shape))
+    whole = (slice(None), *(slice(a, a + size) for (a, _), size in zip(pad[1:], shape)))
     return logits[whole]
