@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -256,10 +256,11 @@ class Session:
         torch = require("torch", "train")
         place = next(self.network.parameters()).device
         box = (slice(at, at + size) for at, size in zip(start, self.model.task.patch))
-        whole, parts = (slice(None), *box), []
-        for array in (self._aligned.image, self._aligned.present):
-            parts.append(torch.from_numpy(array[whole].copy())[None].to(place))
-        return bare_batch(*parts)
+        whole = (slice(None), *box)
+        parts = (
+            array[whole].copy()[None] for array in (self._aligned.image, self._aligned.present)
+        )
+        return bare_batch(*(torch.from_numpy(part).to(place) for part in parts))
 
     def _blended(self, step: Step) -> tuple[Array, Array]:
         """Logits (outputs, *S) on the aligned grid, and where (*S) any window saw it."""
@@ -312,13 +313,12 @@ def _filled(scan: Aligned, patch: Sequence[int]) -> tuple[Aligned, Array]:
     """A scan with air around it where it is smaller than a patch, and how many voxels before it."""
     around = margins(scan.grid.shape, patch)
     before = np.array([first for first, _ in around])
-    arrays = {
-        name: np.pad(getattr(scan, name), [(0, 0), *around])
-        for name in ("image", "present", "label")
-    }
+    image, present, label = (
+        np.pad(array, [(0, 0), *around]) for array in (scan.image, scan.present, scan.label)
+    )
     affine = scan.grid.affine.copy()
     affine[:-1, -1] -= affine[:-1, :-1] @ before
-    return replace(scan, grid=Grid(arrays["image"].shape[1:], affine), **arrays), before
+    return Aligned(image, present, label, Grid(image.shape[1:], affine), scan.labeled), before
 
 
 def _taught(model: Model) -> Network:
