@@ -235,6 +235,13 @@ GOLDEN = {
     "aji": (1, 0, 0, 1 / 2, 0, 0, 1 / 2),
     "lesion_sensitivity": (UNDEFINED, 0, UNDEFINED, 1, 0, 0, 1 / 2),
     "false_positives": (0, 0, 1, 0, 1, 1, 0),
+    # One voxel is 6 mm³, too small to be asked for by default; what lies near it is not invented.
+    "brats_dice": (1, 1, 0, 2 / 3, 1, 1, 1),
+    "brats_dice:volume_mm3=0": (1, 0, 0, 2 / 3, 0, 0, 2 / 3),
+    "brats_dice:volume_mm3=0,dilation=0": (1, 0, 0, 2 / 3, 0, 0, 1 / 2),
+    "brats_hd95": (0, 0, 374, 1, 0, 0, 0),
+    "brats_hd95:volume_mm3=0": (0, 374, 374, 1, 3, 2, 9),
+    "brats_hd95:volume_mm3=0,dilation=0": (0, 374, 374, 1, 374, 374, 187),
 }
 
 
