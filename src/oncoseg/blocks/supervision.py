@@ -50,11 +50,14 @@ def probability(logits: Tensor, exclusive: bool) -> Tensor:
     return logits.float().softmax(dim=1) if exclusive else logits.float().sigmoid()
 
 
-def pseudo_label(logits: Tensor, exclusive: bool, largest: bool = False) -> Tensor:
+def pseudo_label(
+    logits: Tensor, weight: Tensor, *, exclusive: bool, largest: bool = False
+) -> Tensor:
     """Logits (B, outputs, *S) -> the label they predict, 0 or 1 of the same shape.
 
     The class with the largest logit, or the regions with a probability of at least 1/2; with
-    `largest`, of each class or region only its largest connected component.
+    `largest`, of each class or region only its largest connected component. Where `weight` (B, 1,
+    *S) is 0 there is no scan, and what is predicted there means nothing: it is background.
     """
     values = logits.float()
     if exclusive:
@@ -62,10 +65,9 @@ def pseudo_label(logits: Tensor, exclusive: bool, largest: bool = False) -> Tens
         label = torch.zeros_like(values).scatter_(1, best, 1)
     else:
         label = (values >= 0).float()
-    if not largest:
-        return label
-    first = int(exclusive)
-    kept = largest_component(label[:, first:])
+    kept = label[:, int(exclusive) :] * (weight > 0)
+    if largest:
+        kept = largest_component(kept)
     return torch.cat([1 - kept.sum(1, keepdim=True), kept], dim=1) if exclusive else kept
 
 

@@ -68,7 +68,8 @@ class Bcp(Method):
 
     def pseudo(self, free: Batch) -> Tensor:
         """What the teacher says of unlabelled scans (B, outputs, *S)."""
-        return pseudo_label(self.teacher(free)[0], self.loss.exclusive, self.largest)
+        said = self.teacher(free)[0]
+        return pseudo_label(said, free.weight, exclusive=self.loss.exclusive, largest=self.largest)
 
     def mixed(self, outer: Batch, inner: Batch, mask: Tensor) -> Tensor:
         """The loss of `outer` where the mask is 1 plus that of `inner` where it is 0, halved.

@@ -40,13 +40,14 @@ def test_pseudo_labels_keep_one_piece_a_class():
     logits[:, 0] = 0
     logits[0, 1, :2, :2] = logits[0, 1, 5:, :3] = 1
     logits[0, 2, 3, 7] = logits[0, 2, 4, 6] = 1  # touch at a corner: one piece
-    label = pseudo_label(logits, exclusive=True, largest=True)
+    inside = torch.ones_like(logits[:, :1])
+    label = pseudo_label(logits, inside, exclusive=True, largest=True)
     assert torch.equal(label.sum(1), torch.ones(1, 8, 8))
     assert label[0, 1].sum() == 9
     assert label[0, 1, 5:, :3].all()
     assert label[0, 2].sum() == 2
-    assert pseudo_label(logits, exclusive=True)[0, 1].sum() == 13
-    regions = pseudo_label(torch.tensor([[[[0.0, -0.1]]]]), exclusive=False)
+    assert pseudo_label(logits, inside, exclusive=True)[0, 1].sum() == 13
+    regions = pseudo_label(torch.tensor([[[[0.0, -0.1]]]]), inside[..., :1, :2], exclusive=False)
     assert regions.flatten().tolist() == [1, 0]  # a probability of 1/2 is enough
 
 
@@ -101,3 +102,19 @@ def test_unlabelled_images_help_few_labels():
         gains.append(dice(method.network, image, mask) - dice(plain.network, image, mask))
     assert sum(gains) / 3 >= 0.03
     assert min(gains) >= -0.02
+
+
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_what_the_teacher_sees_beside_the_scan_is_no_component(exclusive):
+    """Else the air around a small scan, larger than any tumour, becomes the pseudo-label."""
+    logits = torch.full((1, 1, 8, 8), -5.0)
+    logits[..., 2:4, 2:4] = 5  # the tumour
+    logits[..., 5:, :] = 5  # the air, of which nothing is known
+    weight = torch.ones(1, 1, 8, 8)
+    weight[..., 5:, :] = 0
+    if exclusive:
+        logits = torch.cat([-logits, logits], dim=1)
+    label = pseudo_label(logits, weight, exclusive=exclusive, largest=True)
+    assert label[0, -1].sum() == 4
+    assert label[0, -1, 2:4, 2:4].all()
+    assert not exclusive or (label.sum(1) == 1).all()
