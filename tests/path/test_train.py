@@ -14,7 +14,7 @@ from oncoseg.evaluate import evaluate
 from oncoseg.model import open_model
 from oncoseg.predict import predict
 from oncoseg.prepare import Plan, open_store
-from oncoseg.run import Run
+from oncoseg.run import AUGMENTATIONS, Run
 from oncoseg.train import prepared, resolved, train
 from oncoseg.train.loop import Loop, chart
 
@@ -240,3 +240,12 @@ def test_patches_are_as_large_as_leaves_time_for_a_thousand_steps_on_a_cpu():
     assert by_steps.voxels == 96**3
     given = resolved(Run("data", "m.onco", minutes=10, voxels=5000, device="cpu"))
     assert given.voxels == 5000
+
+
+def test_short_trainings_change_intensities_less_unless_told_otherwise():
+    def of(**words):
+        return resolved(Run("data", "m.onco", device="cpu", **words)).augmentations
+
+    assert of(minutes=15) == ("spatial", "intensity:strength=0.25", "modality_dropout")
+    assert of(minutes=60) == of(steps=100, minutes=0) == AUGMENTATIONS
+    assert of(minutes=15, augmentations=("intensity",)) == ("intensity",)

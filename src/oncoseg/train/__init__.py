@@ -25,7 +25,7 @@ from oncoseg.prepare import Plan, Stored, held_out, open_store, prepare
 from oncoseg.prepare.align import resample
 from oncoseg.prepare.plan import MOST
 from oncoseg.read import find, read_case
-from oncoseg.run import Run
+from oncoseg.run import AUGMENTATIONS, Run
 from oncoseg.train.loop import Loop, kept
 from oncoseg.trainable import Network
 
@@ -72,13 +72,28 @@ def train(run: Run, *, resume: bool = False) -> Path:
 
 
 def resolved(run: Run) -> Run:
-    """The run with its device, and a network and patches that the device can train in the time."""
+    """The run with its device, and what can be learned with it in the time.
+
+    That is a network, patches and, in trainings of less than an hour, milder changes of intensity:
+    there is not the time to learn to see through strong ones.
+    """
     device = str(torch_device(run.device))
     slow = device == "cpu"
     network = run.network or f"unet:width={16 if slow else 32}"
     voxels = run.voxels or (affordable(run.minutes) if slow and not run.steps else MOST)
     batch = run.batch or (2 if slow else 0)
-    return replace(run, device=device, network=network, batch=batch, voxels=voxels)
+    augmentations = run.augmentations
+    if augmentations == AUGMENTATIONS and not run.steps and run.minutes < 60:
+        mild = f"intensity:strength={run.minutes / 60:.3g}"
+        augmentations = tuple(mild if name == "intensity" else name for name in augmentations)
+    return replace(
+        run,
+        device=device,
+        network=network,
+        batch=batch,
+        voxels=voxels,
+        augmentations=augmentations,
+    )
 
 
 def affordable(minutes: float) -> int:
