@@ -31,13 +31,15 @@ class Dataset(ABC):
 
 
 class Metric(ABC):
-    """A number that compares two masks of one region.
+    """A number that compares a prediction and the truth of one region.
 
     `higher` says whether more is better, `unit` is "" for a pure number, `bounds` are the worst and
     best possible value (`worst` may be infinite). `empty` is the rule for empty masks, as a
     sentence shown in tables. `distances` says whether it measures along axes, which have to be at
     right angles then; else only the product of the spacing may count. `one_sided` says that who
-    predicts nothing has its best value, so that it says nothing alone.
+    predicts nothing has its best value, so that it says nothing alone. `needs` (a literal) may hold
+    `probability`: the prediction is then not a mask but the region's probability in each voxel,
+    NaN where a voxel does not count.
     """
 
     higher: ClassVar[bool] = True
@@ -46,10 +48,14 @@ class Metric(ABC):
     empty: ClassVar[str] = ""
     distances: ClassVar[bool] = False
     one_sided: ClassVar[bool] = False
+    needs: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def __call__(self, prediction: Array, truth: Array, spacing: Sequence[float]) -> float:
-        """Boolean masks (*S), spacing in mm -> value; NaN: undefined, by the rule in `empty`."""
+        """Boolean masks (*S), spacing in mm -> value; NaN: undefined, by the rule in `empty`.
+
+        Of metrics that need it, `prediction` is a probability (*S), float from 0 to 1.
+        """
 
     def limit(self, truth: Array, spacing: Sequence[float]) -> float:
         """The worst value that any prediction of this truth can have, which missing ones get.

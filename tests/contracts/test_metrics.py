@@ -9,7 +9,8 @@ from oncoseg import build
 from oncoseg.errors import BadData
 from oncoseg.registry import entries
 
-NAMES = [entry.name for entry in entries("metrics")]
+NAMES = [entry.name for entry in entries("metrics") if not entry.needs]
+CLAIMS = [entry.name for entry in entries("metrics") if entry.needs]
 SPACINGS = {2: (2.0, 3.0), 3: (1.0, 2.0, 3.0)}
 every = pytest.mark.parametrize("name", NAMES)
 both = pytest.mark.parametrize("dims", [2, 3])
@@ -156,9 +157,64 @@ def test_no_prediction_is_worse_than_the_limit(name, dims):
             assert not (value < limit if metric.higher else value > limit)
 
 
-@every
+@pytest.mark.parametrize("name", [*NAMES, *CLAIMS])
 def test_the_rule_for_empty_masks_is_stated(name):
     assert build("metrics", name).empty
+
+
+claims = pytest.mark.parametrize("name", CLAIMS)
+
+
+@claims
+@both
+def test_of_probabilities_certain_truth_is_the_best_and_certain_mistakes_the_worst(name, dims):
+    metric = build("metrics", name)
+    assert metric.needs == ("probability",)
+    spacing, (drawn, truth) = SPACINGS[dims], blobs(dims)
+    right, wrong = truth.astype(np.float32), 1 - truth.astype(np.float32)
+    assert metric(right, truth, spacing) == best(metric)
+    worst = metric.limit(truth, spacing)
+    assert metric(wrong, truth, spacing) == pytest.approx(worst, abs=1e-12)
+    low, high = sorted((best(metric), worst))
+    assert low < metric(drawn.astype(np.float32), truth, spacing) < high
+
+
+@claims
+@both
+def test_of_probabilities_nothing_given_is_changed_and_no_order_counts(name, dims):
+    truth = blobs(dims)[1]
+    probability = np.random.default_rng(1).random(truth.shape).round(2)
+    probability.flags.writeable = truth.flags.writeable = False
+    metric = build("metrics", name)
+    first = metric(probability, truth, SPACINGS[dims])
+    assert metric(probability, truth, SPACINGS[dims]) == first
+    turned = [np.asfortranarray(each) for each in (probability, truth)]
+    assert metric(*turned, SPACINGS[dims]) == pytest.approx(first, abs=1e-12)
+    mirrored = [each[::-1] for each in (probability, truth)]
+    assert metric(*mirrored, SPACINGS[dims]) == pytest.approx(first, abs=1e-12)
+
+
+@claims
+@both
+def test_of_probabilities_empty_masks_have_a_value(name, dims):
+    metric = build("metrics", name)
+    nothing = np.zeros((6, 5, 4)[:dims], bool)
+    spacing = SPACINGS[dims]
+    assert metric(nothing.astype(float), nothing, spacing) == best(metric)
+    assert metric(nothing + 1.0, nothing, spacing) == pytest.approx(metric.limit(nothing, spacing))
+    assert metric(nothing.astype(float), ~nothing, spacing) == pytest.approx(
+        metric.limit(~nothing, spacing)
+    )
+
+
+@claims
+def test_of_probabilities_what_is_none_is_refused(name):
+    truth = np.zeros((3, 4), bool)
+    for given in (truth, truth.astype(np.uint8), np.full((3, 4), 1.2), np.zeros((3, 1))):
+        with pytest.raises(BadData, match="probability"):
+            build("metrics", name)(given, truth, (1, 1))
+    with pytest.raises(BadData, match="not above zero"):
+        build("metrics", name)(np.zeros((3, 4)), truth, (1, 0))
 
 
 @every

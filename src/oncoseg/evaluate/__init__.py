@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,11 @@ import numpy as np
 from oncoseg import registry
 from oncoseg.blocks import surface
 from oncoseg.case import Array, Grid, Task
-from oncoseg.errors import BadData, BadOption
-from oncoseg.evaluate.inputs import Compared, Inputs, Scheme, gather
+from oncoseg.errors import BadData, BadFile, BadOption
+from oncoseg.evaluate.inputs import Compared, Inputs, failing, gather
 from oncoseg.evaluate.kept import Finished, Kept
+from oncoseg.evaluate.probabilities import all_there, counted, probability, reliability, where
+from oncoseg.evaluate.scheme import Scheme
 from oncoseg.evaluate.stream import THREADS, streamed
 from oncoseg.evaluate.table import Evaluation, Row
 from oncoseg.parts import Metric
@@ -55,14 +58,18 @@ def evaluate(
         raise BadOption(f"'samples' takes a whole number, 0 or more, not {samples}")
     tools = _built(metrics)
     inputs = gather(Path(predictions), Path(truth), regions)
+    all_there(inputs.predictions, list(inputs.scheme.regions), tools)
     asked = [list(tools), dict(inputs.scheme.regions), inputs.scheme.ignore, dict(inputs.labels)]
     kept = Kept(None if to is None else Path(to), asked)
     rows: list[Row] = []
     notes = list(inputs.notes)
     compare = partial(_case, inputs=inputs, tools=tools, kept=kept)
+    bins: dict[str, Array] = {}
     for finished in streamed(compare, inputs.cases, title="evaluate"):
         rows += finished.rows
         notes += finished.notes
+        for region, table in finished.bins.items():
+            bins[region] = bins.get(region, 0) + np.array(table)
     _some_compared(rows)
     notes += _absent(rows)
     described = {
@@ -70,6 +77,7 @@ def evaluate(
         for name, tool in tools.items()
     }
     found = Evaluation.of(rows, described, notes=_once(notes), samples=samples, seed=seed)
+    found = replace(found, reliability=reliability(bins))
     if to is not None:
         found.write(Path(to))
     return found
@@ -92,6 +100,9 @@ def score(
     scheme = Scheme.of(task)
     sides = (("the prediction", prediction_label), ("the truth", truth_label))
     tools = _built(metrics)
+    if any(tool.needs for tool in tools.values()):
+        needy = ", ".join(name for name, tool in tools.items() if tool.needs)
+        raise BadOption(f"{needy} need probabilities; evaluate folders, or call the metric itself")
     with ThreadPoolExecutor(max_workers=THREADS) as pool:
         lying = list(pool.map(lambda side: scheme.check(side[1], side[0]), sides))
 
@@ -119,7 +130,11 @@ def _values(
 ) -> dict[str, float]:
     """Of two masks cut from an image of `shape`."""
     with surface.shared(prediction, truth, spacing, shape):
-        return {name: float(tool(prediction, truth, spacing)) for name, tool in tools.items()}
+        return {
+            name: float(tool(prediction, truth, spacing))
+            for name, tool in tools.items()
+            if not tool.needs
+        }
 
 
 def _some_compared(rows: Sequence[Row]) -> None:
@@ -132,7 +147,7 @@ def _some_compared(rows: Sequence[Row]) -> None:
 
 def _case(case: str, *, inputs: Inputs, tools: Mapping[str, Metric], kept: Kept) -> Finished:
     """One case: as it was kept, if none of its files changed, else compared."""
-    key = kept.key(case, inputs.paths(case))
+    key = kept.key(case, inputs.paths(case, maps=any(tool.needs for tool in tools.values())))
     before = kept.get(key)
     if before is not None:
         return before
@@ -144,11 +159,27 @@ def _case(case: str, *, inputs: Inputs, tools: Mapping[str, Metric], kept: Kept)
 def _compared(case: str, inputs: Inputs, tools: Mapping[str, Metric]) -> Finished:
     """Raises `BadData` where a metric cannot be measured on this grid."""
     compared = inputs.read(case)
+    try:
+        return _measured(case, compared, inputs, tools)
+    except BadFile as error:  # a probability map: what it is needed for is not there
+        status, notes = failing(case, str(error))
+        compared = replace(compared, status=status, predicted=False, notes=notes)
+        return _measured(case, compared, inputs, tools)
+
+
+def _measured(
+    case: str, compared: Compared, inputs: Inputs, tools: Mapping[str, Metric]
+) -> Finished:
+    """The rows of a case; raises `BadFile` for a probability map that cannot be read."""
     spacing = _spacing(case, compared.grid, tools)
     rows: list[Row] = []
+    bins: dict[str, list[list[float]]] = {}
     for region, prediction, true in compared.masks(inputs.scheme):
         if compared.status == "ok":
             values = _values(prediction, true, spacing, tools, compared.grid.shape)
+            if any(tool.needs for tool in tools.values()):
+                more, bins[region] = _claims(case, region, compared, inputs, tools)
+                values = {name: {**values, **more}[name] for name in tools}
         elif compared.status == "no truth":
             values = dict.fromkeys(tools, float("nan"))
         else:
@@ -162,7 +193,19 @@ def _compared(case: str, inputs: Inputs, tools: Mapping[str, Metric]) -> Finishe
             Row(case, compared.patient, region, name, value, compared.status, **volumes)
             for name, value in values.items()
         ]
-    return Finished(tuple(rows), _remarks(compared))
+    return Finished(tuple(rows), _remarks(compared), bins)
+
+
+def _claims(
+    case: str, region: str, compared: Compared, inputs: Inputs, tools: Mapping[str, Metric]
+) -> tuple[dict[str, float], list[list[float]]]:
+    """Values of the metrics of probabilities in one region, and its bins."""
+    true, ignored = compared.whole(region, inputs.scheme)
+    path = where(inputs.predictions[case], case, region)
+    values = probability(path, compared.grid, ignored)
+    spacing = compared.grid.spacing
+    found = {name: float(tool(values, true, spacing)) for name, tool in tools.items() if tool.needs}
+    return found, counted(values, true, spacing)
 
 
 def _spacing(case: str, grid: Grid, tools: Mapping[str, Metric]) -> tuple[float, ...]:

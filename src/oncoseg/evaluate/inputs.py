@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial, reduce
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,74 +12,15 @@ import numpy as np
 
 from oncoseg import files, results
 from oncoseg.blocks import layouts
-from oncoseg.blocks.extents import Extents, around, extents
+from oncoseg.blocks.extents import extents
 from oncoseg.case import Array, Grid, Source, Task, Volume
 from oncoseg.errors import BadData, BadFile, OncosegError
+from oncoseg.evaluate.probabilities import MARK, where
+from oncoseg.evaluate.scheme import Scheme, union
 from oncoseg.evaluate.stream import streamed
 from oncoseg.read import find, read_label
 
 NOWHERE = Grid((0, 0, 0), np.eye(4))
-
-
-@dataclass(frozen=True)
-class Scheme:
-    """The label values of each region, and every value that a label map may hold.
-
-    Voxels of the value `ignore` in the truth belong to no mask.
-    """
-
-    regions: Mapping[str, tuple[int, ...]]
-    known: frozenset[int]
-    ignore: int | None = None
-
-    @classmethod
-    def of(cls, task: Task, ignore: int | None = None) -> Scheme:
-        """The regions of a task."""
-        regions = {
-            name: tuple(task.labels[member] for member in members)
-            for name, members in task.regions.items()
-        }
-        return cls(regions, frozenset({0, *task.labels.values()}), ignore)
-
-    @classmethod
-    def given(
-        cls,
-        regions: Mapping[str, Sequence[int]],
-        ignore: int | None = None,
-        others: Iterable[int] = (),
-    ) -> Scheme:
-        """Regions as a caller states them; `others` are label values that need have no region."""
-        plain = {str(name): tuple(int(value) for value in one) for name, one in regions.items()}
-        every = {value for values in plain.values() for value in values}
-        return cls(plain, frozenset({0, *every, *others}), ignore)
-
-    def check(self, label: Array, what: str) -> Extents:
-        """Where each value lies; raises `BadData` that names the values which no region knows."""
-        allowed, found = {*self.known, self.ignore}, extents(label)
-        extra = sorted(found.keys() - allowed)
-        if extra:
-            listed = ", ".join(map(str, extra[:5])) + (", ..." if len(extra) > 5 else "")
-            known = ", ".join(map(str, sorted(self.known - {0}))) or "none"
-            raise BadData(
-                f"{what} holds the label {listed}, but the labels that are known are {known}; "
-                "state its region, or correct the label map"
-            )
-        return found
-
-    def masks(
-        self, name: str, prediction: Array, truth: Array, lying: Sequence[Extents]
-    ) -> tuple[Array, Array]:
-        """A region's predicted and true mask, cut to the box that holds both.
-
-        `lying` says where the values of both label maps lie.
-        """
-        values = self.regions[name]
-        inside = [found[value] for found in lying for value in values if value in found]
-        box = around(inside, truth.ndim)
-        predicted, true = _mask(prediction[box], values), _mask(truth[box], values)
-        if self.ignore is not None:
-            predicted &= truth[box] != self.ignore
-        return predicted, true
 
 
 @dataclass(frozen=True)
@@ -97,6 +38,13 @@ class Compared:
     predicted: bool = True
     known: bool = True
     notes: tuple[str, ...] = ()
+
+    def whole(self, region: str, scheme: Scheme) -> tuple[Array, Array]:
+        """A region's true mask, and where voxels are to be ignored (both *S)."""
+        ignored = np.zeros(self.truth.shape, dtype=bool)
+        if scheme.ignore is not None:
+            ignored = self.truth == scheme.ignore
+        return union(self.truth, scheme.regions[region]), ignored
 
     def masks(self, scheme: Scheme) -> Iterator[tuple[str, Array, Array]]:
         """Each region with its predicted and its true mask, cut to the box that holds both."""
@@ -121,14 +69,17 @@ class Inputs:
         """Every case that is predicted, known or both, by name."""
         return sorted({*self.predictions, *self.broken, *self.truths})
 
-    def paths(self, case: str) -> dict[str, Path]:
-        """Every file that what `read` gives depends on, by what it is."""
+    def paths(self, case: str, *, maps: bool = False) -> dict[str, Path]:
+        """Every file that a comparison depends on, by what it is; with `maps`, probabilities."""
         found: dict[str, Path] = {}
         if case in self.predictions:
             path = self.predictions[case]
             found["prediction"] = path
             if path.suffix == ".json":
                 found["predicted label"] = path.with_name(_label_of(path))
+            if maps:
+                regions = self.scheme.regions
+                found |= {f"probability {name}": where(path, case, name) for name in regions}
         if case in self.truths:
             source = self.truths[case]
             found |= {f"truth {name}": path for name, path in source.labels.items()}
@@ -207,12 +158,6 @@ def gather(predictions: Path, truth: Path, regions: Mapping[str, Sequence[int]] 
     return Inputs(predicted, broken, truths, scheme, notes, labels)
 
 
-def _mask(label: Array, values: Sequence[int]) -> Array:
-    """Comparing value by value is several times faster than `isin`."""
-    parts = [label == value for value in values]
-    return reduce(np.logical_or, parts) if parts else np.zeros(label.shape, dtype=bool)
-
-
 def _tried(read: Callable[[Path], Volume], path: Path) -> tuple[Volume | None, str]:
     """What a file holds, or the sentence that says why it cannot be read."""
     try:
@@ -246,6 +191,9 @@ def _predictions(folder: Path) -> tuple[dict[str, Path], dict[str, str], Task | 
     if broken:
         raise BadData(next(iter(broken.values())))
     maps = layouts.by_stem(layouts.scans(folder))
+    maps = {
+        name: path for name, path in maps.items() if name.split(MARK)[0] not in maps.keys() - {name}
+    }
     if not maps:
         raise BadData(f"{folder}: holds no prediction; give the folder 'oncoseg predict' wrote")
     return maps, {}, None
@@ -375,6 +323,11 @@ def _status(case: str, failure: str, *, has_truth: bool) -> tuple[str, tuple[str
         return "no truth", (f"Case {case} failed: {failure}.",) if failure else ()
     if not failure:
         return "missing", ()
+    return failing(case, failure)
+
+
+def failing(case: str, failure: str) -> tuple[str, tuple[str, ...]]:
+    """Status and note of a case that counts as the worst."""
     note = f"Case {case} failed and counts as the worst value of each metric: {failure}."
     return f"failed: {failure}", (note,)
 

@@ -7,7 +7,7 @@ import io
 import math
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, fields, replace
+from dataclasses import asdict, astuple, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,7 @@ class Evaluation:
     """Rows, their summary, and notes, sentences that a reader must see.
 
     `metrics` says of each its `unit`, whether `higher` is better, and its rule for `empty` masks.
+    `reliability` holds the bins of each region where metrics of probabilities were asked for.
     """
 
     rows: tuple[Row, ...]
@@ -71,6 +72,7 @@ class Evaluation:
     notes: tuple[str, ...] = ()
     samples: int = 2000
     seed: int = 0
+    reliability: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -141,9 +143,10 @@ class Evaluation:
                 "samples": self.samples,
                 "seed": self.seed,
             },
-            "summary": [_plain(asdict(one)) for one in self.summary],
-            "rows": [_plain(asdict(row)) for row in self.rows],
+            "summary": [plain(asdict(one)) for one in self.summary],
+            "rows": [plain(asdict(row)) for row in self.rows],
             "notes": list(self.notes),
+            **({"reliability": dict(self.reliability)} if self.reliability else {}),
         }
 
     def write(self, folder: Path) -> list[Path]:
@@ -202,7 +205,8 @@ def _number(value: float) -> str:
     return f"{value:.3f}" if abs(value) < 100 else f"{value:.1f}"
 
 
-def _plain(record: Mapping[str, Any]) -> dict[str, Any]:
+def plain(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record for JSON: null stands for what is no finite number."""
     return {
         name: None if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in record.items()
@@ -213,11 +217,11 @@ def _csv(kind: type[Row | Summary], records: Sequence[Row | Summary]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([column.name for column in fields(kind)])
-    writer.writerows([_cell(value) for value in astuple(record)] for record in records)
+    writer.writerows([cell(value) for value in astuple(record)] for record in records)
     return text.getvalue()
 
 
-def _cell(value: Any) -> Any:
+def cell(value: Any) -> Any:
     """Text that a spreadsheet would take for a formula is quoted; NaN is an empty cell.
 
     Control characters become escapes, so that no cell ends where it should not.
