@@ -9,7 +9,17 @@ from collections.abc import Sequence
 from types import TracebackType
 
 from oncoseg import __version__
-from oncoseg.cli import catalogue, check, federated, interact, learn, loops, measure, recipes
+from oncoseg.cli import (
+    catalogue,
+    check,
+    contest,
+    federated,
+    interact,
+    learn,
+    loops,
+    measure,
+    recipes,
+)
 from oncoseg.cli.words import Parser, complain
 from oncoseg.errors import BadOption, BadRun, OncosegError, UnknownName, unknown
 
@@ -37,7 +47,7 @@ def parser() -> tuple[Parser, tuple[str, ...]]:
     )
     top.add_argument("--version", action="version", version=f"oncoseg {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser)
-    for module in (check, measure, interact, learn, federated, loops, recipes, catalogue):
+    for module in (check, measure, contest, interact, learn, federated, loops, recipes, catalogue):
         module.add(commands)
     return top, tuple(commands.choices)
 

@@ -30,18 +30,26 @@ def draws(count: int, samples: int, seed: int) -> Array:
     return np.random.default_rng(seed).integers(count, size=(samples, count))
 
 
-def bootstrap(values: Array, patients: Sequence[str], *, samples: int, seed: int) -> Array:
+def bootstrap(
+    values: Array,
+    patients: Sequence[str],
+    *,
+    samples: int,
+    seed: int,
+    weights: Array | None = None,
+) -> Array:
     """Means of values (..., cases), drawing patients with all their cases -> (samples, ...).
 
     NaN is left out of a mean, as undefined values are; a sample without any value is NaN. The same
     patients, samples and seed draw the same, so that means of several algorithms stay paired.
+    Cases may have `weights` (cases,).
     """
     member, count = clusters(patients)
     flat = np.atleast_2d(np.asarray(values, dtype=float)).reshape(-1, len(member))
-    there = np.isfinite(flat)
+    each = np.isfinite(flat) * (1.0 if weights is None else weights)
     sums, sizes = np.zeros((2, len(flat), count))
-    np.add.at(sums.T, member, np.where(there, flat, 0).T)
-    np.add.at(sizes.T, member, there.T.astype(float))
+    np.add.at(sums.T, member, (np.nan_to_num(flat) * each).T)
+    np.add.at(sizes.T, member, each.T)
     generator = np.random.default_rng(seed)
     means = np.full((samples, len(flat)), np.nan)
     step = max(1, PIECE // (count * len(flat)))

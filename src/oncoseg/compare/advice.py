@@ -1,0 +1,70 @@
+"""Which algorithm to choose, in one sentence that claims no more than the tests do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from oncoseg.compare.ranking import ALPHA, Pair
+from oncoseg.compare.records import Standing
+
+
+def advice(
+    standings: Sequence[Standing],
+    pairs: Sequence[Pair],
+    costs: Mapping[str, Mapping[str, float]],
+) -> str:
+    """A sentence made from the ranks and Holm's p, with what must be known of them."""
+    best, second = standings[0], standings[1]
+    if best.rank == second.rank:
+        equal = [one.algorithm for one in standings if one.rank == best.rank]
+        return f"{_listed(equal)} share the first rank: choose between them by cost." + _few(pairs)
+    known = math.isfinite(best.first)
+    firmly = f", and is first in {best.first:.0%} of bootstrap samples" if known else ""
+    shown = [_against(best.algorithm, one.algorithm, pairs) for one in standings[1:]]
+    over = [text for text, wins, _ in shown if wins]
+    against = [text for text, _, losses in shown if losses]
+    told = [f"it is significantly better than {_listed(over)}"] if over else []
+    worse = f", but significantly worse than {_listed(against)}" if against else ""
+    equal = [one.algorithm for one, (_, wins, _) in zip(standings[1:], shown) if not wins]
+    if equal:
+        told.append(f"no measure shows it better than {_listed(equal)}")
+    clear = over and not (equal or against)
+    start = f"Choose {best.algorithm}: it" if clear else best.algorithm
+    doubt = _cheaper(best.algorithm, equal, costs) if equal else ""
+    return f"{start} ranks first{firmly}; {' and '.join(told)}{worse}.{doubt}{_few(pairs)}"
+
+
+def _cheaper(best: str, equal: Sequence[str], costs: Mapping[str, Mapping[str, float]]) -> str:
+    """The fastest of those that no measure shows to be worse, if their records say."""
+    seconds = {name: costs[name].get("seconds") for name in (best, *equal) if name in costs}
+    known = {name: value for name, value in seconds.items() if value is not None}
+    if len(known) < 2 or best not in known:
+        return " So cost may decide between them."
+    least = min(known, key=lambda name: known[name])
+    if least == best:
+        return f" It is also the fastest of them ({known[best]:.3g} s a case)."
+    return f" Where time counts, {least} takes {known[least]:.3g} s a case, not {known[best]:.3g}."
+
+
+def _against(one: str, other: str, pairs: Sequence[Pair]) -> tuple[str, int, int]:
+    """`b (3 of 4 measures)`, and in how many `one` is better and worse."""
+    both = [pair for pair in pairs if {pair.first, pair.second} == {one, other}]
+    wins = sum(pair.better == one for pair in both)
+    losses = sum(pair.better == other for pair in both)
+    return f"{other} ({wins or losses} of {len(both)} measures)", wins, losses
+
+
+def _few(pairs: Sequence[Pair]) -> str:
+    """Whether the data could have shown anything."""
+    if any(pair.least < ALPHA for pair in pairs):
+        return ""
+    number = max(pair.patients for pair in pairs)
+    return (
+        f" With {number} patient{'s' if number != 1 else ''} no difference could be significant, "
+        "however large: these tests say nothing."
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -1,0 +1,389 @@
+"""The comparison as one HTML page that needs nothing else: no script, no network, prints on A4."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+import numpy as np
+
+from oncoseg import __version__
+from oncoseg.compare import plots
+from oncoseg.compare.costs import KINDS
+from oncoseg.compare.method import method
+from oncoseg.compare.pictures import Panel, panels, worst
+from oncoseg.compare.ranking import ALPHA, Pair
+from oncoseg.compare.records import Comparison, Standing
+from oncoseg.evaluate.table import Summary
+from oncoseg.report.page import CSS, STAMP
+
+OWN = Path(__file__).with_name("page.css")
+SHOWN, LISTED = 3, 8  # worst cases as pictures, and in the table
+SCHEMES = {
+    "rank-then-aggregate": "Mean rank over cases",
+    "aggregate-then-rank": "Mean rank of means",
+    "significance": "Mean rank by tests won",
+}
+
+
+def page(comparison: Comparison) -> str:
+    """The whole page."""
+    body = [
+        _header(comparison),
+        f'<div class="choice">{escape(comparison.advice())}</div>',
+        _alert(comparison),
+        _leaderboard(comparison),
+        _means(comparison),
+        _cases(comparison),
+        _matrices(comparison),
+        _stability(comparison),
+        _groups(comparison),
+        _costs(comparison),
+        _worst(comparison),
+        method(comparison),
+        f"<footer><p>{STAMP} Made by oncoseg {__version__}.</p></footer>",
+    ]
+    css = CSS.read_text(encoding="utf-8") + OWN.read_text(encoding="utf-8")
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta http-equiv="Content-Security-Policy" '
+        "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">\n"
+        f"<title>{escape(_title(comparison))} - comparison</title>\n<style>\n{css}</style>\n"
+        "</head>\n<body>\n" + "\n".join(filter(None, body)) + "\n</body>\n</html>\n"
+    )
+
+
+def _title(comparison: Comparison) -> str:
+    names = comparison.table.algorithms
+    if len(names) > 4:
+        return f"{len(names)} algorithms"
+    return f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _header(comparison: Comparison) -> str:
+    date = dt.datetime.now().astimezone().strftime("%Y-%m-%d")
+    facts = [
+        date,
+        f"{len(comparison.table.cases)} cases, {comparison.patients} patients",
+        f"truth {Path(comparison.reference).name}",
+        f"protocol {comparison.protocol.name}",
+    ]
+    return (
+        '<header><div><p class="brand">oncoseg comparison</p>'
+        f'<h1>{escape(_title(comparison))}</h1><p class="meta">{escape("  ·  ".join(facts))}</p>'
+        f'</div><p class="stamp">{STAMP}</p></header>'
+    )
+
+
+def _alert(comparison: Comparison) -> str:
+    told = "".join(f"<p>{escape(note)}</p>" for note in comparison.notes[:4])
+    more = len(comparison.notes) - 4
+    told += f'<p><a href="#notes">{more} more</a></p>' if more > 0 else ""
+    return f'<div class="alert">{told}</div>' if told else ""
+
+
+def _section(heading: str, text: str, inside: str) -> str:
+    return (
+        f'<section class="long"><h2>{escape(heading)}</h2><p class="sub">{escape(text)}</p>'
+        f"{inside}</section>"
+    )
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Cells are markup."""
+    top = "".join(f"<th>{cell}</th>" for cell in head)
+    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+    return (
+        f'<div class="wide"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+    )
+
+
+def _named(comparison: Comparison, name: str) -> str:
+    tint = plots.colour(comparison.table.algorithms.index(name))
+    return f'<span class="swatch" style="--colour:{tint}"></span>{escape(name)}'
+
+
+def _measure(comparison: Comparison, measure: tuple[str, str]) -> str:
+    """Name, unit and direction of a measure, as markup."""
+    region, metric = measure
+    said = comparison.described[metric]
+    unit = f" ({said['unit']})" if said["unit"] else ""
+    way = "higher is better" if said["higher"] else "lower is better"
+    name, _, options = metric.partition(":")
+    told = ", ".join(filter(None, (options, way)))
+    return f"{escape(name + unit)} of {escape(region)} <small>{escape(told)}</small>"
+
+
+def _leaderboard(comparison: Comparison) -> str:
+    def row(one: Standing) -> list[str]:
+        ranks = "-" if math.isnan(one.low) else f"{one.low:g} to {one.high:g}"
+        first = "-" if math.isnan(one.first) else f"{one.first:.0%}"
+        lost = f"{one.missing} / {one.failed}"
+        name = _named(comparison, one.algorithm)
+        return [name, f"<b>{one.rank:g}</b>", f"{one.score:.2f}", ranks, first, lost]
+
+    head = [
+        "Algorithm",
+        "Rank",
+        f"Score<small>{SCHEMES[comparison.protocol.scheme].lower()}</small>",
+        "95 % of ranks<small>patients drawn anew</small>",
+        "First in<small>of samples</small>",
+        "Cases missing / failed<small>counted as worst</small>",
+    ]
+    text = (
+        f"By the protocol {comparison.protocol.name}: {comparison.protocol.summary}. "
+        "A lower score is better."
+    )
+    return _section("Leaderboard", text, _table(head, [row(one) for one in comparison.standings]))
+
+
+def _means(comparison: Comparison) -> str:
+    order = [one.algorithm for one in comparison.standings]
+    rows = []
+    for measure in comparison.table.measures:
+        found = [comparison.summary(name, *measure) for name in order]
+        best = _best(found)
+        cells = [_mean(one, best=one.mean == best) for one in found]
+        mark = "" if measure in comparison.ranked else "<small>not ranked</small>"
+        rows.append([_measure(comparison, measure) + mark, *cells])
+    text = (
+        "Means over cases with 95 % intervals (patients drawn with all their cases), and n, the "
+        "values averaged; undefined values are counted beside them and not averaged. The best mean "
+        "is bold: that alone shows no difference."
+    )
+    head = ["Measure", *(_named(comparison, name) for name in order)]
+    return _section("Means", text, _table(head, rows))
+
+
+def _best(found: Sequence[Summary]) -> float:
+    means = [one.mean for one in found if math.isfinite(one.mean)]
+    if not means:
+        return float("nan")
+    return max(means) if found[0].higher else min(means)
+
+
+def _mean(one: Summary, *, best: bool) -> str:
+    undefined = f", {one.undefined} undefined" if one.undefined else ""
+    ends = f"{number(one.low)} to {number(one.high)}" if math.isfinite(one.low) else "no interval"
+    value = f"<b>{number(one.mean)}</b>" if best else number(one.mean)
+    return f"{value}<small>{ends}</small><small>n {one.n}{undefined}</small>"
+
+
+def number(value: float) -> str:
+    """Three figures or so, a minus as a minus."""
+    if not math.isfinite(value):
+        return "-"
+    places = 3 if abs(value) < 10 else 2 if abs(value) < 100 else 0
+    return f"{value:.{places}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def _cases(comparison: Comparison) -> str:
+    table = comparison.table
+    figures = []
+    for place, measure in enumerate(table.measures):
+        found = [comparison.summary(name, *measure) for name in table.algorithms]
+        title = f"{measure[1]} of {measure[0]} in every case"
+        drawn = plots.strips(table.algorithms, table.values[:, place], found, title)
+        label = _measure(comparison, measure)
+        figures.append(f"<figure><figcaption>{label}</figcaption>{drawn}</figure>")
+    count = len(table.cases)
+    part = f" {plots.MOST} of {count} cases are drawn, evenly." if count > plots.MOST else ""
+    text = (
+        "A dot is a case, grey lines join the same case. Left of the dots quartiles and median, "
+        f"right of them the mean with its interval. A triangle counts cases beyond the axis.{part}"
+    )
+    single = " single" if len(table.algorithms) > 4 else ""
+    return _section("Every case", text, f'<div class="plots{single}">{"".join(figures)}</div>')
+
+
+def _matrices(comparison: Comparison) -> str:
+    order = [one.algorithm for one in comparison.standings]
+    tests = len(comparison.pairs)
+    test = {
+        "wilcoxon": "Wilcoxon's signed-rank test",
+        "permutation": "permutation test of the mean, signs drawn at random",
+    }[comparison.protocol.test]
+    text = (
+        f"Mean difference of the row's algorithm to the column's, p and effect r. {test}, paired "
+        f"by patient, two-sided; p is Holm's, over all {tests} tests on this page. r is the "
+        "matched-pairs rank-biserial correlation, above 0 where the row is better, 1 where it "
+        "always is. Blue: the row is significantly better (p < 0.05); orange: worse."
+    )
+    figures = [_matrix(comparison, measure, order) for measure in comparison.ranked]
+    single = ' style="grid-template-columns:1fr"' if len(order) > 4 else ""
+    return _section(
+        "Who differs from whom", text, f'<div class="matrices"{single}>{"".join(figures)}</div>'
+    )
+
+
+def _matrix(comparison: Comparison, measure: tuple[str, str], order: Sequence[str]) -> str:
+    there = [one for one in comparison.pairs if (one.region, one.metric) == measure]
+    found = {(one.first, one.second): one for one in there}
+    rows = []
+    for row in order:
+        cells = []
+        for column in order:
+            if row == column:
+                cells.append('<td class="self"></td>')
+            elif (row, column) in found:
+                cells.append(_cell(found[row, column], row, 1))
+            else:
+                cells.append(_cell(found[column, row], row, -1))
+        rows.append(f"<tr><td>{_named(comparison, row)}</td>{''.join(cells)}</tr>")
+    head = "".join(f"<th>{escape(name)}</th>" for name in order)
+    return (
+        f"<figure style='margin:0'><figcaption>{_measure(comparison, measure)}</figcaption>"
+        f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+        f"{_too_few(there)}</figure>"
+    )
+
+
+def _cell(pair: Pair, row: str, sign: int) -> str:
+    kind = "" if not pair.better else ' class="up"' if pair.better == row else ' class="down"'
+    title = (
+        f"{pair.patients} patients, {pair.cases} cases; difference "
+        f"{number(sign * pair.difference)} (95 % {_ends(pair.low, pair.high, sign)}); "
+        f"Hodges-Lehmann shift {number(sign * pair.shift)} "
+        f"({_ends(pair.shift_low, pair.shift_high, sign)}); Cohen's d {number(sign * pair.d)}; "
+        f"before correction {_p(pair.p)}"
+    )
+    plus = "+" if sign * pair.difference > 0 else ""
+    return (
+        f'<td{kind} title="{escape(title)}"><b>{plus}{number(sign * pair.difference)}</b>'
+        f"<small>{_p(pair.holm)}</small><small>r {number(sign * pair.effect)}</small></td>"
+    )
+
+
+def _ends(low: float, high: float, sign: int) -> str:
+    first, last = (low, high) if sign > 0 else (-high, -low)
+    return f"{number(first)} to {number(last)}"
+
+
+def _p(value: float) -> str:
+    return "p < 0.001" if value < 0.001 else f"p {value:.3f}"
+
+
+def _too_few(pairs: Sequence[Pair]) -> str:
+    """Whether p could be small at all."""
+    least = min(one.least for one in pairs)
+    if least < ALPHA:
+        return ""
+    patients = max(one.patients for one in pairs)
+    return (
+        f'<p class="small">{patients} patients are too few: the smallest p that could come out is '
+        f"{least:.2f}, so that no difference can be significant.</p>"
+    )
+
+
+def _stability(comparison: Comparison) -> str:
+    order = comparison.standings
+    places = {name: place for place, name in enumerate(comparison.table.algorithms)}
+    tau, low = comparison.tau
+    if not math.isfinite(tau):
+        return ""
+    drawn = plots.stability(
+        [one.algorithm for one in order],
+        [one.shares for one in order],
+        np.array([one.rank for one in order]),
+        [plots.colour(places[one.algorithm]) for one in order],
+    )
+    text = (
+        f"Ranks in {comparison.samples} bootstrap samples of patients: the larger a disc, the more "
+        f"often; a cross is the rank itself. Kendall's tau between the ranking and those drawn is "
+        f"{number(tau)} on average, and above {number(low)} in 95 % of them (1: the same order)."
+    )
+    return _section("How firmly the ranking stands", text, drawn)
+
+
+def _groups(comparison: Comparison) -> str:
+    parts = []
+    order = [one.algorithm for one in comparison.standings]
+    for column in dict.fromkeys(one.column for one in comparison.groups):
+        for measure in comparison.ranked:
+            cells = {
+                (one.group, one.algorithm): one
+                for one in comparison.groups
+                if (one.column, one.region, one.metric) == (column, *measure)
+            }
+            groups = list(dict.fromkeys(group for group, _ in cells))
+            rows = [
+                [
+                    escape(group or "not given"),
+                    *(
+                        f"{number(one.mean)}<small>{number(one.low)} to {number(one.high)}</small>"
+                        f"<small>n {one.n}"
+                        + (f", {one.undefined} undefined" * (one.undefined > 0))
+                        + "</small>"
+                        for one in (cells[group, name] for name in order)
+                    ),
+                ]
+                for group in groups
+            ]
+            head = [escape(column), *(_named(comparison, name) for name in order)]
+            parts.append(f"<h3>{_measure(comparison, measure)}</h3>{_table(head, rows)}")
+    text = (
+        "Means with 95 % intervals over patients within each group; few patients, wide intervals."
+    )
+    return _section("By group", text, "".join(parts)) if parts else ""
+
+
+def _costs(comparison: Comparison) -> str:
+    if not comparison.costs:
+        return _section("Cost", "The predictions hold no record of time or memory.", "")
+    head = ["Algorithm", *KINDS.values(), _measure(comparison, comparison.ranked[0])]
+    rows = []
+    for one in comparison.standings:
+        held = comparison.costs.get(one.algorithm, {})
+        values = [f"{held[kind]:.3g}" if kind in held else "not known" for kind in KINDS]
+        mean = comparison.summary(one.algorithm, *comparison.ranked[0])
+        rows.append([_named(comparison, one.algorithm), *values, _mean(mean, best=False)])
+    text = "As the records of the predictions say; times compare only if made on one machine."
+    return _section("Cost beside accuracy", text, _table(head, rows))
+
+
+def _worst(comparison: Comparison) -> str:
+    cases = worst(comparison, LISTED)
+    table, measure = comparison.table, comparison.ranked[0]
+    place = table.measures.index(measure)
+    rows = []
+    for case in cases:
+        at = table.cases.index(case)
+        cells = [
+            _value(float(table.values[one, place, at]), comparison.statuses[name].get(case, ""))
+            for one, name in enumerate(table.algorithms)
+        ]
+        rows.append([escape(case), *cells])
+    head = [f"Case<small>{_measure(comparison, measure)}</small>"]
+    head += [_named(comparison, name) for name in table.algorithms]
+    drawn = [
+        f"<h3>{escape(case)} <small class='meta'>{escape(caption)}</small></h3>"
+        f'<div class="panels" style="--columns:{min(5, max(3, len(table.algorithms)))}">'
+        f"{''.join(_panel(comparison, one, case) for one in found)}</div>"
+        for case, (found, caption) in panels(comparison, cases[:SHOWN]).items()
+    ]
+    text = (
+        "Where the algorithms together have the worst places. Below, the slice in which outlines "
+        "and truth (white) differ most."
+    )
+    return _section("Worst cases", text, _table(head, rows) + "".join(drawn))
+
+
+def _value(value: float, status: str) -> str:
+    told = "" if status == "ok" else f"<small>{escape(status.partition(':')[0])}</small>"
+    return (number(value) if math.isfinite(value) else "undefined") + told
+
+
+def _panel(comparison: Comparison, one: Panel, case: str) -> str:
+    table, measure = comparison.table, comparison.ranked[0]
+    place = table.algorithms.index(one.algorithm)
+    value = float(table.values[place, table.measures.index(measure), table.cases.index(case)])
+    inside = one.markup or f'<div class="none">{escape(one.cause)}</div>'
+    metric = measure[1].partition(":")[0]
+    return (
+        f"<figure>{inside}<figcaption>{_named(comparison, one.algorithm)} "
+        f"<small>{escape(metric)} {number(value)}</small></figcaption></figure>"
+    )

@@ -1,0 +1,184 @@
+"""The worst cases as pictures: each algorithm's outline and the truth, in one slice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from oncoseg.blocks.contours import svg_path
+from oncoseg.blocks.planes import PLANES, unit, upright
+from oncoseg.case import Array, Grid, Volume
+from oncoseg.compare.plots import colour
+from oncoseg.compare.records import Comparison
+from oncoseg.errors import OncosegError
+from oncoseg.evaluate.inputs import Compared, Inputs, gather
+from oncoseg.read import read_volume
+from oncoseg.report import slices
+from oncoseg.report.slices import ACROSS, Frame
+
+MARGIN = 0.35  # of the longer side, on every side
+TRUTH = "#FFFFFF"
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One algorithm in one case: a picture, or why there is none."""
+
+    algorithm: str
+    markup: str
+    cause: str = ""
+
+
+def worst(comparison: Comparison, count: int) -> list[str]:
+    """Cases in which the algorithms together are worst, by mean place in the ranked measures."""
+    table, badness = comparison.table, []
+    for measure in comparison.ranked:
+        place = table.measures.index(measure)
+        values = table.values[:, place] * (-1 if table.higher[place] else 1)
+        flat = np.nan_to_num(values, nan=-np.inf).ravel()
+        badness.append(np.searchsorted(np.sort(flat), flat).reshape(values.shape).mean(axis=0))
+    sums = np.sum(badness, axis=0)
+    return [table.cases[index] for index in np.argsort(-sums, kind="stable")[:count]]
+
+
+def panels(comparison: Comparison, cases: list[str]) -> dict[str, tuple[list[Panel], str]]:
+    """Case -> its panels and a caption, of the region that is ranked first."""
+    region = comparison.ranked[0][0]
+    inputs = {}
+    for name, folder in comparison.folders.items():
+        try:
+            inputs[name] = gather(Path(folder), Path(comparison.reference), _regions(comparison))
+        except OncosegError:
+            continue
+    return {case: _case(case, region, inputs, comparison) for case in cases}
+
+
+def _regions(comparison: Comparison) -> dict[str, tuple[int, ...]] | None:
+    """Label values of each region, where they are known without reading every file."""
+    if comparison.protocol.regions:
+        return dict(comparison.protocol.regions)
+    names = {region for region, _ in comparison.table.measures}
+    if all(name.isdecimal() for name in names):
+        return {name: (int(name),) for name in sorted(names)}
+    return None
+
+
+def _case(
+    case: str, region: str, inputs: dict[str, Inputs], comparison: Comparison
+) -> tuple[list[Panel], str]:
+    masks: dict[str, tuple[Array, Array]] = {}
+    read: dict[str, Compared] = {}
+    for name, one in inputs.items():
+        compared = one.read(case)
+        if compared.status == "ok":
+            read[name] = compared
+            values = list(one.scheme.regions[region])
+            masks[name] = tuple(  # type: ignore[assignment]
+                upright(np.isin(label, values), compared.grid)[0]
+                for label in (compared.prediction, compared.truth)
+            )
+    if not read:
+        return [], "No algorithm has a prediction that can be shown."
+    grid = next(iter(read.values())).grid
+    same = {name: pair for name, pair in masks.items() if pair[0].shape == _shape(masks)}
+    image = _image(case, inputs, grid)
+    plane, index = _slice(list(same.values()))
+    found = []
+    for place, name in enumerate(comparison.table.algorithms):
+        if name in same:
+            cut = _cut(same, plane, index)
+            markup = _picture(same[name], cut, plane, index, grid, image, colour(place))
+            found.append(Panel(name, markup))
+        else:
+            status = comparison.statuses[name].get(case, "missing")
+            found.append(Panel(name, "", "no prediction" if status == "missing" else status))
+    where = "" if grid.dims == 2 else f"{plane} slice {index + 1} of {_shape(masks)[2]}, "
+    return found, f"{where}region {region}" + ("" if image else "; no image was found")
+
+
+def _shape(masks: dict[str, tuple[Array, Array]]) -> tuple[int, ...]:
+    shape: tuple[int, ...] = next(iter(masks.values()))[0].shape
+    return shape
+
+
+def _slice(pairs: list[tuple[Array, Array]]) -> tuple[str, int]:
+    """The axial slice in which algorithms and truth differ most, else where the truth is widest."""
+    if pairs[0][0].ndim == 2:
+        return "image", 0
+    wrong = sum((one ^ truth).sum(axis=(0, 1)) for one, truth in pairs)
+    if not np.any(wrong):
+        wrong = pairs[0][1].sum(axis=(0, 1))
+    return "axial", int(np.argmax(wrong))
+
+
+def _flat(array: Array, plane: str, index: int) -> Array:
+    return array if plane == "image" else slices.picture_of(array, plane, index)
+
+
+def _cut(masks: dict[str, tuple[Array, Array]], plane: str, index: int) -> tuple[slice, slice]:
+    """Rows and columns around all that is drawn."""
+    drawn = np.any([_flat(one | truth, plane, index) for one, truth in masks.values()], axis=0)
+    if not drawn.any():
+        drawn = np.ones_like(drawn)
+    sides = []
+    for axis in (0, 1):
+        there = np.flatnonzero(drawn.any(axis=1 - axis))
+        sides.append((int(there[0]), int(there[-1]) + 1))
+    margin = max(6, round(MARGIN * max(stop - start for start, stop in sides)))
+    rows, columns = (
+        slice(max(0, start - margin), min(size, stop + margin))
+        for (start, stop), size in zip(sides, drawn.shape)
+    )
+    return rows, columns
+
+
+def _image(case: str, inputs: dict[str, Inputs], grid: Grid) -> tuple[str, Volume] | None:
+    """An image of the case on the grid of its prediction, of the truth's data set."""
+    for one in inputs.values():
+        source = one.truths.get(case)
+        for name, path in source.images.items() if source else ():
+            try:
+                volume = read_volume(path)
+            except OncosegError:
+                continue
+            if volume.grid.same_as(grid):
+                return name, volume
+    return None
+
+
+def _picture(
+    pair: tuple[Array, Array],
+    cut: tuple[slice, slice],
+    plane: str,
+    index: int,
+    grid: Grid,
+    image: tuple[str, Volume] | None,
+    tint: str,
+) -> str:
+    predicted, true = (_flat(mask, plane, index)[cut] for mask in pair)
+    steps = _steps(grid, plane)
+    grey: Array = np.full(predicted.shape, 40, dtype=np.uint8)
+    if image:
+        shown = slices.shown(*image)
+        grey = shown.greys(_flat(shown.array, plane, index)[cut].astype(np.float32))
+    wide, high = grey.shape[1] * steps[0], grey.shape[0] * steps[1]
+    frame = Frame(plane, index, 0.0, 0.0, wide, high)
+    place = f"scale({steps[0] / 2:.5f} {steps[1] / 2:.5f})"
+    inside = slices.image_tag(grey, (0, 0, wide, high), 300)
+    inside += slices.outlines(
+        [(svg_path(true), TRUTH, 2.2), (svg_path(predicted), tint, 2.2)], place
+    )
+    inside += slices.furniture(frame, unit(grid), letters=plane in PLANES)
+    return slices.svg(frame, inside, "outline of the prediction and of the truth")
+
+
+def _steps(grid: Grid, plane: str) -> tuple[float, float]:
+    """Width and height of a pixel of the picture, in mm."""
+    if plane == "image":
+        return float(grid.spacing[1]), float(grid.spacing[0])
+    empty = np.zeros(grid.shape, dtype=bool)
+    turned = upright(empty, grid)[1].spacing
+    across = ACROSS[plane]
+    return float(turned[across[0]]), float(turned[across[1]])
