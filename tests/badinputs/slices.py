@@ -131,7 +131,7 @@ SERIES = [
     Series("frames-2", "two frames without their places", but(NumberOfFrames=2), "2 frames without"),
     Series("structures", "structures under the name of images", but(Modality="RTSTRUCT"), "no CT, MR or PET|RTSTRUCT"),
     Series("cut", "pixels that break off", with_file(lambda whole: whole[:-4]), "truncated"),
-    Series("cut-half", "half of a file is missing", with_file(lambda whole: whole[: len(whole) // 2]), "truncated|cut in its header"),
+    Series("cut-half", "half of a file is missing", with_file(lambda whole: whole[: len(whole) // 2]), "truncated|cut in its header|breaks off"),
     Series("text", "text under the name of a slice", with_file(lambda whole: b"hello"), "no DICOM|cannot be"),
     Series("no-bytes", "a slice of no bytes", with_file(lambda whole: b""), "no DICOM|cannot be|empty"),
     Series("syntax", "a transfer syntax that is not known", with_file(lambda whole: whole.replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.9.9.9\0")), "compressed in a way that is not known"),

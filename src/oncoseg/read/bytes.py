@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import zlib
 from pathlib import Path
 
 import numpy as np
+from zlib_ng import zlib_ng as zlib
 
 from oncoseg.case import Array
 from oncoseg.errors import BadFile
@@ -59,7 +59,7 @@ class Gzip:
                 self.left = self.unpacker.unconsumed_tail or self.unpacker.unused_data
                 self.content[self.size : self.size + len(piece)] = piece
                 self.size += len(piece)
-        except zlib.error as error:
+        except zlib.error as error:  # type: ignore[misc]
             cause = f"is damaged: its compressed voxels do not check ({error})"
             raise BadFile(self.path, cause, AGAIN) from error
 
