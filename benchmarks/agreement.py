@@ -5,8 +5,9 @@
 Pairs of masks are made by code: blobs, shifted copies, slivers and single voxels on anisotropic
 grids, touching edges or not. Each package that is installed (MedPy, surface-distance, MONAI,
 panoptica) and a plain reference of twenty lines measure each pair; for every metric of a package
-the table says which of our spellings it equals, in what share of the pairs (to 2e-5, MONAI is single precision), and by how
-much it is off at most. Prints JSON and writes results/agreement.json.
+the table says which of our spellings it equals, in what share of the pairs (to 2e-5, since MONAI
+is single precision), and by how much it is off at most. Prints JSON and writes
+results/agreement.json.
 """
 
 import argparse
