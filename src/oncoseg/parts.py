@@ -37,9 +37,10 @@ class Metric(ABC):
     best possible value (`worst` may be infinite). `empty` is the rule for empty masks, as a
     sentence shown in tables. `distances` says whether it measures along axes, which have to be at
     right angles then; else only the product of the spacing may count. `one_sided` says that who
-    predicts nothing has its best value, so that it says nothing alone. `needs` (a literal) may hold
-    `probability`: the prediction is then not a mask but the region's probability in each voxel,
-    NaN where a voxel does not count.
+    predicts nothing has its best value, so that it says nothing alone. `instances` says that it
+    takes two instance maps too, whole numbers (*S) of which each but 0 is one instance. `needs` (a
+    literal) may hold `probability`: the prediction is then not a mask but the region's probability
+    in each voxel, NaN where a voxel does not count.
     """
 
     higher: ClassVar[bool] = True
@@ -48,6 +49,7 @@ class Metric(ABC):
     empty: ClassVar[str] = ""
     distances: ClassVar[bool] = False
     one_sided: ClassVar[bool] = False
+    instances: ClassVar[bool] = False
     needs: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from oncoseg import build
 from oncoseg.errors import BadData
@@ -99,6 +100,32 @@ def test_nothing_given_is_changed(name, dims):
     assert metric(prediction, truth, SPACINGS[dims]) == first
     turned = [np.asfortranarray(each) for each in (prediction, truth)]
     assert metric(*turned, SPACINGS[dims]) == pytest.approx(first, abs=1e-12)
+
+
+KNOW_INSTANCES = [name for name in NAMES if type(build("metrics", name)).instances]
+
+
+@pytest.mark.parametrize("name", KNOW_INSTANCES)
+@both
+def test_instance_maps_of_components_are_what_masks_are(name, dims):
+    metric, spacing = build("metrics", name), SPACINGS[dims]
+    for masks in (blobs(dims), blobs(dims)[::-1]):
+        maps = [ndimage.label(mask, np.ones((3,) * dims))[0] for mask in masks]
+        expected = metric(*masks, spacing)
+        assert metric(*maps, spacing) == expected
+        renamed = [(one > 0) * (9 * (one.max() + 1 - one)).astype(np.uint16) for one in maps]
+        assert metric(*renamed, spacing) == expected
+    with pytest.raises(BadData, match="number instances from 1"):
+        metric(-maps[0].astype(np.int16), maps[1], spacing)
+
+
+@pytest.mark.parametrize("name", KNOW_INSTANCES)
+def test_instances_that_touch_are_two(name):
+    metric = build("metrics", name)
+    truth = np.repeat([[1, 2]], 3, axis=1)
+    assert metric(truth, truth, (1, 1)) == 1
+    assert metric(np.sign(truth), truth, (1, 1)) < 1
+    assert metric(truth > 0, truth > 0, (1, 1)) == 1
 
 
 @every
@@ -290,6 +317,7 @@ GOLDEN = {
     "panoptic_quality": (1, 0, 0, 0, 0, 0, 2 / 3),
     "aji": (1, 0, 0, 1 / 2, 0, 0, 1 / 2),
     "lesion_sensitivity": (UNDEFINED, 0, UNDEFINED, 1, 0, 0, 1 / 2),
+    "average_precision": (1, 0, 0, 0, 0, 0, 1 / 2),
     "false_positives": (0, 0, 1, 0, 1, 1, 0),
     # One voxel is 6 mm³, too small to be asked for by default; what lies near it is not invented.
     "brats_dice": (1, 1, 0, 2 / 3, 1, 1, 1),

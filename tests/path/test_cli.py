@@ -149,6 +149,8 @@ def test_evaluate_takes_regions_and_fails_with_its_cases(verb, capsys):
     calls = verb("evaluate", answer)
     assert call(["evaluate", "p", "t", "--regions", "wt=1,2,4", "et=4"]) == 1
     assert calls == [((Path("p"), Path("t")), {"regions": {"wt": (1, 2, 4), "et": (4,)}})]
+    assert call(["evaluate", "p", "t", "--instances"]) == 1
+    assert calls[-1] == ((Path("p"), Path("t")), {"instances": True})
     for words in (["wt"], ["wt=0"], ["wt=1,x"], ["wt=1", "wt=2"], ["=1"]):
         assert call(["evaluate", "p", "t", "--regions", *words]) == 2
         assert "--regions" in capsys.readouterr().err

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
 
-from oncoseg.blocks.surface import Pair
+from oncoseg.blocks.overlap import check
+from oncoseg.blocks.surface import Pair, pair
 from oncoseg.case import Array
-from oncoseg.errors import BadOption
+from oncoseg.errors import BadData, BadOption
 
 REACH = {6: 1, 18: 2, 26: 3}
 
@@ -54,6 +56,33 @@ def components(mask: Array, connectivity: int) -> tuple[Array, int]:
 def lesions(both: Pair, connectivity: int) -> Lesions:
     """The lesions of a prediction and of its truth."""
     (predicted, found), (true, count) = (components(mask, connectivity) for mask in both.masks)
+    return _paired(predicted, found, true, count)
+
+
+def told_apart(
+    prediction: Array, truth: Array, spacing: Sequence[float], connectivity: int
+) -> Lesions:
+    """Lesions of two boolean masks, or of two instance maps, in which each value but 0 is one.
+
+    Raises `BadData` for anything else, and for values below 0.
+    """
+    if not (prediction.dtype.kind in "iu" and truth.dtype.kind in "iu"):
+        return lesions(pair(prediction, truth, spacing), connectivity)
+    check(prediction != 0, truth != 0, spacing)
+    sides = []
+    for instances in (prediction, truth):
+        values, numbered = np.unique(instances, return_inverse=True)
+        if values.size and values[0] < 0:
+            raise BadData(f"an instance map holds {values[0]}; number instances from 1")
+        without = int(not (values.size and values[0] == 0))  # a map may hold no background
+        numbered = numbered.reshape(instances.shape) + without
+        sides.append((numbered, len(values) - 1 + without))
+    (predicted, found), (true, count) = sides
+    return _paired(predicted, found, true, count)
+
+
+def _paired(predicted: Array, found: int, true: Array, count: int) -> Lesions:
+    """Sizes and overlaps of numbered lesions, `found` predicted and `count` true ones."""
     shared = (predicted > 0) & (true > 0)
     pairs, overlap = np.unique(
         np.stack([predicted[shared], true[shared]], axis=1), axis=0, return_counts=True

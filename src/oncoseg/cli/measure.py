@@ -128,6 +128,9 @@ def _add_evaluate(commands: Any) -> None:
         metavar="NAME=VALUES",
         help="label values of each region, as wt=1,2,4 tc=1,4; those of the predictions' records",
     )
+    parser.add_argument(
+        "--instances", action="store_true", help="each value of a label map is one instance"
+    )
 
 
 def predict(words: Words) -> int:
@@ -160,7 +163,7 @@ def evaluate(words: Words) -> int:
     """`oncoseg evaluate`; 1 if a case was missing or failed, after the others are finished."""
     from oncoseg.evaluate import evaluate as run
 
-    chosen = options(words, "metrics", "to")
+    chosen = options(words, "metrics", "to", "instances")
     if hasattr(words, "regions"):
         chosen["regions"] = region_values(words.regions)
     evaluation = run(words.predictions, words.truth, **chosen)

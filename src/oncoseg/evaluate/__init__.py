@@ -40,6 +40,7 @@ def evaluate(
     samples: int = 2000,
     seed: int = 0,
     to: Path | None = None,
+    instances: bool = False,
 ) -> Evaluation:
     """Compare every predicted case with its truth.
 
@@ -47,7 +48,9 @@ def evaluate(
     label maps alone: `regions` then gives their label values, without it each value is a region.
     `truth` is a data set in any layout or a folder of label maps named by case. Intervals are 95 %
     percentiles of `samples` bootstrap means over patients. With `to`, the table is written to that
-    folder, where compared cases are kept too: a run that was killed goes on from there.
+    folder, where compared cases are kept too: a run that was killed goes on from there. With
+    `instances` each value but 0 of a label map is one instance, on both sides: metrics that know
+    instances compare those, the others all of them as one mask.
 
     A case counts as the worst value of each metric if it has no prediction, a file that cannot be
     read, a prediction on another grid than its truth, or labels that no region knows. Raises
@@ -57,9 +60,15 @@ def evaluate(
     if samples < 0:
         raise BadOption(f"'samples' takes a whole number, 0 or more, not {samples}")
     tools = _built(metrics)
-    inputs = gather(Path(predictions), Path(truth), regions)
+    inputs = gather(Path(predictions), Path(truth), regions, instances=instances)
     all_there(inputs.predictions, list(inputs.scheme.regions), tools)
-    asked = [list(tools), dict(inputs.scheme.regions), inputs.scheme.ignore, dict(inputs.labels)]
+    asked = [
+        instances,
+        list(tools),
+        dict(inputs.scheme.regions),
+        inputs.scheme.ignore,
+        dict(inputs.labels),
+    ]
     kept = Kept(None if to is None else Path(to), asked)
     rows: list[Row] = []
     notes = list(inputs.notes)
@@ -128,13 +137,20 @@ def _values(
     tools: Mapping[str, Metric],
     shape: tuple[int, ...],
 ) -> dict[str, float]:
-    """Of two masks cut from an image of `shape`."""
-    with surface.shared(prediction, truth, spacing, shape):
-        return {
-            name: float(tool(prediction, truth, spacing))
-            for name, tool in tools.items()
-            if not tool.needs
-        }
+    """Of two masks, or two instance maps, cut from an image of `shape`."""
+    masks = _mask(prediction), _mask(truth)
+    found = {}
+    with surface.shared(*masks, spacing, shape):
+        for name, tool in tools.items():
+            one, other = (prediction, truth) if tool.instances else masks
+            if not tool.needs:
+                found[name] = float(tool(one, other, spacing))
+    return found
+
+
+def _mask(drawn: Array) -> Array:
+    """A mask as it is; of an instance map where there is any instance."""
+    return drawn if drawn.dtype == np.bool_ else drawn > 0
 
 
 def _some_compared(rows: Sequence[Row]) -> None:
@@ -236,6 +252,7 @@ def _worst(
     """
     if not compared.truth.size:
         return {name: tool.worst for name, tool in tools.items()}
+    truth = _mask(truth)
     with surface.shared(truth, truth, spacing, compared.grid.shape):
         worst = {name: float(tool.limit(truth, spacing)) for name, tool in tools.items()}
     if compared.known:

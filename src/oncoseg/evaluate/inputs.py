@@ -14,7 +14,7 @@ from oncoseg import files, results
 from oncoseg.blocks import layouts
 from oncoseg.blocks.extents import extents
 from oncoseg.case import Array, Grid, Source, Task, Volume
-from oncoseg.errors import BadData, BadFile, OncosegError
+from oncoseg.errors import BadData, BadFile, BadOption, OncosegError
 from oncoseg.evaluate.probabilities import MARK, where
 from oncoseg.evaluate.scheme import Scheme, union
 from oncoseg.evaluate.stream import streamed
@@ -44,6 +44,8 @@ class Compared:
         ignored = np.zeros(self.truth.shape, dtype=bool)
         if scheme.ignore is not None:
             ignored = self.truth == scheme.ignore
+        if scheme.instances:
+            return self.truth > 0, ignored
         return union(self.truth, scheme.regions[region]), ignored
 
     def masks(self, scheme: Scheme) -> Iterator[tuple[str, Array, Array]]:
@@ -134,7 +136,13 @@ class Inputs:
         return volume, ""
 
 
-def gather(predictions: Path, truth: Path, regions: Mapping[str, Sequence[int]] | None) -> Inputs:
+def gather(
+    predictions: Path,
+    truth: Path,
+    regions: Mapping[str, Sequence[int]] | None,
+    *,
+    instances: bool = False,
+) -> Inputs:
     """Find both sides; raises `BadData` if one is empty, or if no case is in both."""
     predicted, broken, task = _predictions(predictions)
     truths, said = _truths(truth, {*predicted, *broken})
@@ -144,7 +152,10 @@ def gather(predictions: Path, truth: Path, regions: Mapping[str, Sequence[int]] 
     if not truths.keys() & set(given):
         theirs = f"{_some(given)}, those in {truth} {_some(sorted(truths))}"
         raise BadData(f"{predictions}: no case is in both; cases here are {theirs}; rename them")
-    if regions is not None:
+    if instances:
+        _refuse_structures(predictions, task, regions, ignore)
+        scheme = Scheme.of_instances()
+    elif regions is not None:
         scheme = Scheme.given(regions, ignore, labels.values())
     elif task is not None:
         scheme = Scheme.of(task, ignore)
@@ -156,6 +167,22 @@ def gather(predictions: Path, truth: Path, regions: Mapping[str, Sequence[int]] 
     if ignore is not None:
         notes = (f"Voxels with the label {ignore} in the truth are to be ignored: left out.",)
     return Inputs(predicted, broken, truths, scheme, notes, labels)
+
+
+def _refuse_structures(
+    folder: Path,
+    task: Task | None,
+    regions: Mapping[str, Sequence[int]] | None,
+    ignore: int | None,
+) -> None:
+    """Raises `BadData` or `BadOption` if values are known to be structures, and not instances."""
+    if task is not None:
+        raise BadData(
+            f"{folder}: holds label maps of structures, in which no value is an instance; "
+            "give instance maps alone, or evaluate without --instances: components are instances"
+        )
+    if regions is not None or ignore is not None:
+        raise BadOption("each value is an instance, so there are no regions or labels to ignore")
 
 
 def _tried(read: Callable[[Path], Volume], path: Path) -> tuple[Volume | None, str]:

@@ -12,17 +12,21 @@ from oncoseg.blocks.extents import Extents, around, extents
 from oncoseg.case import Array, Task
 from oncoseg.errors import BadData
 
+INSTANCES = "instances"
+
 
 @dataclass(frozen=True)
 class Scheme:
     """The label values of each region, and every value that a label map may hold.
 
-    Voxels of the value `ignore` in the truth belong to no mask.
+    Voxels of the value `ignore` in the truth belong to no mask. With `instances` each value is an
+    instance of one region, and both sides are cut from the label maps as they are.
     """
 
     regions: Mapping[str, tuple[int, ...]]
     known: frozenset[int]
     ignore: int | None = None
+    instances: bool = False
 
     @classmethod
     def of(cls, task: Task, ignore: int | None = None) -> Scheme:
@@ -45,10 +49,19 @@ class Scheme:
         every = {value for values in plain.values() for value in values}
         return cls(plain, frozenset({0, *every, *others}), ignore)
 
+    @classmethod
+    def of_instances(cls) -> Scheme:
+        """One region of which each value is an instance."""
+        return cls({INSTANCES: ()}, frozenset(), instances=True)
+
     def check(self, label: Array, what: str) -> Extents:
         """Where each value lies; raises `BadData` that names the values which no region knows."""
-        allowed, found = {*self.known, self.ignore}, extents(label)
-        extra = sorted(found.keys() - allowed)
+        found = extents(label)
+        if self.instances:
+            if min(found, default=0) < 0:
+                raise BadData(f"{what} holds values below 0; number instances from 1")
+            return found
+        extra = sorted(found.keys() - {*self.known, self.ignore})
         if extra:
             listed = ", ".join(map(str, extra[:5])) + (", ..." if len(extra) > 5 else "")
             known = ", ".join(map(str, sorted(self.known - {0}))) or "none"
@@ -65,6 +78,9 @@ class Scheme:
 
         `lying` says where the values of both label maps lie.
         """
+        if self.instances:
+            box = around([box for found in lying for box in found.values()], truth.ndim)
+            return prediction[box], truth[box]
         values = self.regions[name]
         inside = [found[value] for found in lying for value in values if value in found]
         box = around(inside, truth.ndim)

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from oncoseg.blocks.lesions import checked, lesions
-from oncoseg.blocks.surface import pair
+from oncoseg.blocks.lesions import checked, told_apart
 from oncoseg.case import Array
 from oncoseg.parts import Metric
 from oncoseg.registry import Card
@@ -16,7 +15,7 @@ CARD = Card(
     "A Dataset and a Technique for Generalized Nuclear Segmentation for Computational Pathology",
     2017,
     doi="10.1109/TMI.2017.2677499",
-    reading="Instances are connected components of the region; one predicted instance may be the "
+    reading="Of masks, instances are connected components; one predicted instance may be the "
     "best of several true ones, as in the paper's algorithm.",
 )
 
@@ -28,17 +27,17 @@ class Aji(Metric):
     of none.
     """
 
+    instances = True
     empty = "1 if both are empty, 0 if one is"
 
     def __init__(self, *, connectivity: int = 26) -> None:
         self.connectivity = checked(connectivity)
 
     def __call__(self, prediction: Array, truth: Array, spacing: Sequence[float]) -> float:
-        """Boolean masks (*S), spacing in mm -> 0 to 1."""
-        both = pair(prediction, truth, spacing)
-        if any(both.empty):
-            return float(all(both.empty))
-        found = lesions(both, self.connectivity)
+        """Boolean masks or instance maps (*S), spacing in mm -> 0 to 1."""
+        found = told_apart(prediction, truth, spacing, self.connectivity)
+        if not (len(found.predicted) and len(found.true)):
+            return float(len(found.predicted) == len(found.true))
         order = np.lexsort((-found.iou, found.pairs[:, 1]))
         _, first = np.unique(found.pairs[order, 1], return_index=True)
         best = order[first]

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from oncoseg.blocks.lesions import checked, lesions
-from oncoseg.blocks.surface import pair
+from oncoseg.blocks.lesions import checked, told_apart
 from oncoseg.case import Array
 from oncoseg.errors import BadOption
 from oncoseg.parts import Metric
@@ -17,7 +16,7 @@ CARD = Card(
     "Panoptic Segmentation",
     2019,
     arxiv="1801.00868",
-    reading="Instances are connected components of the region.",
+    reading="Of masks, instances are connected components.",
 )
 
 
@@ -28,6 +27,7 @@ class PanopticQuality(Metric):
     matches.
     """
 
+    instances = True
     empty = "1 if both are empty, 0 if one is"
 
     def __init__(self, *, connectivity: int = 26, iou: float = 0.5) -> None:
@@ -36,10 +36,9 @@ class PanopticQuality(Metric):
         self.connectivity, self.iou = checked(connectivity), iou
 
     def __call__(self, prediction: Array, truth: Array, spacing: Sequence[float]) -> float:
-        """Boolean masks (*S), spacing in mm -> 0 to 1."""
-        both = pair(prediction, truth, spacing)
-        if any(both.empty):
-            return float(all(both.empty))
-        found = lesions(both, self.connectivity)
+        """Boolean masks or instance maps (*S), spacing in mm -> 0 to 1."""
+        found = told_apart(prediction, truth, spacing, self.connectivity)
+        if not (len(found.predicted) and len(found.true)):
+            return float(len(found.predicted) == len(found.true))
         matched = found.iou[found.iou > self.iou]
         return 2 * float(np.sum(matched)) / (len(found.predicted) + len(found.true))
