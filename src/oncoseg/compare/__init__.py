@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from oncoseg import files, registry
+from oncoseg import registry
 from oncoseg.blocks import layouts, statistics
-from oncoseg.compare.costs import costs
 from oncoseg.compare.groups import read_groups
 from oncoseg.compare.protocol import Protocol, names, read_protocol
 from oncoseg.compare.ranking import Pair, Ranking, Table, pairs, ranking
 from oncoseg.compare.records import Comparison, Group, Standing
+from oncoseg.compare.told import costs, own_regions
 from oncoseg.errors import BadData, BadOption
 from oncoseg.evaluate import Evaluation, Row, evaluate
 
@@ -54,19 +54,23 @@ def compare(
     divided = read_groups(groups) if groups else {}
     if rules.aggregation == "groups" and not divided:
         raise BadOption(f"protocol {rules.name} averages over sites; say them with --groups CSV")
+    asked = {
+        name: dict(regions) if regions is not None else own_regions(folder, rules.regions)
+        for name, folder in folders.items()
+    }
     evaluations = {
         name: evaluate(
             folder,
             Path(reference),
             metrics=rules.metrics,
-            regions=rules.regions or None,
+            regions=asked[name],
             samples=samples,
             seed=seed,
-            **({} if to is None else {"to": Path(to) / files.plain_name(name)}),
+            to=None if to is None else Path(to) / "evaluations" / name,
         )
         for name, folder in folders.items()
     }
-    aligned = _aligned(evaluations)
+    aligned = _aligned(evaluations, rules)
     table, notes = _table(aligned, rules), _absent(aligned, rules)
     if divided:
         table, unsaid = _grouped(table, next(iter(divided.values())))
@@ -78,6 +82,7 @@ def compare(
         protocol=rules,
         folders={name: str(folder) for name, folder in folders.items()},
         reference=str(reference),
+        regions=asked,
         table=table,
         standings=_standings(ranked, order, aligned),
         summaries={name: one.summary for name, one in evaluations.items()},
@@ -104,6 +109,8 @@ def _named(predictions: Sequence[Path]) -> dict[str, Path]:
     folders: dict[str, Path] = {}
     for folder in map(Path, predictions):
         name = folder.resolve().name
+        if not name:
+            raise BadOption(f"{folder} has no name that an algorithm could have; give a folder")
         if name in folders:
             both = f"{folders[name]} and {folder}"
             raise BadOption(f"{both} are both named '{name}', as their algorithms; rename one")
@@ -124,12 +131,18 @@ def _first(evaluations: Mapping[str, Evaluation]) -> Evaluation:
     return next(iter(evaluations.values()))
 
 
-def _aligned(evaluations: Mapping[str, Evaluation]) -> dict[str, Rows]:
+def _aligned(evaluations: Mapping[str, Evaluation], rules: Protocol) -> dict[str, Rows]:
     """Each algorithm's rows by case, region and metric, of the cases with a truth.
+
+    Records may have further regions than the protocol, which are left out.
 
     A truth `case_seg` is named `case` where a prediction says so: then for all algorithms.
     """
-    regions = {name: {row.region for row in one.rows} for name, one in evaluations.items()}
+    wanted = set(rules.regions)
+    regions = {
+        name: {row.region for row in one.rows if row.region in (wanted or {row.region})}
+        for name, one in evaluations.items()
+    }
     (first, known), *others = regions.items()
     for name, found in others:
         if found != known:
@@ -138,7 +151,7 @@ def _aligned(evaluations: Mapping[str, Evaluation]) -> dict[str, Rows]:
     cases = {row.case for one in evaluations.values() for row in one.rows if row.status == "ok"}
     aligned: dict[str, Rows] = {}
     for name, one in evaluations.items():
-        kept = [row for row in one.rows if row.status != "no truth"]
+        kept = [row for row in one.rows if row.status != "no truth" and row.region in known]
         renamed = [replace(row, case=_case(row.case, cases)) for row in kept]
         aligned[name] = {(row.case, row.region, row.metric): row for row in renamed}
     return aligned

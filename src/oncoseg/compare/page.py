@@ -12,11 +12,11 @@ import numpy as np
 
 from oncoseg import __version__
 from oncoseg.compare import plots
-from oncoseg.compare.costs import KINDS
 from oncoseg.compare.method import method
 from oncoseg.compare.pictures import Panel, panels, worst
 from oncoseg.compare.ranking import ALPHA, Pair
 from oncoseg.compare.records import Comparison, Standing
+from oncoseg.compare.told import KINDS
 from oncoseg.evaluate.table import Summary
 from oncoseg.report.page import CSS, STAMP
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,19 +50,21 @@ def panels(comparison: Comparison, cases: list[str]) -> dict[str, tuple[list[Pan
     inputs = {}
     for name, folder in comparison.folders.items():
         try:
-            inputs[name] = gather(Path(folder), Path(comparison.reference), _regions(comparison))
+            inputs[name] = gather(
+                Path(folder), Path(comparison.reference), _regions(comparison, name)
+            )
         except OncosegError:
             continue
     return {case: _case(case, region, inputs, comparison) for case in cases}
 
 
-def _regions(comparison: Comparison) -> dict[str, tuple[int, ...]] | None:
+def _regions(comparison: Comparison, name: str) -> Mapping[str, Sequence[int]] | None:
     """Label values of each region, where they are known without reading every file."""
-    if comparison.protocol.regions:
-        return dict(comparison.protocol.regions)
+    if comparison.regions[name]:
+        return comparison.regions[name]
     names = {region for region, _ in comparison.table.measures}
-    if all(name.isdecimal() for name in names):
-        return {name: (int(name),) for name in sorted(names)}
+    if all(one.isdecimal() for one in names):
+        return {one: (int(one),) for one in sorted(names)}
     return None
 
 
@@ -93,7 +96,8 @@ def _case(
             found.append(Panel(name, markup))
         else:
             status = comparison.statuses[name].get(case, "missing")
-            found.append(Panel(name, "", "no prediction" if status == "missing" else status))
+            causes = {"missing": "no prediction", "ok": "cannot be shown"}
+            found.append(Panel(name, "", causes.get(status, status)))
     where = "" if grid.dims == 2 else f"{plane} slice {index + 1} of {_shape(masks)[2]}, "
     return found, f"{where}region {region}" + ("" if image else "; no image was found")
 

@@ -55,11 +55,15 @@ class Group:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Everything that the page shows; `standings` are best first, `notes` must be seen."""
+    """Everything that the page shows; `standings` are best first, `notes` must be seen.
+
+    `regions` are the label values with which each algorithm was evaluated, None for its own.
+    """
 
     protocol: Protocol
     folders: Mapping[str, str]
     reference: str
+    regions: Mapping[str, Mapping[str, Sequence[int]] | None]
     table: Table
     standings: tuple[Standing, ...]
     summaries: Mapping[str, tuple[Summary, ...]]

@@ -1,9 +1,10 @@
-"""What predictions cost: means over the records of 'oncoseg predict', where they say it."""
+"""What the records of 'oncoseg predict' say of an algorithm: its regions, and what it cost."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,13 +31,29 @@ def costs(folders: Mapping[str, Path]) -> dict[str, dict[str, float]]:
     return found
 
 
-def _held(path: Path) -> dict[str, float]:
-    """The costs in one record; none in other files, which the evaluation tells of."""
+def own_regions(
+    folder: Path, regions: Mapping[str, Sequence[int]]
+) -> Mapping[str, Sequence[int]] | None:
+    """None if the records define regions of these names by their own labels, else the regions."""
+    for path in sorted(folder.glob("*.json")):
+        task = _record(path).get("task")
+        if isinstance(task, dict) and isinstance(task.get("regions"), dict):
+            return None if set(regions) <= set(task["regions"]) else dict(regions)
+    return dict(regions) or None
+
+
+def _record(path: Path) -> dict[str, Any]:
+    """A record; empty for other files, which the evaluation tells of."""
     try:
         record = files.read_json(path)
     except OncosegError:
         return {}
-    if not isinstance(record, dict) or record.get("format") != FORMAT:
-        return {}
+    known = isinstance(record, dict) and record.get("format") == FORMAT
+    return record if known else {}
+
+
+def _held(path: Path) -> dict[str, float]:
+    """The costs in one record."""
+    record = _record(path)
     values = {kind: record[kind] for kind in KINDS if kind in record}
     return {kind: float(v) for kind, v in values.items() if isinstance(v, (int, float))}
