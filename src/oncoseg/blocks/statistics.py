@@ -26,8 +26,10 @@ def clusters(patients: Sequence[str]) -> tuple[Array, int]:
 
 
 def draws(count: int, samples: int, seed: int) -> Array:
-    """Bootstrap draws (samples, count): which patients are in each sample, with replacement."""
-    return np.random.default_rng(seed).integers(count, size=(samples, count))
+    """How often each patient is in each bootstrap sample (samples, count)."""
+    drawn = np.random.default_rng(seed).integers(count, size=(samples, count))
+    places = (drawn + count * np.arange(samples)[:, None]).ravel()
+    return np.bincount(places, minlength=samples * count).reshape(samples, count)
 
 
 def bootstrap(
@@ -143,7 +145,8 @@ def wilcoxon(differences: Array, *, alternative: str = "two-sided") -> float:
     if number == 0:
         return 1.0
     if number > EXACT:
-        greater, less = (float(_normal(values * sign)) for sign in (1, -1))
+        apart = float(_standard(values, np.ones((1, len(values)), dtype=int))[0])
+        greater, less = float(special.ndtr(-apart)), float(special.ndtr(apart))
     else:
         tail = _tail(ranks[ranks > 0])
         greater, less = (float(tail[round(2 * float(total))]) for total in (up, down))
@@ -162,16 +165,25 @@ def _tail(ranks: Array) -> Array:
     return np.minimum(1.0, share[::-1].cumsum()[::-1])
 
 
-def _normal(differences: Array) -> Array:
-    """One-sided p (greater) of differences (..., n) by the normal distribution."""
-    sizes = np.abs(differences)
-    _, up, _, number = signed_ranks(differences)
-    tied = midranks(sizes)[1]
-    ties = np.where(sizes > 0, tied**2 - 1.0, 0).sum(-1)  # sum over groups of t^3 - t
-    mean = number * (number + 1) / 4
-    variance = number * (number + 1) * (2 * number + 1) / 24 - ties / 48
-    spread = np.sqrt(np.maximum(variance, 1e-12))
-    return np.where(number > 0, special.ndtr((mean - up) / spread), 1.0)
+def _standard(differences: Array, times: Array) -> Array:
+    """The signed-rank sum of differences (n,) in standard deviations, corrected for ties.
+
+    Each difference is there `times` (samples, n) -> (samples,). It is sorted but once.
+    """
+    there = np.flatnonzero(np.nan_to_num(differences))
+    order = there[np.argsort(np.abs(differences[there]), kind="stable")]
+    if not len(order):
+        return np.zeros(len(times))
+    sizes = np.abs(differences[order])
+    starts = np.flatnonzero(np.diff(sizes, prepend=-1.0))
+    tied = np.add.reduceat(times[:, order], starts, axis=1).astype(float)
+    positive = times[:, order] * (differences[order] > 0)
+    ranks = np.cumsum(tied, axis=1) - (tied - 1) / 2
+    up = (ranks * np.add.reduceat(positive, starts, axis=1)).sum(axis=1)
+    number = tied.sum(axis=1)
+    variance = number * (number + 1) * (2 * number + 1) / 24 - (tied**3 - tied).sum(axis=1) / 48
+    apart: Array = (up - number * (number + 1) / 4) / np.sqrt(np.maximum(variance, 1e-12))
+    return apart
 
 
 def least_p(number: int) -> float:
@@ -308,16 +320,16 @@ def beaten(values: Array, *, higher: bool, alpha: float = 0.05) -> Array:
     return wins
 
 
-def beaten_in(values: Array, drawn: Array, *, higher: bool, alpha: float = 0.05) -> Array:
+def beaten_in(values: Array, times: Array, *, higher: bool, alpha: float = 0.05) -> Array:
     """As `beaten` in each bootstrap sample -> (samples, algorithms), by the normal distribution.
 
-    `drawn` are draws of patients (samples, patients); pairs with NaN count as equal.
+    `times` (samples, patients) says how often a patient is drawn; NaN counts as no difference.
     """
-    wins = np.zeros((len(drawn), len(values)), dtype=int)
+    wins = np.zeros((len(times), len(values)), dtype=int)
     for one, other in combinations(range(len(values)), 2):
-        difference = np.nan_to_num((values[one] - values[other]) * (1 if higher else -1))[drawn]
-        wins[:, one] += _normal(difference) < alpha
-        wins[:, other] += _normal(-difference) < alpha
+        apart = _standard((values[one] - values[other]) * (1 if higher else -1), times)
+        wins[:, one] += special.ndtr(-apart) < alpha
+        wins[:, other] += special.ndtr(apart) < alpha
     return wins
 
 

@@ -13,7 +13,8 @@ HOW = {
     "aggregate-then-rank": "Values are averaged over cases, algorithms ranked by these means in "
     "each measure, and the ranks averaged over measures.",
     "significance": "In each measure algorithms are ranked by how many others they beat in a "
-    "one-sided Wilcoxon signed-rank test at 0.05, not corrected; the ranks are averaged.",
+    "one-sided Wilcoxon signed-rank test at 0.05, not corrected; the ranks are averaged. In "
+    "bootstrap samples the test is by the normal distribution.",
 }
 FIRST = {
     "cases": "",

@@ -294,7 +294,7 @@ def _stability(comparison: Comparison) -> str:
     text = (
         f"Ranks in {comparison.samples} bootstrap samples of patients: the larger a disc, the more "
         f"often; a cross is the rank itself. Kendall's tau between the ranking and those drawn is "
-        f"{number(tau)} on average, and above {number(low)} in 95 % of them (1: the same order)."
+        f"{number(tau)} on average, and at least {number(low)} in 95 % of them (1: the same order)."
     )
     return _section("How firmly the ranking stands", text, drawn)
 

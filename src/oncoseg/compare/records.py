@@ -103,7 +103,7 @@ class Comparison:
             "advice": self.advice(),
             "standings": [_deep(asdict(one)) for one in self.standings],
             "costs": {name: dict(found) for name, found in self.costs.items()},
-            "stability": _deep({"kendall_tau": tau, "tau_exceeded_by_95_percent": low}),
+            "stability": _deep({"kendall_tau": tau, "tau_reached_by_95_percent": low}),
             "summary": [
                 {"algorithm": name, **plain(asdict(one))}
                 for name, found in self.summaries.items()
