@@ -629,9 +629,18 @@ def test_a_tiff_without_the_last_bytes_of_its_directory_is_truncated(tmp_path):
         refused(path, "truncated or damaged|no picture")
 
 
+def test_a_png_with_a_broken_end_before_a_whole_one_is_refused(tmp_path):
+    path = tmp_path / "a.png"
+    Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-2] + whole[40:])  # its end, its checksum cut, then half of it again
+    with pytest.raises(BadFile, match="its part b'IEND' does not check"):
+        read_volume(path)
+
+
 def test_a_png_whose_last_chunk_does_not_check_is_refused(tmp_path):
     path = tmp_path / "a.png"
     Image.fromarray(np.arange(96, dtype=np.uint8).reshape(8, 12)).save(path)
     whole = path.read_bytes()
     path.write_bytes(whole[:-4] + b"IEND" + whole[-4:])
-    refused(path, "PNG without its end")
+    refused(path, "its part b'IEND' does not check")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import warnings
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,8 @@ def _decoded(path: Path, content: bytes) -> Image.Image:
     image = Image.open(io.BytesIO(content), formats=FORMATS)
     if image.format == "TIFF":
         _check_tiff(path, image, len(content))
+    if image.format == "PNG":
+        _check_png(path, content)
     image.load()
     return image
 
@@ -94,6 +97,20 @@ def _tag(image: Image.Image, number: int) -> Any:
     """The first value of a TIFF tag; None if there is none."""
     value = getattr(image, "tag_v2", {}).get(number)
     return value[0] if isinstance(value, tuple) and value else value
+
+
+def _check_png(path: Path, content: bytes) -> None:
+    """Every chunk with its checksum to the last, after which Pillow does not look at any."""
+    place, kind = 8, b""
+    while kind != b"IEND":
+        size = int.from_bytes(content[place : place + 4], "big")
+        kind, stop = content[place + 4 : place + 8], place + 8 + size
+        stated = content[stop : stop + 4]
+        if len(stated) < 4 or zlib.crc32(content[place + 4 : stop]) != int.from_bytes(
+            stated, "big"
+        ):
+            raise BadFile(path, f"is damaged: its part {kind!r} does not check", AGAIN)
+        place = stop + 4
 
 
 def _check_tiff(path: Path, image: Image.Image, size: int) -> None:
