@@ -48,8 +48,8 @@ def curvas(mask: Array, probability: Array, raters: Array, voxel_ml: float) -> C
             f"mask, probability and raters are {shapes}{raters.dtype} {raters.shape}; "
             "give booleans (*S), floats (*S) and booleans (raters, *S)"
         )
-    inside: Array = raters.all(axis=0)
-    outside: Array = ~raters.any(axis=0)
+    inside = np.logical_and.reduce(raters, axis=0)
+    outside = ~np.logical_or.reduce(raters, axis=0)
     agreed = inside | outside
     drawn = np.count_nonzero(~outside)
     volumes = np.count_nonzero(raters.reshape(len(raters), -1), axis=1) * voxel_ml
