@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from oncoseg import Grid, Prediction, Task, files, results
+from oncoseg import Grid, Prediction, Task, files, registry, results
 from oncoseg.__main__ import call
 from oncoseg.blocks import statistics
 from oncoseg.compare import compare, names, read_protocol
@@ -229,6 +229,8 @@ def test_every_protocol_is_whole(name):
     assert found.card.title
     assert "Our reading" in found.card.reading
     assert found.as_dict()["name"] == name
+    for metric in found.metrics:
+        registry.build("metrics", metric)
     assert set(names()) >= {"msd", "brats", "lits", "kits21", "fets", "plain"}
 
 
@@ -363,6 +365,8 @@ def test_the_command_line(world, tmp_path, capsys):
     assert call([*words, "--json", "--regions", "tumour=1"]) == 0
     data = json.loads(capsys.readouterr().out)
     assert data["pairs"][0]["region"] == "tumour"
+    assert call(["show", "protocols/msd"]) == 0
+    assert "measures dice, nsd" in capsys.readouterr().out
     assert call([*words, "--protocol", "brast"]) == 2
     assert "did you mean brats" in capsys.readouterr().err
     assert call([*words, "--regions", "tumour=x"]) == 2

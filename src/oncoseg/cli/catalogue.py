@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from oncoseg import registry
 from oncoseg.cli.words import Words, add_command, answer
 from oncoseg.errors import unknown
+from oncoseg.protocol import names as protocols
+from oncoseg.protocol import read_protocol
 from oncoseg.recipe import names as recipes
 from oncoseg.recipe import read_recipe, stages_of
 
 LEARNING = ("networks", "methods", "augmentations", "losses", "strategies", "recipes")
 MODELS = registry.HERE / "models"
-LISTED = ("models", "recipes", *registry.SLOTS)
+LISTED = ("models", "recipes", "protocols", *registry.SLOTS)
+FILES: Mapping[str, tuple[Callable[[], list[str]], Callable[[str], Any]]] = {
+    "recipes": (recipes, read_recipe),
+    "protocols": (protocols, read_protocol),
+}
 
 
 def add(commands: Any) -> None:
@@ -47,8 +54,9 @@ def show_list(words: Words) -> int:
         raise unknown("slot", slot, LISTED)
     slots = [name for name in registry.SLOTS if slot in ("", name)]
     found = {name: registry.entries(name) for name in slots}
-    if slot in ("", "recipes"):
-        found["recipes"] = [read_recipe(name).entry for name in recipes()]
+    for kind, (names, read) in FILES.items():
+        if slot in ("", kind):
+            found[kind] = [read(name).entry for name in names()]
     shipped = models() if slot in ("", "models") else []
     data: dict[str, Any] = {"models": shipped} if slot in ("", "models") else {}
     data.update({name: [describe(entry) for entry in some] for name, some in found.items()})
@@ -86,14 +94,13 @@ def find(name: str) -> list[registry.Entry]:
     """Every part of that name, or the one that `slot/name` names."""
     slot, slash, rest = name.partition("/")
     if slash:
-        return [read_recipe(rest).entry if slot == "recipes" else registry.entry(slot, rest)]
+        return [FILES[slot][1](rest).entry if slot in FILES else registry.entry(slot, rest)]
     homes = {slot: registry.names(slot) for slot in registry.SLOTS}
     found = [registry.entry(slot, name) for slot, there in homes.items() if name in there]
-    found += [read_recipe(name).entry] if name in recipes() else []
+    found += [read(name).entry for names, read in FILES.values() if name in names()]
     if not found:
-        raise unknown(
-            "part", name, {*recipes(), *(each for some in homes.values() for each in some)}
-        )
+        parts = (each for some in homes.values() for each in some)
+        raise unknown("part", name, {*recipes(), *protocols(), *parts})
     return found
 
 
@@ -128,7 +135,7 @@ def page(entry: registry.Entry) -> str:
     """A part on a few lines."""
     known = describe(entry)
     lines = [
-        f"{entry.name} ({registry.SLOTS.get(entry.slot, 'recipe')})",
+        f"{entry.name} ({registry.SLOTS.get(entry.slot, entry.slot[:-1])})",
         f"  {entry.summary}",
         f"  source   {source(entry.card)}",
         f"  install  pip install '{known['install']}'",
@@ -143,6 +150,10 @@ def page(entry: registry.Entry) -> str:
         return "\n".join(
             [*lines, *(f"  stage    {stage}" for stage in stages_of(read_recipe(entry.name)))]
         )
+    if entry.slot == "protocols":
+        said = read_protocol(entry.name)
+        lines += [f"  measures {', '.join(said.metrics)}", f"  ranks    {said.scheme}, {said.test}"]
+        return "\n".join(lines)
     chosen = {option.name: option.default for option in entry.options if not option.required}
     lines.append(f"  spelt    {registry.spell(entry.name, chosen)}")
     return "\n".join(lines)

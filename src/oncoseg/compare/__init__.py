@@ -15,12 +15,12 @@ import numpy as np
 from oncoseg import registry
 from oncoseg.blocks import layouts, statistics
 from oncoseg.compare.groups import read_groups
-from oncoseg.compare.protocol import Protocol, names, read_protocol
 from oncoseg.compare.ranking import Pair, Ranking, Table, pairs, ranking
 from oncoseg.compare.records import Comparison, Group, Standing
 from oncoseg.compare.told import costs, own_regions
 from oncoseg.errors import BadData, BadOption
 from oncoseg.evaluate import Evaluation, Row, evaluate
+from oncoseg.protocol import Protocol, names, read_protocol
 
 __all__ = ["Comparison", "Pair", "Protocol", "Ranking", "compare", "names", "read_protocol"]
 

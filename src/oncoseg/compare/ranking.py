@@ -11,7 +11,7 @@ import numpy as np
 
 from oncoseg.blocks import statistics
 from oncoseg.case import Array
-from oncoseg.compare.protocol import Protocol
+from oncoseg.protocol import Protocol
 
 ALPHA = 0.05
 FLIPPED = 10000

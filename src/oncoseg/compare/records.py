@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from oncoseg import __version__, files
-from oncoseg.compare.protocol import Protocol
 from oncoseg.compare.ranking import Pair, Table
 from oncoseg.evaluate.table import Summary, cell, plain
+from oncoseg.protocol import Protocol
 
 FORMAT = "oncoseg-comparison-1"
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from oncoseg import registry
 from oncoseg.errors import BadFile, unknown
-from oncoseg.registry import Card
+from oncoseg.registry import Card, Entry
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -47,6 +47,13 @@ class Protocol:
     aggregation: str = "cases"
     test: str = "wilcoxon"
     missing: str = "worst"
+
+    @property
+    def entry(self) -> Entry:
+        """As the catalogue lists parts."""
+        return Entry(
+            "protocols", self.name, self.summary, self.card, (), HERE / f"{self.name}.toml"
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -97,8 +104,6 @@ def _protocol(path: Path, summary: str, said: Mapping[str, Any]) -> Protocol:
             raise BadFile(path, f"has the {key} {said[key]!r}, not {' or '.join(allowed)}", REMEDY)
     if not said["metrics"] or not all(isinstance(one, str) for one in said["metrics"]):
         raise BadFile(path, "names no metrics", REMEDY)
-    for metric in said["metrics"]:
-        registry.build("metrics", metric)
     values = {
         **said,
         "card": Card(**said["card"]),
