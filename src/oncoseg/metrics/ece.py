@@ -32,6 +32,7 @@ class Ece(Metric):
 
     higher = False
     worst = 1.0
+    distances = True  # the margin lies along axes
     needs: ClassVar[tuple[str, ...]] = ("probability",)
     empty = "over all voxels if truth and prediction are empty; undefined if no voxel counts"
 

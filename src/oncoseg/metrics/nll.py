@@ -32,6 +32,7 @@ class Nll(Metric):
     higher = False
     unit = "nats"
     worst = float("inf")
+    distances = True  # the margin lies along axes
     needs: ClassVar[tuple[str, ...]] = ("probability",)
     empty = "over all voxels if truth and prediction are empty; undefined if no voxel counts"
 
