@@ -388,3 +388,20 @@ def test_records_define_the_regions_of_a_protocol_by_their_own_labels(tmp_path):
     assert {region for region, _ in found.ranked} == {"WT", "TC", "ET"}
     assert found.summary("one", "ET", "brats_dice").mean == 1
     assert 0 < found.summary("two", "ET", "brats_dice").mean < 1
+
+
+def test_a_data_set_says_its_own_labels_of_a_protocols_regions(tmp_path):
+    """BraTS until 2022 had enhancing tumour as 4; what no region has is refused."""
+    truth, grey = label(value=4), label().astype(np.float32)
+    for case in ("BraTS2021_00001", "BraTS2021_00002"):
+        for word, one in (("t1", grey), ("seg", truth)):
+            write_volume(tmp_path / "data" / case / f"{case}_{word}.nii.gz", one, GRID)
+        for name, start in (("one", 2), ("two", 4)):
+            write_volume(tmp_path / name / f"{case}.nii.gz", label(start, value=4), GRID)
+    two = [tmp_path / "one", tmp_path / "two"]
+    found = compare(two, tmp_path / "data", protocol="brats", samples=20)
+    assert found.protocol.regions["ET"] == (4,)
+    assert found.summary("one", "ET", "brats_dice").mean == 1
+    assert found.summary("two", "ET", "brats_dice").mean < 1
+    with pytest.raises(BadData, match=r"has the labels .*\(4\), which no region of protocol lits"):
+        compare(two, tmp_path / "data", protocol="lits")

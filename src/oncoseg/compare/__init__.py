@@ -17,7 +17,7 @@ from oncoseg.blocks import layouts, statistics
 from oncoseg.compare.groups import read_groups
 from oncoseg.compare.ranking import Pair, Ranking, Table, pairs, ranking
 from oncoseg.compare.records import Comparison, Group, Standing
-from oncoseg.compare.told import costs, own_regions
+from oncoseg.compare.told import costs, labelled, own_regions
 from oncoseg.errors import BadData, BadOption
 from oncoseg.evaluate import Evaluation, Row, evaluate
 from oncoseg.protocol import Protocol, names, read_protocol
@@ -54,6 +54,8 @@ def compare(
     divided = read_groups(groups) if groups else {}
     if rules.aggregation == "groups" and not divided:
         raise BadOption(f"protocol {rules.name} averages over sites; say them with --groups CSV")
+    if regions is None:
+        rules = replace(rules, regions=labelled(rules, Path(reference)))
     asked = {
         name: dict(regions) if regions is not None else own_regions(folder, rules.regions)
         for name, folder in folders.items()

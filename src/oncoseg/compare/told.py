@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from oncoseg import files
-from oncoseg.errors import OncosegError
+from oncoseg.errors import BadData, OncosegError
+from oncoseg.protocol import Protocol
+from oncoseg.read import find
 from oncoseg.results import FORMAT
 
 KINDS = {"seconds": "Seconds a case", "peak_mb": "Peak memory, MB"}
@@ -40,6 +42,27 @@ def own_regions(
         if isinstance(task, dict) and isinstance(task.get("regions"), dict):
             return None if set(regions) <= set(task["regions"]) else dict(regions)
     return dict(regions) or None
+
+
+def labelled(rules: Protocol, reference: Path) -> dict[str, tuple[int, ...]]:
+    """The label values of a protocol's regions in this data set, which may number them otherwise.
+
+    Raises `BadData` if it names labels that no region of the protocol has.
+    """
+    wanted = dict(rules.regions)
+    try:
+        said = find(reference).description if wanted else {}
+    except OncosegError:  # a folder of label maps says nothing of itself
+        return wanted
+    labels, regions = said.get("labels", {}), said.get("regions", {})
+    if set(wanted) <= set(regions):
+        return {name: tuple(int(labels[one]) for one in regions[name]) for name in wanted}
+    known = {value for values in wanted.values() for value in values}
+    extra = [f"{name} ({value})" for name, value in labels.items() if int(value) not in {0, *known}]
+    if extra:
+        cause = f"has the labels {', '.join(extra)}, which no region of protocol {rules.name} has"
+        raise BadData(f"{reference}: {cause}; state the regions (--regions WT=1+2,TC=1)")
+    return wanted
 
 
 def _record(path: Path) -> dict[str, Any]:
