@@ -196,7 +196,8 @@ def _cases(comparison: Comparison) -> str:
         "A dot is a case, grey lines join the same case. Left of the dots quartiles and median, "
         f"right of them the mean with its interval. A triangle counts cases beyond the axis.{part}"
     )
-    single = " single" if len(table.algorithms) > 4 else ""
+    count = len(table.algorithms)
+    single = " single" if count > 4 else " narrow" if count < 4 else ""
     return _section("Every case", text, f'<div class="plots{single}">{"".join(figures)}</div>')
 
 
@@ -205,7 +206,7 @@ def _matrices(comparison: Comparison) -> str:
     tests = len(comparison.pairs)
     test = {
         "wilcoxon": "Wilcoxon's signed-rank test",
-        "permutation": "permutation test of the mean, signs drawn at random",
+        "permutation": "Permutation test of the mean (random signs)",
     }[comparison.protocol.test]
     text = (
         f"Mean difference of the row's algorithm to the column's, p and effect r. {test}, paired "

@@ -120,8 +120,8 @@ def _beyond(x: float, values: Array, shown: tuple[float, float], tint: str) -> s
 
 def _svg(width: float, height: float, inside: str, title: str) -> str:
     return (
-        f'<svg class="plot" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" role="img" '
-        f'aria-label="{escape(title)}">{inside}</svg>'
+        f'<svg class="plot" viewBox="0 0 {width:.0f} {height:.0f}" role="img" '
+        f'style="max-width:min(100%, {width:.0f}px)" aria-label="{escape(title)}">{inside}</svg>'
     )
 
 
