@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from zlib_ng import zlib_ng as zlib
 from oncoseg.case import Array
 from oncoseg.errors import BadFile
 
+Buffer = bytes | bytearray | memoryview
 AGAIN = "copy or download it again"
 DEFLATE_RATIO = 1040  # no deflate stream unpacks to more than 1032 times its size
 # What a file may make the program allocate: so many times its own size, and a gigabyte besides.
@@ -24,7 +24,7 @@ class Gzip:
     Never unpacks more than is asked for, so a small file cannot fill the memory.
     """
 
-    def __init__(self, path: Path, packed: bytes | bytearray) -> None:
+    def __init__(self, path: Path, packed: Buffer) -> None:
         self.path, self.packed, self.place = path, memoryview(packed), 0
         self.unpacker = zlib.decompressobj(47)
         self.left = b""
@@ -47,7 +47,8 @@ class Gzip:
         if self.size <= count and not self.unpacker.eof:
             raise BadFile(self.path, "is truncated: its compressed voxels have no end", AGAIN)
         del self.content[self.size :]
-        return exact(self.path, self.content, count)
+        exact(self.path, self.content, count)
+        return self.content
 
     def _unpack(self, upto: int) -> None:
         if len(self.content) < upto:
@@ -84,21 +85,20 @@ def affordable(path: Path, needed: int, held: int) -> None:
         raise BadFile(path, cause, "save it uncompressed if it is what it says, or in parts")
 
 
-def loaded(path: Path) -> bytearray:
-    """A file's bytes, read once to where arrays on them can be written to."""
-    with path.open("rb") as handle:
-        content = bytearray(os.fstat(handle.fileno()).st_size)
-        got = handle.readinto(content)
-    del content[got:]
-    return content
+def loaded(path: Path) -> memoryview:
+    """A file's bytes, read once to where arrays on them can be written to.
+
+    By NumPy, since memory that is about to be filled need not be filled with zeros before.
+    """
+    return np.fromfile(path, np.uint8).data
 
 
-def inflated(path: Path, packed: bytes | bytearray, count: int) -> bytearray:
+def inflated(path: Path, packed: Buffer, count: int) -> bytearray:
     """Exactly `count` bytes out of a gzip or zlib stream."""
     return Gzip(path, packed).whole(count)
 
 
-def exact(path: Path, content: bytes | bytearray, count: int) -> bytearray:
+def exact(path: Path, content: Buffer, count: int) -> bytearray | memoryview:
     """The content, if it has `count` bytes, so that arrays on it can be written to.
 
     Raises `BadFile` if it has not.
@@ -108,7 +108,7 @@ def exact(path: Path, content: bytes | bytearray, count: int) -> bytearray:
         raise BadFile(path, cause, AGAIN)
     if len(content) > count:
         raise BadFile(path, f"goes on after the {count} bytes its header promises", AGAIN)
-    return content if isinstance(content, bytearray) else bytearray(content)
+    return bytearray(content) if isinstance(content, bytes) else content
 
 
 def narrowed(path: Path, values: Array) -> Array:

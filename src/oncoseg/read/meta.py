@@ -9,7 +9,7 @@ import numpy as np
 
 from oncoseg.case import Array, Grid
 from oncoseg.errors import BadFile
-from oncoseg.read.bytes import exact, inflated, loaded, narrowed, sibling
+from oncoseg.read.bytes import Buffer, exact, inflated, loaded, narrowed, sibling
 
 AGAIN = "copy or download it again"
 TYPES = {
@@ -35,7 +35,7 @@ LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 def read(path: Path) -> tuple[Array, Grid, list[str]]:
     """Array (*S) or (*S, channels) and the grid of *S in RAS mm; raises `BadFile`."""
     raw = loaded(path)
-    fields, start = _fields(path, raw)
+    fields, start = _fields(path, bytes(raw[:LONGEST_HEADER]))
     sizes = tuple(int(size) for size in _numbers(path, fields, "DimSize"))
     if len(sizes) not in (3, 4) or len(sizes) != int(fields.get("NDims", 0)) or min(sizes) < 1:
         raise BadFile(path, f"has DimSize {sizes}", "give a 3-D image")
@@ -47,7 +47,7 @@ def read(path: Path) -> tuple[Array, Grid, list[str]]:
     where = fields["ElementDataFile"]
     if where.upper() != "LOCAL":
         raw, start = loaded(sibling(path, where)), 0
-    content = raw[start:]
+    content: Buffer = raw[start:]
     if fields.get("CompressedData", "False").lower() == "true":
         content = inflated(path, raw[start:], count)
     # Colours lie beside each other in each voxel, a fourth axis lies outside of the others.
@@ -62,7 +62,7 @@ def read(path: Path) -> tuple[Array, Grid, list[str]]:
     return array, Grid(sizes[:3], _affine(path, fields)), _assumed(fields)
 
 
-def _fields(path: Path, raw: bytes | bytearray) -> tuple[dict[str, str], int]:
+def _fields(path: Path, raw: bytes) -> tuple[dict[str, str], int]:
     """`Key = value` lines up to ElementDataFile, which is the last, and where they end."""
     fields: dict[str, str] = {}
     place = 0

@@ -96,7 +96,7 @@ def _affine(path: Path, header: Any, axes: int) -> tuple[list[int], Array]:
     return spatial, np.diag([*(SIGNS[word] for word in words), 1]) @ affine
 
 
-def _content(path: Path, header: Any, rest: bytes, count: int) -> bytearray:
+def _content(path: Path, header: Any, rest: bytes, count: int) -> bytearray | memoryview:
     detached = header.get("data file", header.get("datafile"))
     if any(
         int(header.get(f"{what} skip", header.get(f"{what}skip", 0))) for what in ("line", "byte")
