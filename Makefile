@@ -38,6 +38,7 @@ check: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest tests/house
 
 bench: $(VENV)/dev.stamp
+	@$(PIP) SimpleITK surface-distance  # whom to be measured beside
 	@for file in benchmarks/speed/*.py; do echo "$$file"; $(BIN)/python "$$file" || exit 1; done
 
 fuzz: $(VENV)/dev.stamp
