@@ -1,10 +1,11 @@
 """CPU time to read a DICOM series: ours beside pydicom with plain stacking, and beside SimpleITK.
 
-    python benchmarks/speed/dicom.py STS_PETCTMR_DICOM
+    python benchmarks/speed/dicom.py [STS_PETCTMR_DICOM]
 
 Ours checks what the others do not: lengths, places, phases, units. The three take turns on one
 thread, so that a busy machine slows all alike; printed are medians of CPU time in ms over all
-turns, and ratios, as JSON.
+turns, and ratios, as JSON. Without an argument the series are looked for in ../shared/data; where
+there are none, there is nothing to print.
 """
 
 from __future__ import annotations
@@ -67,4 +68,5 @@ def main(root: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    beside = Path(__file__).parents[3] / "shared/data/sts_petctmr_dicom"
+    main(Path(sys.argv[1]) if sys.argv[1:] else beside)
