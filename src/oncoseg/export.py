@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import logging
 import warnings
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from oncoseg.case import Task
 from oncoseg.errors import BadRun
@@ -59,6 +61,22 @@ def to_onnx(network: Network, task: Task) -> bytes:
             f"it was not written"
         )
     return graph
+
+
+def effort(network: Network, task: Task) -> dict[str, int]:
+    """Parameters, and floating-point operations of a whole patch: a multiply-add counts as two.
+
+    As torch counts them: convolutions, products of matrices and attention, and nothing else. A
+    network that does nothing unless it is asked has no `flops`.
+    """
+    patch = torch.zeros((1, task.inputs, *task.patch))
+    # The counter follows gradients, and stumbles where a parameter is an input.
+    frozen = copy.deepcopy(network).eval().requires_grad_(requires_grad=False)
+    with FlopCounterMode(display=False) as counter:
+        frozen.answer(bare_batch(patch, torch.ones_like(patch)))
+    parameters = sum(value.numel() for value in network.parameters())
+    known = {"parameters": parameters, "flops": counter.get_total_flops()}
+    return {name: value for name, value in known.items() if value}
 
 
 def _exported(wrapped: nn.Module, image: Tensor, present: Tensor) -> Any:

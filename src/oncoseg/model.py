@@ -337,12 +337,15 @@ def save_model(
 ) -> Path:
     """Export a network, if it can be, and write its model file.
 
-    `spelled` is its name with options, as on the command line; `posthoc` holds a record
+    `spelled` is its name with options, as on the command line; its parameters and operations are
+    written into the card, which may say others; `posthoc` holds a record
     {"posthoc": spelt, "state": what it learned} a step.
     """
     from safetensors.torch import save
 
     torch = require("torch", "train")
+    from oncoseg.export import effort
+
     network = network.cpu().float().eval()
     half = {
         name: value.to(torch.float16) if value.is_floating_point() else value
@@ -354,15 +357,16 @@ def save_model(
             for name, value in half.items()
         }
     )
+    card = {"oncoseg": __version__, **effort(network, plan.task), **card}
     members = {
         "weights.safetensors": save({name: value.contiguous() for name, value in half.items()}),
         "plan.json": _dump(plan.as_dict()),
         "network.json": _dump({"network": spelled, "maps": list(network.maps)}),
-        "card.json": _dump({"oncoseg": __version__, **card}),
+        "card.json": _dump(card),
         "LICENSE": licence.encode(),
     }
     if network.alone:
-        members["card.json"] = _dump({"oncoseg": __version__, "torch_alone": network.alone, **card})
+        members["card.json"] = _dump({"torch_alone": network.alone, **card})
     else:
         members["graph.onnx"] = export(network, plan.task)
     if posthoc:

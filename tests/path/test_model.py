@@ -11,6 +11,7 @@ import torch
 
 from oncoseg import registry
 from oncoseg.errors import BadFile, BadRun, UnknownName
+from oncoseg.export import effort
 from oncoseg.model import open_model, save_model
 from oncoseg.predict.engines import engine
 from oncoseg.prepare.plan import Normalisation, Plan
@@ -39,6 +40,18 @@ def test_what_was_saved_is_opened(saved):
     assert model.described["sha256"] == model.sha256
     for name, value in model.network().state_dict().items():
         assert torch.allclose(value, network.state_dict()[name], rtol=1e-3, atol=1e-6)
+
+
+def test_what_it_costs_travels_with_it(saved):
+    """Each parameter once; a convolution of the stem alone has 2 x 27 x 2 x 4 x 16^3 operations."""
+    network, _, path = saved
+    said = open_model(path).described
+    assert int(said["parameters"]) == sum(value.numel() for value in network.parameters())
+    assert int(said["flops"]) > 2 * 27 * 2 * 4 * 16**3
+    twice = [
+        effort(registry.build("networks", f"unet:width={w},limit=999", TASK), TASK) for w in (4, 8)
+    ]
+    assert 3 < twice[1]["flops"] / twice[0]["flops"] < 4
 
 
 def test_the_exported_graph_equals_the_network(saved):
