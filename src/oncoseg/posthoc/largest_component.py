@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from oncoseg.case import Array, Prediction, Task
+from oncoseg.blocks.relabel import without
+from oncoseg.case import Array, Prediction
 from oncoseg.errors import unknown
 from oncoseg.parts import Posthoc
 from oncoseg.registry import Card
@@ -60,20 +61,3 @@ class LargestComponent(Posthoc):
         if count < 2:
             return mask
         return np.asarray(pieces == 1 + np.bincount(pieces.ravel())[1:].argmax())
-
-
-def without(task: Task, region: str) -> Array:
-    """Label value -> the value that a voxel of it gets when it loses a region, uint8.
-
-    It is the label that is in most of the other regions, and in none that the voxel was not in;
-    background if there is none.
-    """
-    member = {
-        value: {name for name, members in task.regions.items() if label in members}
-        for label, value in task.labels.items()
-    }
-    table = np.zeros(256, dtype=np.uint8)
-    for value, regions in member.items():
-        fitting = [other for other in member if member[other] <= regions - {region}]
-        table[value] = max(fitting, key=lambda other: len(member[other]), default=0)
-    return table

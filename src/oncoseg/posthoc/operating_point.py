@@ -1,0 +1,90 @@
+"""A threshold for whole lesions: as many false alarms, or as much found, as was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from oncoseg.blocks.froc import Froc, checked, found, kept
+from oncoseg.blocks.layouts import patient_of
+from oncoseg.blocks.relabel import redrawn
+from oncoseg.case import Array, Prediction
+from oncoseg.errors import BadData, BadOption, unknown
+from oncoseg.parts import Posthoc
+from oncoseg.registry import Card
+
+CARD = Card(
+    "Validation, comparison, and combination of algorithms for automatic detection of pulmonary "
+    "nodules in computed tomography images: The LUNA16 challenge",
+    2017,
+    arxiv="1612.08012",
+    reading="Candidates are components above `floor`, scored by their highest probability, as in "
+    "Jaeger 2018 (arXiv 1811.08661). A region is redrawn as the candidates that stay.",
+)
+
+
+class OperatingPoint(Posthoc):
+    """Components of p >= `floor` stay if their highest probability is at least a threshold.
+
+    The threshold of each region (or `region` alone) is learned: the most lesions found with at most
+    `false_positives` a case, or the fewest false positives with at least a `sensitivity`; or it is
+    given as `threshold`. A floor below 0.5 finds more lesions, and draws them larger.
+    """
+
+    def __init__(
+        self,
+        *,
+        false_positives: float = 1.0,
+        sensitivity: float = 0.0,
+        threshold: float = 0.0,
+        floor: float = 0.5,
+        region: str = "",
+    ) -> None:
+        super().__init__()
+        if not (false_positives >= 0 and 0 <= sensitivity <= 1 and 0 <= threshold <= 1):
+            said = f"{false_positives:g}, {sensitivity:g} and {threshold:g}"
+            raise BadOption(
+                "operating_point takes false_positives of 0 or more, and a sensitivity or a "
+                f"threshold from 0 to 1, not {said}"
+            )
+        self._goal = {"false_positives": false_positives, "sensitivity": sensitivity}
+        self.threshold, self.floor, self.region = threshold, checked(floor), region
+
+    def fit(self, predictions: Sequence[Prediction], truths: Sequence[Array]) -> None:
+        """`state` gets each region's threshold and what it achieved; `BadData` if none can."""
+        if not predictions:
+            raise BadData("an operating point is learned from held-out cases, but there are none")
+        patients, points = [patient_of(one.case) for one in predictions], {}
+        for name, place in self._regions(predictions[0]):
+            cases = [
+                found(one.probability[place], one.task.masks(truth)[name], self.floor)
+                for one, truth in zip(predictions, truths)
+            ]
+            curve = Froc(cases, patients, self.floor, name)
+            point = curve.point(self.threshold or curve.chosen(**self._goal))
+            points[name] = point.as_dict()
+        self.state = {"cases": len(predictions), "points": points}
+
+    def __call__(self, prediction: Prediction) -> Prediction:
+        """Labels of the candidates that stay, and a note on how many; the same if untaught."""
+        task, label, notes = prediction.task, prediction.label, list(prediction.notes)
+        points = self.state.get("points", {})
+        for name, place in self._regions(prediction):
+            threshold = self.threshold or points.get(name, {}).get("threshold")
+            if threshold is None:
+                continue
+            mask, stay, count = kept(prediction.probability[place], self.floor, threshold)
+            label = redrawn(task, name, label, mask)
+            notes.append(
+                f"Operating point of {name}: {stay} of {count} candidates stay, those with a "
+                f"probability of {threshold:.4g} somewhere."
+            )
+        return prediction.but(label=label, notes=tuple(notes))
+
+    def _regions(self, prediction: Prediction) -> list[tuple[str, int]]:
+        """Regions that have a threshold and their places, those with most labels first."""
+        regions = prediction.task.regions
+        if self.region and self.region not in regions:
+            raise unknown("region", self.region, regions)
+        names = [name for name in regions if self.region in ("", name)]
+        order = sorted(names, key=lambda name: -len(regions[name]))
+        return [(name, list(regions).index(name)) for name in order]
