@@ -11,7 +11,11 @@ from oncoseg.case import Prompts
 from oncoseg.export import to_onnx
 from worlds import NETWORKS, TASKS, make_batch
 
-OTHERS = ["unet:width=8,residual=true", "umamba:width=8,states=4,where=enc"]
+OTHERS = [
+    "unet:width=8,residual=true",
+    "umamba:width=8,states=4,where=enc",
+    "nnunet:width=8,residual=true,members=2",
+]
 every = pytest.mark.parametrize(
     "spelled", [*(NETWORKS.get(name, name) for name in registry.names("networks")), *OTHERS]
 )

@@ -15,20 +15,21 @@ POOL: dict[int, Any] = {2: nn.functional.avg_pool2d, 3: nn.functional.avg_pool3d
 
 
 class ConvNormAct(nn.Sequential):
-    """Convolution (kernel 3), instance normalisation, leaky ReLU 0.01.
+    """Convolution (odd `kernel`), instance normalisation, leaky ReLU 0.01.
 
     (B, inputs, *S) -> (B, width, *S/stride).
     """
 
-    def __init__(self, dims: int, inputs: int, width: int, stride: Sequence[int] | int = 1) -> None:
+    def __init__(
+        self,
+        dims: int,
+        inputs: int,
+        width: int,
+        stride: Sequence[int] | int = 1,
+        kernel: Sequence[int] | int = 3,
+    ) -> None:
         super().__init__(
-            CONV[dims](
-                inputs,
-                width,
-                3,
-                stride=tuple(stride) if isinstance(stride, Sequence) else stride,
-                padding=1,
-            ),
+            _conv(dims, inputs, width, stride, kernel),
             NORM[dims](width, affine=True),
             nn.LeakyReLU(0.01, inplace=True),
         )
@@ -40,13 +41,20 @@ class ResidualBlock(nn.Module):
     The shortcut is pooled and projected where shape changes (He 2016, ResNet-D).
     """
 
-    def __init__(self, dims: int, inputs: int, width: int, stride: Sequence[int] = (1,)) -> None:
+    def __init__(
+        self,
+        dims: int,
+        inputs: int,
+        width: int,
+        stride: Sequence[int] = (1,),
+        kernel: Sequence[int] | int = 3,
+    ) -> None:
         super().__init__()
         self.stride = tuple(stride) if len(stride) == dims else (1,) * dims
         self.pool = POOL[dims]
-        self.first = ConvNormAct(dims, inputs, width, self.stride)
+        self.first = ConvNormAct(dims, inputs, width, self.stride, kernel)
         self.second = nn.Sequential(
-            CONV[dims](width, width, 3, padding=1), NORM[dims](width, affine=True)
+            _conv(dims, width, width, 1, kernel), NORM[dims](width, affine=True)
         )
         same = inputs == width
         self.project = (
@@ -64,6 +72,33 @@ class ResidualBlock(nn.Module):
         if max(self.stride) > 1:
             shortcut = self.pool(features, self.stride, self.stride, ceil_mode=True)
         return self.act(self.second(self.first(features)) + self.project(shortcut))
+
+
+def _conv(
+    dims: int, inputs: int, width: int, stride: Sequence[int] | int, kernel: Sequence[int] | int
+) -> nn.Module:
+    """A convolution with a bias that keeps the size where its stride is 1."""
+    size = tuple(kernel) if isinstance(kernel, Sequence) else (kernel,) * dims
+    step = tuple(stride) if isinstance(stride, Sequence) else stride
+    padding = tuple((length - 1) // 2 for length in size)
+    found: nn.Module = CONV[dims](inputs, width, size, stride=step, padding=padding)
+    return found
+
+
+def fitted(features: Tensor, like: Tensor) -> Tensor:
+    """Cut what up-sampling made too large where an odd size had been halved."""
+    if features.shape[2:] == like.shape[2:]:
+        return features
+    box: Any = (..., *(slice(0, size) for size in like.shape[2:]))
+    return features[box]
+
+
+def initialise(module: nn.Module) -> None:
+    """He's normal weights for leaky ReLU 0.01 and biases of 0; for `Module.apply`."""
+    if isinstance(module, (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)):
+        nn.init.kaiming_normal_(module.weight, a=0.01)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
 
 
 def seen(image: Tensor, present: Tensor) -> Tensor:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from oncoseg.blocks.convs import CONV, TRANSPOSED, ConvNormAct, ResidualBlock, seen
+from oncoseg.blocks.convs import (
+    CONV,
+    TRANSPOSED,
+    ConvNormAct,
+    ResidualBlock,
+    fitted,
+    initialise,
+    seen,
+)
 from oncoseg.case import Batch, Task
 from oncoseg.errors import BadOption
 from oncoseg.registry import Card
@@ -65,7 +72,7 @@ class Unet(Network):
         self.heads = nn.ModuleList(
             CONV[task.dims](fine, task.outputs, 1) for fine, _, _ in finer[:heads]
         )
-        self.apply(_initialise)
+        self.apply(initialise)
 
     def encode(self, batch: Batch) -> list[Tensor]:
         """Features (B, widths[i], *S / product of strides up to i), finest first."""
@@ -83,7 +90,7 @@ class Unet(Network):
         for level in reversed(range(len(self.up))):
             features = self.up[level](features)
             features = self.decoder[level](
-                torch.cat([_fit(features, pyramid[level]), pyramid[level]], dim=1)
+                torch.cat([fitted(features, pyramid[level]), pyramid[level]], dim=1)
             )
             if level < len(self.heads) and (self.training or level == 0):
                 logits.insert(0, self.heads[level](features))
@@ -106,18 +113,3 @@ def _residual_stage(
         ResidualBlock(dims, inputs, width, stride),
         *(ResidualBlock(dims, width, width) for _ in range(blocks - 1)),
     )
-
-
-def _fit(features: Tensor, like: Tensor) -> Tensor:
-    """Cut what up-sampling made too large where an odd size had been halved."""
-    if features.shape[2:] == like.shape[2:]:
-        return features
-    box: Any = (..., *(slice(0, size) for size in like.shape[2:]))
-    return features[box]
-
-
-def _initialise(module: nn.Module) -> None:
-    if isinstance(module, (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)):
-        nn.init.kaiming_normal_(module.weight, a=0.01)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
