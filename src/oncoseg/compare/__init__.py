@@ -211,7 +211,11 @@ def _ranked(table: Table, rules: Protocol) -> Table:
 
 
 def _statuses(rows: Rows) -> dict[str, str]:
-    return {case: row.status for (case, _, _), row in rows.items()}
+    """The status of each case: where some metrics alone are undefined, it was compared."""
+    return {
+        case: "ok" if row.status.startswith("undefined") else row.status
+        for (case, _, _), row in rows.items()
+    }
 
 
 def _absent(aligned: Mapping[str, Rows], rules: Protocol) -> list[str]:
