@@ -27,7 +27,7 @@ import numpy as np
 
 from oncoseg import files
 from oncoseg.case import Task
-from oncoseg.evaluate import score
+from oncoseg.evaluate import evaluate
 from oncoseg.predict.engines import network_engine
 from oncoseg.predict.window import slide
 from oncoseg.prepare import Plan, Stored, held_out, open_store, prepare
@@ -88,7 +88,8 @@ def dice(network, plan, cases):
         image = case.read("image").astype(np.float32)
         logits = slide(infer, image, case.read("present"), task.patch, overlap=0.25)
         truth = task.decode(case.read("label") / np.float32(127.5) - 1)
-        found = score(task.decode(logits[: task.outputs]), truth, task, task.spacing, ("dice",))
+        label = task.decode(logits[: task.outputs])
+        found = evaluate(label, truth, regions=task, metrics=("dice",)).means
         values.append([metrics["dice"] for metrics in found.values()])
     return round(float(np.mean(values)), 4)
 

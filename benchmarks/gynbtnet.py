@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from oncoseg import files
-from oncoseg.evaluate import score
+from oncoseg.evaluate import evaluate
 from oncoseg.model import open_model
 from oncoseg.predict.engines import network_engine
 from oncoseg.predict.window import slide
@@ -69,7 +69,8 @@ def dice(model, store):
         image = case.read("image").astype(np.float32)
         logits = slide(infer, image, case.read("present"), task.patch, overlap=0.25)
         truth = task.decode(case.read("label") / np.float32(127.5) - 1)
-        found = score(task.decode(logits[: task.outputs]), truth, task, task.spacing, ("dice",))
+        label = task.decode(logits[: task.outputs])
+        found = evaluate(label, truth, regions=task, metrics=("dice",)).means
         values.append(np.mean([metrics["dice"] for metrics in found.values()]))
     return round(float(np.mean(values)), 4)
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from oncoseg.evaluate import score
+from oncoseg.evaluate import evaluate
 from oncoseg.model import save_model
 from oncoseg.predict.engines import network_engine
 from oncoseg.predict.window import slide
@@ -85,7 +85,7 @@ def dice_of(network, case, task, wanted=()):
                 continue
             keep = np.array([name in chosen for name in task.modalities])[:, None, None, None]
             logits = slide(infer, image * keep, present & keep, task.patch, overlap=0)
-            found = score(task.decode(logits), truth, task, task.spacing, ("dice",))
+            found = evaluate(task.decode(logits), truth, regions=task, metrics=("dice",)).means
             dice = {region: round(float(each["dice"]), 3) for region, each in found.items()}
             rows["+".join(chosen)] = dice
     return rows

@@ -18,7 +18,7 @@ import numpy as np
 from oncoseg import files, registry
 from oncoseg.blocks.sizes import sizes
 from oncoseg.case import Array, Prediction
-from oncoseg.evaluate import score
+from oncoseg.evaluate import evaluate
 from oncoseg.model import open_model
 from oncoseg.predict import segment
 from oncoseg.predict.engines import engine
@@ -112,7 +112,10 @@ def largest(pairs: list[Pair]) -> dict[str, float]:
 
 def dice(pairs: list[Pair]) -> float:
     """Mean over cases and regions."""
-    rows = [score(one.label, truth, one.task, one.grid.spacing, ("dice",)) for one, truth in pairs]
+    rows = [
+        evaluate(one.label, truth, regions=one.task, metrics=("dice",)).means
+        for one, truth in pairs
+    ]
     return round(float(np.mean([row["dice"] for found in rows for row in found.values()])), 4)
 
 

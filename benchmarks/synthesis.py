@@ -28,7 +28,7 @@ from scipy import ndimage
 
 from oncoseg import files
 from oncoseg.blocks.implants import Lesions, differences, draw
-from oncoseg.evaluate import score
+from oncoseg.evaluate import evaluate
 from oncoseg.model import open_model
 from oncoseg.predict.engines import network_engine
 from oncoseg.predict.window import slide
@@ -93,8 +93,9 @@ def measured(network, plan, cases):
         image = case.read("image").astype(np.float32)
         logits = slide(infer, image, case.read("present"), task.patch, overlap=0.25)
         truth = task.decode(case.read("label") / np.float32(127.5) - 1)
-        metrics = score(task.decode(logits), truth, task, task.spacing, ("dice", "sensitivity"))
-        found += metrics.values()
+        label = task.decode(logits)
+        values = evaluate(label, truth, regions=task, metrics=("dice", "sensitivity")).means
+        found += values.values()
     return {
         "dice": round(float(np.mean([each["dice"] for each in found])), 4),
         "recall": round(float(np.mean([each["sensitivity"] for each in found])), 4),

@@ -22,7 +22,7 @@ from scipy import ndimage
 
 from oncoseg import files
 from oncoseg.case import Task
-from oncoseg.evaluate import score
+from oncoseg.evaluate import evaluate
 
 try:
     import surface_distance
@@ -87,7 +87,7 @@ def ours(prediction, truth, spacing, count):
     labels = {f"organ_{value}": value for value in range(1, count + 1)}
     grid = {"spacing": spacing, "patch": (8, 8, 8), "strides": ((2, 2, 2),)}
     task = Task("organs", ("ct",), labels, {name: (name,) for name in labels}, **grid)
-    return score(prediction, truth, task, spacing, METRICS)
+    return evaluate(prediction, truth, spacing=spacing, metrics=METRICS, regions=task).means
 
 
 def plain(prediction, truth, spacing, count):

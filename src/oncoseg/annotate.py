@@ -20,7 +20,7 @@ from oncoseg.blocks.boxes import rooms
 from oncoseg.blocks.logits import logits_of
 from oncoseg.case import Array, Box, Grid, Prediction, Task
 from oncoseg.errors import BadData, BadFile, BadRun
-from oncoseg.evaluate import score
+from oncoseg.evaluate import evaluate
 from oncoseg.model import save_model
 from oncoseg.parts import Query, Wanted
 from oncoseg.predict import background
@@ -140,9 +140,9 @@ class Pool:
         scores: dict[str, list[float]] = {}
         for case in self.held:
             label = self.predicted([case], networks)[0].label
-            for region, row in score(
-                label, shown(case, task).label, task, task.spacing, ("dice",)
-            ).items():
+            truth = shown(case, task).label
+            found = evaluate(label, truth, regions=task, metrics=("dice",)).means
+            for region, row in found.items():
                 scores.setdefault(region, []).append(row["dice"])
         return {region: round(float(np.mean(values)), 4) for region, values in scores.items()}
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import re
 import shutil
 
 import numpy as np
@@ -12,7 +13,7 @@ from oncoseg import Grid, Prediction, Task, files, results
 from oncoseg.blocks import layouts
 from oncoseg.blocks.statistics import interval
 from oncoseg.errors import BadData, BadOption, UnknownName
-from oncoseg.evaluate import evaluate, score
+from oncoseg.evaluate import evaluate
 from oncoseg.evaluate.table import Evaluation, Row
 from oncoseg.read import find
 from oncoseg.write import write_volume
@@ -173,12 +174,14 @@ def test_a_prediction_without_a_truth_is_named_and_left_out(world):
         (Grid(SHAPE, np.diag([-1.0, 1.0, 2.0, 1.0])), "up to 22 mm apart"),
     ],
 )
-def test_other_grids_are_refused_not_resampled(tmp_path, grid, sentence):
+def test_on_other_grids_nothing_is_resampled_all_is_worst(tmp_path, grid, sentence):
     label = np.pad(labels(), [(0, grid.shape[axis] - SHAPE[axis]) for axis in range(3)])
     save(tmp_path / "out", "a", labels())
     dataset(tmp_path / "truth", {"a": label}, grid=grid)
-    with pytest.raises(BadData, match=f"case a: .*different grids: .*{sentence}"):
-        evaluate(tmp_path / "out", tmp_path / "truth")
+    evaluation = evaluate(tmp_path / "out", tmp_path / "truth")
+    assert re.match(f"failed: .*different grids: .*{sentence}", evaluation.failed["a"])
+    assert evaluation.mean("whole", "dice") == 0
+    assert evaluation.mean("whole", "hd95") >= math.sqrt(12**2 + 10**2 + 16**2) - 1e-9
 
 
 def test_of_several_label_maps_the_one_on_the_grid_of_the_prediction_is_taken(tmp_path):
@@ -199,8 +202,14 @@ def test_labels_that_no_region_knows_are_refused(tmp_path, side):
     odd[0, 0, :2] = 5, 9
     save(tmp_path / "out", "a", odd if side == "prediction" else labels())
     dataset(tmp_path / "truth", {"a": odd if side == "truth" else labels()})
-    with pytest.raises(BadData, match=f"case a: the {side} .* holds the label 5, 9"):
-        evaluate(tmp_path / "out", tmp_path / "truth")
+    told = f"the {side} .* holds the label 5, 9"
+    if side == "prediction":
+        evaluation = evaluate(tmp_path / "out", tmp_path / "truth")
+        assert re.match(f"failed: {told}", evaluation.failed["a"])
+        assert evaluation.mean("core", "dice") == 0
+    else:  # without any truth nothing can be said
+        with pytest.raises(BadData, match=f"case a: {told}"):
+            evaluate(tmp_path / "out", tmp_path / "truth")
 
 
 def test_voxels_to_be_ignored_belong_to_no_mask(tmp_path):
@@ -238,10 +247,9 @@ def test_what_cannot_be_asked_is_said(world, tmp_path):
         evaluate(out, truth, metrics=())
     with pytest.raises(BadOption, match="samples"):
         evaluate(out, truth, samples=-1)
-    with pytest.raises(BadData, match="is no folder"):
-        evaluate(tmp_path / "nowhere", truth)
-    with pytest.raises(BadData, match="does not exist"):
-        evaluate(out, tmp_path / "nowhere")
+    for sides in ((tmp_path / "nowhere", truth), (out, tmp_path / "nowhere")):
+        with pytest.raises(BadData, match="nowhere: does not exist"):
+            evaluate(*sides)
     (tmp_path / "empty").mkdir()
     with pytest.raises(BadData, match="holds no prediction"):
         evaluate(tmp_path / "empty", truth)
@@ -274,9 +282,16 @@ def test_a_sheared_grid_has_volumes_but_no_distances(tmp_path):
     affine[1, 2] = 0.7
     save(tmp_path / "out", "a", labels(), grid=Grid(SHAPE, affine))
     dataset(tmp_path / "truth", {"a": labels()}, grid=Grid(SHAPE, affine))
-    with pytest.raises(BadData, match="case a: the axes of its grid are not at right angles"):
-        evaluate(tmp_path / "out", tmp_path / "truth")
-    evaluation = evaluate(tmp_path / "out", tmp_path / "truth", metrics=("dice",))
+    evaluation = evaluate(tmp_path / "out", tmp_path / "truth", metrics=("dice", "hd95"))
+    distance = value(evaluation, "a", "whole", "hd95")
+    assert math.isnan(distance.value)
+    assert distance.status.startswith("undefined: on a grid whose axes are not at right angles")
+    assert list(evaluation.failed) == ["a"]
+    assert [(one.n, one.undefined, one.failed) for one in evaluation.summary] == [
+        (1, 0, 0),
+        (0, 1, 0),
+    ] * 2
+    assert any("Case a: on a grid whose axes" in note for note in evaluation.notes)
     assert value(evaluation, "a", "whole", "dice").true_ml == pytest.approx(0.192)
 
 
@@ -366,25 +381,6 @@ def test_one_patient_has_no_interval(tmp_path):
     assert math.isnan(evaluation.summary[0].low)
     assert any("no intervals" in note for note in evaluation.notes)
     assert evaluation.as_dict()["summary"][0]["low"] is None
-
-
-def test_score_is_evaluate_on_arrays(world):
-    found = score(labels(4), labels(), TASK, GRID.spacing, ("dice", "hd95"))
-    evaluation = evaluate(*world)
-    for region, values in found.items():
-        for metric, one in values.items():
-            assert one == value(evaluation, "b", region, metric).value
-    assert score(labels(), labels(), TASK, GRID.spacing) == {
-        "whole": {"dice": 1.0},
-        "core": {"dice": 1.0},
-    }
-
-
-def test_score_refuses_other_shapes_and_labels():
-    with pytest.raises(BadData, match="one grid"):
-        score(labels()[1:], labels(), TASK, GRID.spacing)
-    with pytest.raises(BadData, match="the truth holds the label 7"):
-        score(labels(), labels() + np.uint8(7) * (labels() == 0), TASK, GRID.spacing)
 
 
 def test_real_tumours_in_several_grids(data, tmp_path):

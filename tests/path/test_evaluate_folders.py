@@ -82,7 +82,31 @@ def test_a_case_that_cannot_be_compared_counts_as_the_worst_and_the_others_finis
     assert "counts as the worst" in said[0]
 
 
-def test_if_none_can_be_compared_something_else_is_wrong(tmp_path):
+@pytest.mark.parametrize("lost", ["labels", "records", "one record"])
+def test_a_submission_of_which_every_case_is_bad_has_the_worst_of_all(tmp_path, lost):
+    out, truth = world(tmp_path, 2)
+    for case in ("c0000", "c0001"):
+        if lost != "one record" or case == "c0000":
+            path = out / f"{case}{'.nii.gz' if lost == 'labels' else '.json'}"
+            path.write_bytes(path.read_bytes()[:-9])
+        else:
+            (out / f"{case}.nii.gz").unlink()
+    regions = {"whole": (1, 2)}
+    if lost == "records":  # which say what the regions are
+        with pytest.raises(BadData, match=r"c0000\.json"):
+            evaluate(out, truth)
+    evaluation = evaluate(out, truth, metrics=("dice", "hd95"), regions=regions)
+    assert list(evaluation.failed) == ["c0000", "c0001"]
+    assert evaluation.mean("whole", "dice") == 0
+    assert evaluation.mean("whole", "hd95") == pytest.approx(np.sqrt(6**2 + 5**2 + 8**2))
+    assert [(one.n, one.failed) for one in evaluation.summary] == [(2, 2)] * 2
+    for path in truth.iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(BadData, match="no case could be compared; case c0000"):
+        evaluate(out, truth, regions=regions)
+
+
+def test_if_no_truth_is_known_something_else_is_wrong(tmp_path):
     out, truth = world(tmp_path, 2)
     with pytest.raises(BadData, match=r"no case could be compared; case c0000: .* label 2"):
         evaluate(*maps(out, truth), regions={"rim": (1,)})

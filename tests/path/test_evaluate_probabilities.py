@@ -5,7 +5,7 @@ import pytest
 
 from oncoseg import Grid, Prediction, Task, build, results
 from oncoseg.errors import BadData, BadOption
-from oncoseg.evaluate import evaluate, score
+from oncoseg.evaluate import evaluate
 from oncoseg.write import write_volume
 
 SHAPE = (8, 7, 6)
@@ -83,7 +83,7 @@ def test_without_maps_it_is_refused_before_any_work(tmp_path):
         evaluate(out, truth, metrics=("dice", "ece", "nll"))
     assert evaluate(out, truth, metrics=("dice",)).mean("core", "dice") == 1
     with pytest.raises(BadOption, match="need probabilities"):
-        score(truth_label(), truth_label(), TASK, GRID.spacing, ("ece",))
+        evaluate(truth_label(), truth_label(), spacing=GRID.spacing, metrics=("ece",))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from oncoseg import build
 from oncoseg.blocks import surface
 from oncoseg.blocks.extents import around, extents
 from oncoseg.case import Task
-from oncoseg.evaluate import score
+from oncoseg.evaluate import evaluate
 from oncoseg.registry import entries
 
 LABELS = {"a": 1, "b": 2, "c": 7}
@@ -58,7 +58,8 @@ def test_cut_masks_have_the_values_of_whole_ones(metric):
     truth, prediction = np.zeros((2, 12, 10, 8), np.uint8)
     truth[2:7, 3:8, 1:5] = rng.choice([0, 1, 2], (5, 5, 4), p=[0.3, 0.4, 0.3])
     prediction[3:8, 3:8, 2:6] = rng.choice([0, 1, 2, 7], (5, 5, 4))
-    found = score(prediction, truth, TASK, TASK.spacing, (metric,))
+    sides = {"spacing": TASK.spacing, "regions": TASK, "metrics": (metric,)}
+    found = evaluate(prediction, truth, **sides).means
     for region, members in TASK.regions.items():
         values = [LABELS[member] for member in members]
         whole = [np.isin(label, values) for label in (prediction, truth)]

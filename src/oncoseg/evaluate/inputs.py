@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -12,15 +12,16 @@ import numpy as np
 
 from oncoseg import files, results
 from oncoseg.blocks import layouts
-from oncoseg.blocks.extents import extents
+from oncoseg.blocks.extents import Extents, extents
 from oncoseg.case import Array, Grid, Source, Task, Volume
 from oncoseg.errors import BadData, BadFile, BadOption, OncosegError
-from oncoseg.evaluate.probabilities import MARK, where
-from oncoseg.evaluate.scheme import Scheme, union
+from oncoseg.evaluate.probabilities import MARK, probability, where
+from oncoseg.evaluate.scheme import Regions, Scheme, union
 from oncoseg.evaluate.stream import streamed
 from oncoseg.read import find, read_label
 
 NOWHERE = Grid((0, 0, 0), np.eye(4))
+Claims = Callable[[str, Grid], Array]
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class Compared:
     predicted: bool = True
     known: bool = True
     notes: tuple[str, ...] = ()
+    claims: Claims | None = None  # where there may be probabilities
+    lying: tuple[Extents, ...] = ()  # where the values of both lie, if that is known
 
     def whole(self, region: str, scheme: Scheme) -> tuple[Array, Array]:
         """A region's true mask, and where voxels are to be ignored (both *S)."""
@@ -48,11 +51,19 @@ class Compared:
             return self.truth > 0, ignored
         return union(self.truth, scheme.regions[region]), ignored
 
-    def masks(self, scheme: Scheme) -> Iterator[tuple[str, Array, Array]]:
-        """Each region with its predicted and its true mask, cut to the box that holds both."""
-        lying = extents(self.prediction), extents(self.truth)
-        for name in scheme.regions:
-            yield name, *scheme.masks(name, self.prediction, self.truth, lying)
+    def claimed(self, region: str, scheme: Scheme) -> tuple[Array, Array]:
+        """A region's probability, NaN where ignored, and its true mask (both *S)."""
+        true, ignored = self.whole(region, scheme)
+        if self.claims is None:
+            raise BadData("there are no probabilities; give them, or leave out what needs them")
+        values = self.claims(region, self.grid)
+        values[ignored] = np.nan
+        return values, true
+
+    def masks(self, scheme: Scheme) -> Callable[[str], tuple[Array, Array]]:
+        """Region -> its predicted and its true mask, cut to the box that holds both."""
+        lying = self.lying or (extents(self.prediction), extents(self.truth))
+        return lambda name: scheme.masks(name, self.prediction, self.truth, lying)
 
 
 @dataclass(frozen=True)
@@ -96,9 +107,10 @@ class Inputs:
         truths, unread = self._truths(case)
         patient = source.patient if source else layouts.patient_of(case)
         if predicted is not None and truths:
-            truth, apart = _on_grid(predicted, truths)
+            truth, apart = on_grid(predicted, truths)
             if truth is not None:
-                return Compared(patient, "ok", predicted.grid, predicted.array, truth.array)
+                made = partial(Compared, patient, "ok", predicted.grid)
+                return made(predicted.array, truth.array, claims=partial(self._claimed, case))
             unread = unread or apart
         status, notes = _status(case, failure or unread, has_truth=source is not None)
         if truths:
@@ -114,10 +126,13 @@ class Inputs:
         known, shown = bool(truths), predicted is not None and not truths
         return Compared(patient, status, grid, *sides, shown, known, notes)
 
+    def _claimed(self, case: str, region: str, grid: Grid) -> Array:
+        return probability(where(self.predictions[case], case, region), grid)
+
     def _prediction(self, case: str) -> tuple[Volume | None, str]:
         if case not in self.predictions:
             return None, self.broken.get(case, "")
-        return self._known("prediction", *_tried(_read_prediction, self.predictions[case]))
+        return self._known("prediction", *_tried(read_prediction, self.predictions[case]))
 
     def _truths(self, case: str) -> tuple[list[Volume], str]:
         read = _read_truths(self.truths[case], self.labels) if case in self.truths else []
@@ -139,12 +154,14 @@ class Inputs:
 def gather(
     predictions: Path,
     truth: Path,
-    regions: Mapping[str, Sequence[int]] | None,
+    regions: Regions | None,
     *,
     instances: bool = False,
 ) -> Inputs:
     """Find both sides; raises `BadData` if one is empty, or if no case is in both."""
     predicted, broken, task = _predictions(predictions)
+    if not predicted and regions is None:
+        raise BadData(next(iter(broken.values())))  # so nobody says what the regions are
     truths, said = _truths(truth, {*predicted, *broken})
     ignore = None if said.get("ignore") is None else int(said["ignore"])
     labels = task.labels if task is not None else said.get("labels", {})
@@ -156,7 +173,7 @@ def gather(
         _refuse_structures(predictions, task, regions, ignore)
         scheme = Scheme.of_instances()
     elif regions is not None:
-        scheme = Scheme.given(regions, ignore, labels.values())
+        scheme = Scheme.asked(regions, ignore, labels.values())
     elif task is not None:
         scheme = Scheme.of(task, ignore)
     else:
@@ -172,7 +189,7 @@ def gather(
 def _refuse_structures(
     folder: Path,
     task: Task | None,
-    regions: Mapping[str, Sequence[int]] | None,
+    regions: Regions | None,
     ignore: int | None,
 ) -> None:
     """Raises `BadData` or `BadOption` if values are known to be structures, and not instances."""
@@ -193,7 +210,8 @@ def _tried(read: Callable[[Path], Volume], path: Path) -> tuple[Volume | None, s
         return None, str(error)
 
 
-def _read_prediction(path: Path) -> Volume:
+def read_prediction(path: Path) -> Volume:
+    """The label map of a prediction, by its record or alone."""
     if path.suffix != ".json":
         return read_label(path)
     prediction, record = results.load(path)
@@ -208,7 +226,7 @@ def _predictions(folder: Path) -> tuple[dict[str, Path], dict[str, str], Task | 
     broken: dict[str, str] = {}
     tasks: dict[str, Task] = {}
     for path in sorted(folder.glob("*.json")):
-        case, task, failure = _record(path)
+        case, task, failure = record_of(path)
         if task is not None:
             found[case], tasks[case] = path, task
         elif failure and path.with_name(f"{case}.nii.gz").exists():
@@ -216,7 +234,7 @@ def _predictions(folder: Path) -> tuple[dict[str, Path], dict[str, str], Task | 
     if found:
         return found, broken, _one_task(folder, tasks)
     if broken:
-        raise BadData(next(iter(broken.values())))
+        return {}, broken, None
     maps = layouts.by_stem(layouts.scans(folder))
     maps = {
         name: path for name, path in maps.items() if name.split(MARK)[0] not in maps.keys() - {name}
@@ -226,7 +244,7 @@ def _predictions(folder: Path) -> tuple[dict[str, Path], dict[str, str], Task | 
     return maps, {}, None
 
 
-def _record(path: Path) -> tuple[str, Task | None, str]:
+def record_of(path: Path) -> tuple[str, Task | None, str]:
     """Case and task of a record, or what is wrong with it; neither for other JSON files."""
     try:
         record = files.read_json(path)
@@ -310,17 +328,22 @@ def _found_regions(
         partial(_read_truths, source, labels) for source in truths.values()
     ]
 
+    failures: list[str] = []
+
     def held(read: Callable[[], Any]) -> set[int]:
         found = read()
         both = found if isinstance(found, list) else [found]
         # A file that cannot be read is told later, as the status of its case.
+        failures.extend(failure for _, failure in both if failure)
         return {value for volume, _ in both if volume for value in extents(volume.array)}
 
     values = set().union(*streamed(held, [*one_side, *other], title="labels", unit="file"))
+    if failures and not values:
+        raise BadData(f"no label is known; {min(failures)}")
     return Scheme.given({str(value): (value,) for value in sorted(values - {ignore})}, ignore)
 
 
-def _on_grid(predicted: Volume, truths: Sequence[Volume]) -> tuple[Volume | None, str]:
+def on_grid(predicted: Volume, truths: Sequence[Volume]) -> tuple[Volume | None, str]:
     """The truth that was drawn on the prediction's grid, or the sentence that there is none."""
     for truth in truths:
         if truth.grid.same_as(predicted.grid):

@@ -36,8 +36,8 @@ def all_there(
                 raise BadData(f"{wanted}: is not there, but {', '.join(asking)} need it; {REMEDY}")
 
 
-def probability(path: Path, grid: Grid, ignored: Array) -> Array:
-    """A region's probability (*S) float32, NaN where `ignored` (*S).
+def probability(path: Path, grid: Grid) -> Array:
+    """A region's probability (*S) float32.
 
     Maps are uint8 in steps of 1/255, or floats from 0 to 1. Raises `BadFile`.
     """
@@ -54,7 +54,6 @@ def probability(path: Path, grid: Grid, ignored: Array) -> Array:
         values /= 255
     if not (values.min(initial=0) >= 0 and values.max(initial=0) <= 1):
         raise BadFile(path, "holds values outside 0 to 1", REMEDY)
-    values[ignored] = np.nan
     return values
 
 

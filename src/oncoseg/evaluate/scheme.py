@@ -13,6 +13,7 @@ from oncoseg.case import Array, Task
 from oncoseg.errors import BadData
 
 INSTANCES = "instances"
+Regions = Mapping[str, Sequence[int]] | Task
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,15 @@ class Scheme:
         plain = {str(name): tuple(int(value) for value in one) for name, one in regions.items()}
         every = {value for values in plain.values() for value in values}
         return cls(plain, frozenset({0, *every, *others}), ignore)
+
+    @classmethod
+    def asked(
+        cls, regions: Regions, ignore: int | None = None, others: Iterable[int] = ()
+    ) -> Scheme:
+        """Regions as a caller has them: label values, or the task that knows them."""
+        if isinstance(regions, Task):
+            return cls.of(regions, ignore)
+        return cls.given(regions, ignore, others)
 
     @classmethod
     def of_instances(cls) -> Scheme:

@@ -19,11 +19,15 @@ from oncoseg.errors import printable, unknown
 
 FORMAT = "oncoseg-evaluation-1"
 LEVEL = 95
+UNDEFINED = "undefined"  # the status of what cannot be measured on a case's grid
 
 
 @dataclass(frozen=True)
 class Row:
-    """One value: NaN if it is undefined or there is no truth; volumes are NaN if not known."""
+    """One value: NaN if it is undefined or there is no truth; volumes are NaN if not known.
+
+    `status` is "ok", "missing" (no prediction), "no truth", "failed: " or "undefined: " and why.
+    """
 
     case: str
     patient: str
@@ -101,19 +105,26 @@ class Evaluation:
 
     @property
     def failed(self) -> dict[str, str]:
-        """Case -> its status, for every case that counts as worst: missing or failed."""
+        """Case -> its status, for every case that is missing, failed or could not be measured."""
         bad = [row for row in self.rows if row.status not in ("ok", "no truth")]
         return {row.case: row.status for row in bad}
 
+    @property
+    def means(self) -> dict[str, dict[str, float]]:
+        """Region -> metric -> the mean over cases; NaN if no case has a value."""
+        found: dict[str, dict[str, float]] = {}
+        for one in self.summary:
+            found.setdefault(one.region, {})[one.metric] = one.mean
+        return found
+
     def mean(self, region: str, metric: str) -> float:
         """The mean over cases; NaN if no case has a value. Raises `UnknownName`."""
-        there = {(one.region, one.metric): one.mean for one in self.summary}
-        if (region, metric) in there:
-            return there[region, metric]
-        regions = {one.region for one in self.summary}
-        if region not in regions:
-            raise unknown("region", region, regions)
-        raise unknown("metric", metric, self.metrics)
+        means = self.means
+        if region not in means:
+            raise unknown("region", region, means)
+        if metric not in means[region]:
+            raise unknown("metric", metric, self.metrics)
+        return means[region][metric]
 
     def table(self) -> str:
         """Plain text: a line a region and metric, then the notes; an arrow points to better."""

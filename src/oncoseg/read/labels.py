@@ -88,7 +88,7 @@ def chosen(
     has = ", ".join(sorted(short.values()))
     if not wanted:
         cause = f"draws {has or 'nothing'}, none of which is {' or '.join(labels)}"
-        raise BadFile(one.path, cause, "name the labels as they are in it, --labels NAME=1")
+        raise BadFile(one.path, cause, "give the labels the names that it has")
     left = sorted(name for number, name in short.items() if number not in wanted)
     lacks = [name for name, value in labels.items() if value not in wanted.values()]
     notes = [f"left out of its structures: {', '.join(left)}"] if left else []

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from oncoseg import __version__, checkpoint, files, registry, results
 from oncoseg.case import Array, Prediction
 from oncoseg.errors import BadData, BadRun
-from oncoseg.evaluate import score
+from oncoseg.evaluate import evaluate
 from oncoseg.model import save_model
 from oncoseg.parts import Posthoc
 from oncoseg.predict import segment
@@ -205,7 +205,7 @@ def validate(
         results.save(prediction, run.folder / "validation")
         drawn = case.labels.get(case.reference, next(iter(case.labels.values())))
         truth = resample(drawn.array.astype(np.int16), drawn.grid, case.grid, order=0)
-        found = score(prediction.label, truth, plan.task, case.grid.spacing, ("dice",))
+        found = evaluate(prediction.label, truth, regions=plan.task, metrics=("dice",)).means
         rows[case.id] = {region: round(metrics["dice"], 4) for region, metrics in found.items()}
         if steps:
             seen.append((prediction, truth))

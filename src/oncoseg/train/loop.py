@@ -20,7 +20,7 @@ from oncoseg.blocks.ema import Ema
 from oncoseg.case import Batch, Task
 from oncoseg.checkpoint import Progress
 from oncoseg.errors import BadRun
-from oncoseg.evaluate import score
+from oncoseg.evaluate import evaluate
 from oncoseg.extras import require
 from oncoseg.model import open_model
 from oncoseg.predict.engines import network_engine
@@ -263,7 +263,8 @@ class Loop:
             task = self.plan.task
             logits = slide(infer, image, case.read("present"), task.patch, overlap=0.25)
             truth = task.decode(case.read("label") / np.float32(127.5) - 1)
-            found = score(task.decode(logits[: task.outputs]), truth, task, task.spacing, ("dice",))
+            label = task.decode(logits[: task.outputs])
+            found = evaluate(label, truth, regions=task, metrics=("dice",)).means
             for region, metrics in found.items():
                 scores.setdefault(region, []).append(metrics["dice"])
         self.looking = time.monotonic() - began
