@@ -1,9 +1,13 @@
-"""The sliding window: patches of a whole scan, blended by a Gaussian, on any engine."""
+"""The sliding window: patches of a whole scan, blended by a Gaussian, on any engine.
+
+Of the blended logits only the rows that windows still reach are held, as many as a patch has along
+one axis: finished rows are handed on, and the windows go down the scan.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import product
+from itertools import groupby, product
 
 import numpy as np
 
@@ -11,6 +15,15 @@ from oncoseg.case import Array
 from oncoseg.errors import BadOption
 
 Infer = Callable[[Array, Array], Array]
+Box = tuple[slice, ...]
+Progress = Callable[[list[Box]], Iterator[Box]]
+Room = Callable[[tuple[int, ...]], Array]
+BLOCK = 64 << 20  # bytes of logits that are handed on at once, where a row is not larger
+
+
+def zeros(shape: tuple[int, ...]) -> Array:
+    """Zeros in memory, float32."""
+    return np.zeros(shape, dtype=np.float32)
 
 
 def starts(size: int, patch: int, overlap: float) -> list[int]:
@@ -71,25 +84,88 @@ def slide(
     patch: Sequence[int],
     *,
     overlap: float = 0.5,
-    progress: Callable[[list[tuple[slice, ...]]], Iterator[tuple[slice, ...]]] = iter,
+    progress: Progress = iter,
 ) -> Array:
-    """Image and presence (M, *S) -> blended logits (outputs, *S) float32.
+    """Image and presence (M, *S) -> blended logits (outputs, *S) float32, whole in memory.
 
     `infer` takes one patch of each, (1, M, *patch), and gives logits (1, outputs, *patch).
     """
+    blocks = stream(infer, image, present, patch, overlap=overlap, progress=progress)
+    return np.ascontiguousarray(np.moveaxis(np.concatenate(list(blocks)), 1, 0))
+
+
+def stream(
+    infer: Infer,
+    image: Array,
+    present: Array,
+    patch: Sequence[int],
+    *,
+    overlap: float = 0.5,
+    axis: int = 0,
+    progress: Progress = iter,
+    room: Room = zeros,
+) -> Iterator[Array]:
+    """Blended logits of consecutive rows along `axis`: (rows, outputs, *the other axes) float32.
+
+    Each row of the scan comes once, in order. `room` gives zeros of a shape, to add up in.
+    """
     shape = image.shape[1:]
-    pad = [(0, 0), *margins(shape, patch)]
-    image, present = np.pad(image, pad), np.pad(present, pad)
-    weight = gaussian(patch)
-    total = np.zeros(image.shape[1:], dtype=np.float32)
-    logits = np.zeros((0, *image.shape[1:]), dtype=np.float32)
-    for box in progress(windows(image.shape[1:], patch, overlap)):
-        inside = (slice(None), *box)
-        values = infer(image[inside][None], present[inside][None])[0]
-        if not len(logits):
-            logits = np.zeros((len(values), *image.shape[1:]), dtype=np.float32)
-        logits[inside] += values * weight
-        total[box] += weight
-    logits /= total
-    whole = (slice(None), *(slice(a, a + size) for (a, _), size in zip(pad[1:], shape)))
-    return logits[whole]
+    around = margins(shape, patch)
+    if any(map(any, around)):
+        image, present = (np.pad(array, [(0, 0), *around]) for array in (image, present))
+    boxes = windows(image.shape[1:], patch, overlap)
+    boxes = sorted(boxes, key=lambda box: box[axis].start)
+    inner = tuple(slice(before, before + size) for (before, _), size in zip(around, shape))
+    blend = Blend(patch, image.shape[1:], axis, room)
+    begins = sorted({box[axis].start for box in boxes})
+    following = dict(zip(begins, [*begins[1:], image.shape[1 + axis]]))
+    for start, group in groupby(progress(boxes), key=lambda box: box[axis].start):
+        for box in group:
+            inside = (slice(None), *box)
+            blend.add(box, infer(image[inside][None], present[inside][None])[0])
+        yield from blend.finished(following[start], inner)
+
+
+class Blend:
+    """Sums of weighted logits for as many rows along an axis as a patch has."""
+
+    def __init__(
+        self, patch: Sequence[int], shape: Sequence[int], axis: int, room: Room = zeros
+    ) -> None:
+        self.axis, self.weight, self.room = axis, gaussian(patch), room
+        self.shape = tuple(patch[axis] if each == axis else n for each, n in enumerate(shape))
+        self.first = 0  # row of the scan that the first row here is
+        self.total = np.zeros(self.shape, dtype=np.float32)
+        self.sums = np.zeros((0, *self.shape), dtype=np.float32)
+
+    def add(self, box: Box, values: Array) -> None:
+        """Add the logits (outputs, *patch) of a window."""
+        if not len(self.sums):
+            self.sums = self.room((len(values), *self.shape))
+        span = box[self.axis]
+        moved = slice(span.start - self.first, span.stop - self.first)
+        here = tuple(moved if axis == self.axis else each for axis, each in enumerate(box))
+        for row, value in zip(self.sums, values):
+            row[here] += value * self.weight
+        self.total[here] += self.weight
+
+    def finished(self, stop: int, inner: Box) -> Iterator[Array]:
+        """Rows from the first to before `stop`, inside the box `inner`, which are then given up."""
+        count = stop - self.first
+        sums = np.moveaxis(self.sums, 1 + self.axis, 0)
+        total = np.moveaxis(self.total, self.axis, 0)
+        begin = max(0, inner[self.axis].start - self.first)
+        end = min(count, inner[self.axis].stop - self.first)
+        plane = tuple(each for axis, each in enumerate(inner) if axis != self.axis)
+        size = max(1, BLOCK // max(1, sums[0].nbytes))
+        for row in range(begin, end, size):
+            rows = slice(row, min(row + size, end))
+            inside, weights = (rows, slice(None), *plane), (rows, *plane)
+            block = sums[inside].copy()
+            block /= total[weights][:, None]
+            yield block
+        for values in (*self.sums, self.total):
+            rows = np.moveaxis(values, self.axis, 0)
+            rows[: len(rows) - count] = rows[count:]
+            rows[len(rows) - count :] = 0
+        self.first = stop

@@ -7,6 +7,7 @@ reference grid. Where voxels map one to one, nothing is interpolated.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,7 +100,7 @@ def crop(case: Case, grid: Grid, used: list[str]) -> Grid:
         inside |= body(volume.array) if volume.grid.same_as(grid) else covered(volume.grid, grid)
     if not inside.any():
         raise _apart(case, ", ".join(used))
-    box = ndimage.find_objects(inside.astype(np.uint8))[0]
+    box = ndimage.find_objects(inside.view(np.uint8))[0]
     return subgrid(grid, box)
 
 
@@ -192,6 +193,65 @@ def covered(source: Grid, target: Grid) -> Array:
     return inside
 
 
+@dataclass(frozen=True)
+class Relation:
+    """Where the voxels of a target lie in a source: index there = linear @ index + shift.
+
+    `axes` names the source's axis for each axis of the target, if each has its own; rows of
+    `linear` and `shift` are then in the target's order. `exact`: voxels fall on voxels.
+    """
+
+    axes: tuple[int, ...]
+    linear: Array
+    shift: Array
+    exact: bool
+
+    @classmethod
+    def between(cls, source: Grid, target: Grid) -> Relation:
+        """Grids that differ by flips, permutations and whole-voxel shifts are `exact`."""
+        matrix = np.linalg.inv(source.affine) @ target.affine
+        linear, shift = matrix[:-1, :-1], matrix[:-1, -1]
+        whole = np.round(linear)
+        near = np.allclose(linear, whole, atol=1e-3 / max(target.shape))
+        exact = near and np.allclose(shift, np.round(shift), atol=1e-2)
+        exact = exact and np.array_equal(np.abs(whole).sum(0), np.ones(source.dims))
+        if exact:
+            linear, shift = whole, np.round(shift)
+        axes = tuple(int(axis) for axis in np.argmax(np.abs(linear), axis=0))
+        if len(set(axes)) < source.dims:
+            axes = tuple(range(source.dims))
+        order = list(axes)
+        return cls(axes, linear[order], shift[order], exact)
+
+    @property
+    def straight(self) -> bool:
+        """Whether each axis of the target runs along one of the source."""
+        off = self.linear - np.diag(np.diag(self.linear))
+        return bool(np.allclose(off, 0, atol=1e-6))
+
+    @property
+    def blur(self) -> Array:
+        """Deviation (voxels of the source) of the Gaussian before going to coarser voxels.
+
+        Half the ratio less one an axis, so that nothing aliases; 0 everywhere for small ratios.
+        """
+        ratio = np.abs(np.diag(self.linear))
+        return np.maximum(0, (ratio - 1) / 2) * bool((ratio > 1.2).any())
+
+    def reach(self, axis: int, shape: tuple[int, ...]) -> tuple[Array, Array]:
+        """Least and largest source index along `axis` in each row along it of a target (*shape)."""
+        others = [other for other in range(len(shape)) if other != axis]
+        ends = [self.linear[axis, other] * (shape[other] - 1) for other in others]
+        middle = self.linear[axis, axis] * np.arange(shape[axis]) + self.shift[axis]
+        return middle + sum(min(0.0, end) for end in ends), middle + sum(
+            max(0.0, end) for end in ends
+        )
+
+
+SLAB = 32 << 20  # bytes of a source that are resampled at once
+CUT = 3  # deviations at which the Gaussian ends
+
+
 def resample(
     array: Array, source: Grid, target: Grid, *, order: int = 1, outside: float = 0.0
 ) -> Array:
@@ -200,61 +260,67 @@ def resample(
     The result is float32 for order 1, of the same kind for order 0.
 
     Grids that differ by flips, permutations and whole-voxel shifts are copied exactly. Going to
-    coarser voxels, the image is smoothed first (Gaussian, sigma of half the ratio less one), so
-    that nothing aliases.
+    coarser voxels, the image is smoothed first (see `Relation.blur`). All is done slab by slab.
     """
-    matrix = np.linalg.inv(source.affine) @ target.affine
-    linear, shift = matrix[:-1, :-1], matrix[:-1, -1]
+    relation = Relation.between(source, target)
+    moved = array.transpose(relation.axes)
+    if relation.exact:
+        result = np.full(target.shape, outside, dtype=np.float32 if order else array.dtype)
+        return _copied(moved, relation, result)
+    result = np.empty(target.shape, dtype=np.float32 if order else array.dtype)
+    axis = int(np.argmax(target.shape))
+    low, high = relation.reach(axis, target.shape)
+    rim = 1 + math.ceil(CUT * relation.blur[axis])
+    size = moved.shape[axis]
+    # Labels at once: where a centre lies between two voxels, rounding alone tells which it gets.
+    rows = max(1, SLAB * target.shape[axis] // (4 * array.size)) if order else target.shape[axis]
+    for first in range(0, target.shape[axis], rows):
+        piece = slice(first, first + rows)
+        begin = int(np.clip(np.floor(low[piece].min()) - rim, 0, size - 1)) if order else 0
+        end = int(np.clip(np.ceil(high[piece].max()) + rim, begin, size - 1)) if order else size - 1
+        shift = relation.shift + relation.linear[:, axis] * first
+        shift[axis] -= begin
+        part = np.moveaxis(np.moveaxis(moved, axis, 0)[begin : end + 1], 0, axis)
+        here = np.moveaxis(np.moveaxis(result, axis, 0)[piece], 0, axis)
+        _interpolated(part, relation, shift, here, order, outside)
+    return result
+
+
+def _interpolated(
+    array: Array, relation: Relation, shift: Array, result: Array, order: int, outside: float
+) -> None:
+    """Fill `result` from an array whose axes are those of the relation."""
     if order:
         array = array.astype(np.float32, copy=False)
-    whole = np.round(linear)
-    exact = np.allclose(linear, whole, atol=1e-3 / max(target.shape)) and np.allclose(
-        shift, np.round(shift), atol=1e-2
-    )
-    if exact and np.array_equal(np.abs(whole).sum(0), np.ones(source.dims)):
-        return _copied(array, whole.astype(int), np.round(shift).astype(int), target.shape, outside)
-    axes = np.argmax(np.abs(linear), axis=0)
-    if len(set(axes)) == source.dims:
-        array, linear, shift = array.transpose(axes), linear[axes], shift[axes]
-    if order:
-        ratio = np.abs(np.diag(linear))
-        if (ratio > 1.2).any():
-            array = ndimage.gaussian_filter(
-                array, np.maximum(0, (ratio - 1) / 2), mode="nearest", truncate=3
-            )
+        if relation.blur.any():
+            array = ndimage.gaussian_filter(array, relation.blur, mode="nearest", truncate=CUT)
     # A voxel more on each side: centres in the outer half voxel are inside the field of view.
     border: dict[str, Any] = {"mode": "edge"} if order else {"constant_values": outside}
-    shift, array = shift + 1, np.pad(array, 1, **border)
-    off = linear - np.diag(np.diag(linear))
-    transform = np.diag(linear) if np.allclose(off, 0, atol=1e-6) else linear
-    return ndimage.affine_transform(
-        array,
+    transform = np.diag(relation.linear) if relation.straight else relation.linear
+    ndimage.affine_transform(
+        np.pad(array, 1, **border),
         transform,
-        shift,
-        output_shape=target.shape,
+        shift + 1,
+        output=result,
+        output_shape=result.shape,
         order=order,
         mode="constant",
         cval=outside,
     )
 
 
-def _copied(
-    array: Array, linear: Array, shift: Array, shape: tuple[int, ...], outside: float
-) -> Array:
+def _copied(moved: Array, relation: Relation, result: Array) -> Array:
     """Signed permutation and whole shift: slices are copied, nothing is computed."""
-    axes = np.argmax(np.abs(linear), axis=0)  # source axis of each target axis
-    signs = linear[axes, range(len(axes))]
-    moved = array.transpose(axes)
-    result = np.full(shape, outside, dtype=array.dtype)
     read, write = [], []
-    for axis, (sign, start, size) in enumerate(zip(signs, shift[axes], shape)):
-        index = start + sign * np.arange(size)
+    for axis, size in enumerate(result.shape):
+        sign = int(relation.linear[axis, axis])
+        index = int(relation.shift[axis]) + sign * np.arange(size)
         valid = np.flatnonzero((index >= 0) & (index < moved.shape[axis]))
         if not len(valid):
             return result
         first, last = int(index[valid[0]]), int(index[valid[-1]])
-        stop = last + int(sign)
-        read.append(slice(first, stop if stop >= 0 else None, int(sign)))
+        stop = last + sign
+        read.append(slice(first, stop if stop >= 0 else None, sign))
         write.append(slice(int(valid[0]), int(valid[-1]) + 1))
     result[tuple(write)] = moved[tuple(read)]
     return result
