@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -81,7 +82,7 @@ class Nnunet(Network):
     def encode(self, batch: Batch) -> list[Tensor]:
         """Features (B, widths[i], *S_i), finest first; those of several members follow another."""
         image = batch.image * batch.present
-        pyramids = [member.encode(image) for member in self.members]
+        pyramids = [member.encode(image) for member in self._each()]
         if len(pyramids) == 1:
             return pyramids[0]
         return [torch.cat(level, dim=1) for level in zip(*pyramids)]
@@ -91,11 +92,14 @@ class Nnunet(Network):
         parts = zip(*(level.chunk(len(self.members), dim=1) for level in pyramid))
         found = [
             member.decode(list(part), every=self.training)
-            for member, part in zip(self.members, parts)
+            for member, part in zip(self._each(), parts)
         ]
         if len(found) == 1:
             return found[0]
         return [torch.stack(level).mean(0) for level in zip(*found)]
+
+    def _each(self) -> list[Member]:
+        return cast("list[Member]", list(self.members))
 
 
 class Member(nn.Module):
@@ -155,7 +159,8 @@ class Member(nn.Module):
 
     def decode(self, pyramid: list[Tensor], *, every: bool) -> list[Tensor]:
         """Features -> logits at `every` resolution but the coarsest, or at the finest alone."""
-        features, logits = pyramid[-1], []
+        features = pyramid[-1]
+        logits: list[Tensor] = []
         for level in reversed(range(len(self.up))):
             above = fitted(self.up[level](features), pyramid[level])
             features = self.decoder[level](torch.cat([above, pyramid[level]], dim=1))
