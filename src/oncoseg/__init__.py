@@ -24,7 +24,10 @@ _HOMES = {
     "OncosegError": "errors",
     "build": "registry",
 }
-_VERBS = ("read", "prepare", "sample", "train", "predict", "evaluate", "report", "prompt")
+_VERBS = (
+    *("read", "prepare", "sample", "train", "predict", "evaluate", "report"),
+    *("froc", "fit", "prompt"),
+)
 __all__ = [*_HOMES, *_VERBS, "__version__"]  # noqa: PLE0604 - names are strings, listed above
 
 

@@ -19,6 +19,7 @@ from oncoseg.cli import (
     loops,
     measure,
     recipes,
+    tune,
 )
 from oncoseg.cli.words import Parser, complain
 from oncoseg.errors import BadOption, BadRun, OncosegError, UnknownName, unknown
@@ -47,7 +48,8 @@ def parser() -> tuple[Parser, tuple[str, ...]]:
     )
     top.add_argument("--version", action="version", version=f"oncoseg {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser)
-    for module in (check, measure, contest, interact, learn, federated, loops, recipes, catalogue):
+    modules = (check, measure, tune, contest, interact, learn, federated, loops, recipes, catalogue)
+    for module in modules:
         module.add(commands)
     return top, tuple(commands.choices)
 

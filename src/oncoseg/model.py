@@ -344,7 +344,7 @@ def save_model(
     from safetensors.torch import save
 
     torch = require("torch", "train")
-    from oncoseg.export import effort
+    from oncoseg.export import effort, to_onnx
 
     network = network.cpu().float().eval()
     half = {
@@ -368,9 +368,14 @@ def save_model(
     if network.alone:
         members["card.json"] = _dump({"torch_alone": network.alone, **card})
     else:
-        members["graph.onnx"] = export(network, plan.task)
+        members["graph.onnx"] = to_onnx(network, plan.task)  # its equality with torch is checked
     if posthoc:
         members["posthoc.json"] = _dump({"steps": list(posthoc)})
+    return pack(path, members)
+
+
+def pack(path: Path, members: Mapping[str, bytes]) -> Path:
+    """Write a model file: its members, and their checksums."""
     sums = {
         "format": FORMAT,
         **{name: hashlib.sha256(content).hexdigest() for name, content in members.items()},
@@ -380,16 +385,6 @@ def save_model(
         for name, content in {**members, "checksums.json": _dump(sums)}.items():
             archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
     return files.write_bytes(path, buffer.getvalue())
-
-
-def export(network: Network, task: Task) -> bytes:
-    """ONNX of the network for one patch, weights in float16.
-
-    Equality with torch is checked on random input.
-    """
-    from oncoseg.export import to_onnx
-
-    return to_onnx(network, task)
 
 
 def _dump(content: Any) -> bytes:

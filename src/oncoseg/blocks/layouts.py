@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,6 +96,17 @@ def patient_of(case: str) -> str:
     """The case without its visit: `sub-01_ses-02` is of `sub-01`, `BraTS-GLI-00001-000` too."""
     found = re.match(r"(sub-[A-Za-z0-9]+)_ses-|(BraTS-[A-Za-z]+-\d+)-\d+$", case)
     return case if not found else found.group(1) or found.group(2)
+
+
+def only(sources: Sequence[Source], cases: Sequence[str]) -> list[Source]:
+    """The sources of these cases, all if none is named; `BadData` for one that is not there."""
+    there = {source.case for source in sources}
+    gone = [case for case in cases if case not in there]
+    if gone:
+        raise BadData(
+            f"there is no case '{gone[0]}'; there are {', '.join(sorted(there)[:5])}, ..."
+        )
+    return [source for source in sources if not cases or source.case in cases]
 
 
 def channels(path: Path, modality: str = "image") -> dict[str, Path]:

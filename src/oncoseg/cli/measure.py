@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from oncoseg.cli.words import (
+    CASES,
     Words,
     add_command,
     answer,
@@ -67,6 +68,7 @@ def _add_predict(commands: Any) -> None:
     parser.add_argument("--engine", choices=("openvino", "torch"), help="what computes; openvino")
     parser.add_argument("--device", help="cpu, cuda, ...; chosen by the engine if not given")
     parser.add_argument("--overlap", type=fraction, help="of neighbouring windows, in [0, 1); 0.5")
+    parser.add_argument("--cases", **CASES)
 
 
 def _add_write(commands: Any) -> None:
@@ -128,6 +130,7 @@ def _add_evaluate(commands: Any) -> None:
         metavar="NAME=VALUES",
         help="label values of each region, as wt=1,2,4 tc=1,4; those of the predictions' records",
     )
+    parser.add_argument("--cases", **CASES)
     parser.add_argument(
         "--instances", action="store_true", help="each value of a label map is one instance"
     )
@@ -137,7 +140,7 @@ def predict(words: Words) -> int:
     """`oncoseg predict`; 1 if a case failed, after the others are finished."""
     from oncoseg.predict import predict as run
 
-    chosen = options(words, "engine", "device", "overlap", "probabilities", "kinds")
+    chosen = options(words, "engine", "device", "overlap", "probabilities", "kinds", "cases")
     outcome = run(words.model, words.scans, to=words.to, **chosen)
     data = {"done": paths(outcome.done), "failed": dict(outcome.failed)}
     text = f"{_cases(len(outcome.done))} predicted, written to {words.to}"
@@ -163,7 +166,7 @@ def evaluate(words: Words) -> int:
     """`oncoseg evaluate`; 1 if a case was missing or failed, after the others are finished."""
     from oncoseg.evaluate import evaluate as run
 
-    chosen = options(words, "metrics", "to", "instances")
+    chosen = options(words, "metrics", "to", "instances", "cases")
     if hasattr(words, "regions"):
         chosen["regions"] = region_values(words.regions)
     evaluation = run(words.predictions, words.truth, **chosen)

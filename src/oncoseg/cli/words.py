@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from oncoseg import files
 from oncoseg.errors import BadOption, printable
 
 Words = argparse.Namespace
@@ -54,6 +55,16 @@ def listed(text: str) -> tuple[str, ...]:
     if len(set(names)) < len(names):
         raise argparse.ArgumentTypeError(f"a name is there twice in '{text}'")
     return names
+
+
+def case_names(text: str) -> tuple[str, ...]:
+    """`a,b` -> ("a", "b"); of a .json file the names that are listed in it."""
+    if not text.endswith(".json"):
+        return listed(text)
+    names = files.read_json(text)
+    if not names or not isinstance(names, list) or not all(isinstance(one, str) for one in names):
+        raise BadOption(f'{text}: is no list of cases; give a file such as ["a", "b"], or names')
+    return tuple(names)
 
 
 def part_list(text: str) -> tuple[str, ...]:
@@ -132,6 +143,14 @@ def positive(text: str) -> float:
     return value
 
 
+def not_negative(text: str) -> float:
+    """A finite number, 0 or more."""
+    value = _number(text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number, 0 or more")
+    return value
+
+
 def count(text: str) -> int:
     """A whole number, 0 or more."""
     if not text.isdecimal():
@@ -149,6 +168,13 @@ def _number(text: str) -> float:
 def options(words: Words, *names: str) -> dict[str, Any]:
     """Those of the named options that were given, so that each verb keeps its own defaults."""
     return {name: getattr(words, name) for name in names if hasattr(words, name)}
+
+
+CASES: Mapping[str, Any] = {
+    "type": case_names,
+    "metavar": "NAMES",
+    "help": "A,B,... or a .json that lists them, as held_out.json: those cases alone",
+}
 
 
 def answer(words: Words, data: Mapping[str, Any], text: str) -> None:

@@ -46,17 +46,19 @@ def evaluate(
     seed: int = 0,
     to: Path | None = None,
     instances: bool = False,
+    cases: Sequence[str] = (),
 ) -> Evaluation:
     """Compare predictions with their truth: two folders, two files or two arrays (*S).
 
     Folders: `predictions` holds what 'oncoseg predict' wrote, whose records say what the regions
     are, or label maps alone. `truth` is a data set in any layout or a folder of label maps named by
-    case. Files: a label map, a record or one region's probability, and a label map. Arrays: two
-    masks (bool), two label maps (whole numbers), or the probability (0 to 1, float) of a region and
-    its mask; or such a mask or probability for each region, by name. `spacing` is that of arrays,
-    in mm an axis; `regions` are the label values of each, or the task that has them: without it
-    each value is a region. With `instances` each value but 0 of a label map is one instance, on
-    both sides: metrics that know instances compare those, the others all of them as one mask.
+    case; of `cases`, if any are named, those alone. Files: a label map, a record or one region's
+    probability, and a label map. Arrays: two masks (bool), two label maps (whole numbers), or the
+    probability (0 to 1, float) of a region and its mask; or such a mask or probability for each
+    region, by name. `spacing` is that of arrays, in mm an axis; `regions` are the label values of
+    each, or the task that has them: without it each value is a region. With `instances` each value
+    but 0 of a label map is one instance, on both sides: metrics that know instances compare those,
+    the others all of them as one mask.
 
     Intervals are 95 % percentiles of `samples` bootstrap means over patients. With `to`, the table
     is written to that folder, where compared cases of folders are kept too: a run that was killed
@@ -74,7 +76,7 @@ def evaluate(
         if spacing is not None:
             raise BadOption("files say their own spacing; leave out 'spacing'")
         folders = Path(str(predictions)), Path(str(truth))
-        finished, notes = _folders(*folders, regions, tools, to, instances=instances)
+        finished, notes = _folders(*folders, regions, tools, to, instances=instances, cases=cases)
     else:
         one = opened(predictions, truth, spacing, regions, instances=instances)
         finished, notes = _pair(*one, tools), ()
@@ -89,9 +91,10 @@ def _folders(
     to: Path | None,
     *,
     instances: bool,
+    cases: Sequence[str],
 ) -> tuple[Iterable[Finished], tuple[str, ...]]:
     """Every case of two folders, as it is finished, and what is to be said of all."""
-    inputs = gather(predictions, truth, regions, instances=instances)
+    inputs = gather(predictions, truth, regions, instances=instances).only(cases)
     all_there(inputs.predictions, list(inputs.scheme.regions), tools)
     asked = [
         instances,

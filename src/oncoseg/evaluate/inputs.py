@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -81,6 +81,14 @@ class Inputs:
     def cases(self) -> list[str]:
         """Every case that is predicted, known or both, by name."""
         return sorted({*self.predictions, *self.broken, *self.truths})
+
+    def only(self, cases: Sequence[str]) -> Inputs:
+        """Of the cases that are named, all if none is; `BadData` for one that is on no side."""
+        if gone := sorted(set(cases) - set(self.cases)):
+            raise BadData(f"there is no case '{gone[0]}'; there are {_some(self.cases)}")
+        sides = (self.predictions, self.broken, self.truths)
+        kept = [{one: side[one] for one in side if one in cases or not cases} for side in sides]
+        return replace(self, predictions=kept[0], broken=kept[1], truths=kept[2])
 
     def paths(self, case: str, *, maps: bool = False) -> dict[str, Path]:
         """Every file that a comparison depends on, by what it is; with `maps`, probabilities."""

@@ -46,6 +46,8 @@ class OperatingPoint(Posthoc):
                 "operating_point takes false_positives of 0 or more, and a sensitivity or a "
                 f"threshold from 0 to 1, not {said}"
             )
+        if threshold:
+            self.state = {"points": {}}  # nothing is left to learn
         self._goal = {"false_positives": false_positives, "sensitivity": sensitivity}
         self.threshold, self.floor, self.region = threshold, checked(floor), region
 
@@ -60,16 +62,15 @@ class OperatingPoint(Posthoc):
                 for one, truth in zip(predictions, truths)
             ]
             curve = Froc(cases, patients, self.floor, name)
-            point = curve.point(self.threshold or curve.chosen(**self._goal))
-            points[name] = point.as_dict()
+            points[name] = curve.point(self.threshold or curve.chosen(**self._goal)).as_dict()
         self.state = {"cases": len(predictions), "points": points}
 
     def __call__(self, prediction: Prediction) -> Prediction:
         """Labels of the candidates that stay, and a note on how many; the same if untaught."""
         task, label, notes = prediction.task, prediction.label, list(prediction.notes)
-        points = self.state.get("points", {})
         for name, place in self._regions(prediction):
-            threshold = self.threshold or points.get(name, {}).get("threshold")
+            point = self.state.get("points", {}).get(name, {})
+            threshold = self.threshold or point.get("threshold")
             if threshold is None:
                 continue
             mask, stay, count = kept(prediction.probability[place], self.floor, threshold)
@@ -85,6 +86,5 @@ class OperatingPoint(Posthoc):
         regions = prediction.task.regions
         if self.region and self.region not in regions:
             raise unknown("region", self.region, regions)
-        names = [name for name in regions if self.region in ("", name)]
-        order = sorted(names, key=lambda name: -len(regions[name]))
-        return [(name, list(regions).index(name)) for name in order]
+        places = [(name, at) for at, name in enumerate(regions) if self.region in ("", name)]
+        return sorted(places, key=lambda one: -len(regions[one[0]]))

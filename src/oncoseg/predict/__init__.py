@@ -11,6 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from oncoseg import results, write
+from oncoseg.blocks.layouts import only
 from oncoseg.case import Array, Case, Prediction, Task
 from oncoseg.errors import BadData, BadFile, OncosegError, printable
 from oncoseg.model import Model, finished, open_model
@@ -46,10 +47,12 @@ def predict(
     overlap: float = 0.5,
     probabilities: bool = False,
     kinds: Sequence[str] = (),
+    cases: Sequence[str] = (),
 ) -> Outcome:
     """Segment every case found in `scans` and write label maps and records to `to`.
 
-    `kinds` of `oncoseg.write.KINDS` are written beside them.
+    Of `cases`, if any are named, those alone. `kinds` of `oncoseg.write.KINDS` are written beside
+    them.
 
     A case that cannot be read or segmented is reported in the outcome and leaves nothing behind;
     the rest finish. Raises `BadData` if there is no case at all, and whatever opening the model
@@ -67,7 +70,7 @@ def predict(
     infer = make_engine(opened, engine, device)
     steps = opened.posthoc()
     outcome = Outcome()
-    for source in found.sources:
+    for source in only(found.sources, cases):
         try:
             bare = type(source)(source.case, source.patient, source.images, {}, source.site)
             case = read_case(bare, modalities=opened.task.modalities)
