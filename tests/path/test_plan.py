@@ -174,7 +174,7 @@ BROKEN = {
     "a negative patch": (with_task(patch=[-16, 16, 16]), "above 0"),
     "a batch of none": ({**PLAN.as_dict(), "batch": 0}, "above 0"),
     "a modality without scheme": (with_task(modalities=["ct", "t2"]), "needs a normalisation"),
-    "another scheme": (with_scheme(scheme="percentile"), "'image' or 'dataset'"),
+    "another scheme": (with_scheme(scheme="percentile"), "one of image, dataset"),
     "another key of a scheme": (with_scheme(sigma=1), "sigma"),
     "no deviation": (with_scheme(deviation=0.0), "deviation must be above 0"),
     "a region of nothing": (with_task(regions={"x": ["z"]}), "made of the labels"),

@@ -17,6 +17,7 @@ from scipy import ndimage
 from oncoseg.case import Array, Case, Grid, Task
 from oncoseg.errors import BadData
 from oncoseg.prepare.plan import Plan
+from oncoseg.prepare.stretch import Stretch, filled, new_shape, spread, stretched, turned
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class Aligned:
     """A case as a network sees it, cut to the body.
 
     image (M, *S) float32 normalised, 0 where not present; present (M, *S) bool; label (outputs, *S)
-    uint8, the membership of each output in 1/255; grid of these arrays; `labeled`.
+    uint8, the membership of each output in 1/255; grid of these arrays; `labeled`. Of plans with a
+    stretch, `alone` is the axis along which logits come back by the nearest voxel, -1 for none.
     """
 
     image: Array
@@ -32,6 +34,12 @@ class Aligned:
     label: Array
     grid: Grid
     labeled: bool
+    stretched: bool = False
+    alone: int = -1
+
+    def relation(self, target: Grid) -> Relation:
+        """Where the voxels of a scan's own grid lie in these arrays."""
+        return Relation.between(self.grid, target, sharp=self.stretched, alone=self.alone)
 
 
 def align(case: Case, plan: Plan) -> Aligned:
@@ -51,6 +59,8 @@ def align(case: Case, plan: Plan) -> Aligned:
             f"case {case.id} is {' and '.join(f'{count}-D' for count in sorted(dims))}, "
             f"but the task is {task.dims}-D; give scans of that kind"
         )
+    if plan.stretch:
+        return _stretched(case, plan, plan.stretch)
     grid = working_grid(crop(case, case.grid, used), task.spacing)
     image = np.zeros((task.inputs, *grid.shape), dtype=np.float32)
     present = np.zeros(image.shape, dtype=bool)
@@ -63,6 +73,38 @@ def align(case: Case, plan: Plan) -> Aligned:
             values = resample(volume.array, volume.grid, grid)
             image[channel] = plan.normalisation[name](values, present[channel])
     return Aligned(image, present, aligned_label(case, grid, task), grid, case.labeled)
+
+
+def _stretched(case: Case, plan: Plan, rule: Stretch) -> Aligned:
+    """A case as nnU-Net prepares it; raises `BadData` unless all modalities lie on one grid."""
+    task = plan.task
+    if missing := [name for name in task.modalities if name not in case.images]:
+        cause = f"lacks {', '.join(missing)}, without which nnU-Net's models cannot segment"
+        raise BadData(f"case {case.id} {cause}; give {', '.join(task.modalities)}")
+    volumes = [case.images[name] for name in task.modalities]
+    if not all(volume.grid.same_as(case.grid) for volume in volumes):
+        cause = "has its modalities on several grids, and nnU-Net's models take one"
+        raise BadData(f"case {case.id} {cause}; register and resample them onto one grid first")
+    order, flips = orientation(case.grid) if rule.turned else ([0, 1, 2], np.ones(3))
+    order, flips = [order[axis] for axis in rule.axes], flips[list(rule.axes)]
+    steps = tuple(slice(None, None, int(sign)) for sign in flips)
+    arrays = [volume.array.transpose(order)[steps].astype(np.float32) for volume in volumes]
+    inside = filled(arrays)
+    if not inside.any():
+        raise BadData(f"case {case.id} holds nothing but 0; export it again")
+    box = ndimage.find_objects(inside.view(np.uint8))[0]
+    grid, inside = subgrid(turned(case.grid, order, flips), box), inside[box]
+    spacing = rule.wanted(grid.spacing, task.spacing)
+    shape = new_shape(grid.shape, grid.spacing, spacing)
+    image = np.empty((task.inputs, *shape), dtype=np.float32)
+    there, back = rule.alone(grid.spacing, spacing), rule.alone(spacing, grid.spacing)
+    for row, name, array in zip(image, task.modalities, arrays):
+        scheme = plan.normalisation[name]
+        values = scheme(array[box], inside if scheme.masked else np.ones_like(inside))
+        row[:] = stretched(values, shape, order=rule.order, alone=there)
+    label = aligned_label(case, wide := spread(grid, shape), task)
+    present = np.ones(image.shape, dtype=bool)
+    return Aligned(image, present, label, wide, case.labeled, stretched=True, alone=back)
 
 
 def aligned_label(case: Case, grid: Grid, task: Task) -> Array:
@@ -198,17 +240,26 @@ class Relation:
     """Where the voxels of a target lie in a source: index there = linear @ index + shift.
 
     `axes` names the source's axis for each axis of the target, if each has its own; rows of
-    `linear` and `shift` are then in the target's order. `exact`: voxels fall on voxels.
+    `linear` and `shift` are then in the target's order. `exact`: voxels fall on voxels. `sharp`:
+    nothing is smoothed, and what lies out of the field of view is outside; along the axis `alone`
+    of the target, if not -1, the nearest voxel counts.
     """
 
     axes: tuple[int, ...]
     linear: Array
     shift: Array
     exact: bool
+    sharp: bool = False
+    alone: int = -1
 
     @classmethod
-    def between(cls, source: Grid, target: Grid) -> Relation:
-        """Grids that differ by flips, permutations and whole-voxel shifts are `exact`."""
+    def between(
+        cls, source: Grid, target: Grid, *, sharp: bool = False, alone: int = -1
+    ) -> Relation:
+        """Grids that differ by flips, permutations and whole-voxel shifts are `exact`.
+
+        `alone` is an axis of the source here.
+        """
         matrix = np.linalg.inv(source.affine) @ target.affine
         linear, shift = matrix[:-1, :-1], matrix[:-1, -1]
         whole = np.round(linear)
@@ -221,7 +272,18 @@ class Relation:
         if len(set(axes)) < source.dims:
             axes = tuple(range(source.dims))
         order = list(axes)
-        return cls(axes, linear[order], shift[order], exact)
+        there = axes.index(alone) if alone >= 0 else -1
+        return cls(axes, linear[order], shift[order], exact, sharp, there)
+
+    @property
+    def border(self) -> float:
+        """How far out of the source's outermost centres voxels still lie inside."""
+        return 0.0 if self.exact else 0.5 if self.sharp else 1.0
+
+    def index(self, axis: int, size: int) -> Array:
+        """Where `size` voxels along an axis of the target lie in the source."""
+        places = self.linear[axis, axis] * np.arange(size) + self.shift[axis]
+        return np.floor(places + 0.5 + 1e-6) if axis == self.alone else places
 
     @property
     def straight(self) -> bool:
@@ -236,7 +298,7 @@ class Relation:
         Half the ratio less one an axis, so that nothing aliases; 0 everywhere for small ratios.
         """
         ratio = np.abs(np.diag(self.linear))
-        return np.maximum(0, (ratio - 1) / 2) * bool((ratio > 1.2).any())
+        return np.maximum(0, (ratio - 1) / 2) * bool((ratio > 1.2).any() and not self.sharp)
 
     def reach(self, axis: int, shape: tuple[int, ...]) -> tuple[Array, Array]:
         """Least and largest source index along `axis` in each row along it of a target (*shape)."""

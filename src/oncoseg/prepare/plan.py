@@ -15,10 +15,12 @@ import numpy as np
 
 from oncoseg import files
 from oncoseg.case import Array, Task
-from oncoseg.errors import BadFile
+from oncoseg.errors import BadData, BadFile
+from oncoseg.prepare.stretch import Stretch
 
 FORMAT = "oncoseg-plan-1"
 LARGEST_PATCH = 1 << 27
+SCHEMES = ("image", "dataset", "zscore", "none", "unit", "bytes")
 QUANTITATIVE = ("ct", "pet", "suv", "adc", "hu")
 
 
@@ -28,7 +30,9 @@ class Normalisation:
 
     Scheme `image`: mean 0 and deviation 1 over the body of each image, for arbitrary units (MRI,
     pictures). Scheme `dataset`: clipped to [low, high] and scaled by the data set's own mean and
-    deviation, for units that mean something (HU, SUV).
+    deviation, for units that mean something (HU, SUV). Those of nnU-Net beside `dataset`: `zscore`,
+    mean 0 and deviation 1 over the whole image, or where any modality is not 0 (`masked`); `none`;
+    `unit`, from 0 to 1; `bytes`, colours divided by 255.
     """
 
     scheme: str = "image"
@@ -36,15 +40,15 @@ class Normalisation:
     high: float = 0.0
     mean: float = 0.0
     deviation: float = 1.0
+    masked: bool = False
 
     def __call__(self, image: Array, present: Array) -> Array:
         """Image (*S) float32 on the working grid and where the scan covers it -> normalised.
 
         The result is 0 where the scan does not cover it.
         """
-        if self.scheme == "dataset":
-            scaled = (np.clip(image, self.low, self.high) - self.mean) / self.deviation
-            return np.where(present, scaled, 0).astype(np.float32)
+        if self.scheme != "image":
+            return np.where(present, self._scaled(image, present), 0).astype(np.float32)
         values = image[present]
         if not values.size:
             return np.zeros_like(image)
@@ -54,6 +58,21 @@ class Normalisation:
         values = image[inside]
         scaled = (image - float(values.mean())) / max(float(values.std()), 1e-6)
         return np.where(inside, scaled, 0).astype(np.float32)
+
+    def _scaled(self, image: Array, present: Array) -> Array:
+        if self.scheme == "dataset":
+            return (np.clip(image, self.low, self.high) - self.mean) / self.deviation
+        if self.scheme == "zscore":
+            values = image[present]
+            return (image - values.mean()) / max(values.std(), 1e-8)
+        if self.scheme == "unit":
+            above = image - image.min()
+            return above / max(above.max(), 1e-8)
+        if self.scheme == "bytes":
+            if image.min() < 0 or image.max() > 255:
+                raise BadData("colours are from 0 to 255, and these are not; give pictures")
+            return image / np.float32(255)
+        return image
 
 
 MOST = 96**3  # voxels of a patch where there is time
@@ -78,6 +97,7 @@ class Plan:
     task: Task
     normalisation: dict[str, Normalisation] = field(default_factory=dict)
     batch: int = 2
+    stretch: Stretch | None = None  # of models that were trained by nnU-Net
 
     def write(self, path: Path) -> Path:
         """As JSON, atomically."""
@@ -86,11 +106,13 @@ class Plan:
     def as_dict(self) -> dict[str, Any]:
         """Plain data; `from_dict` is its inverse."""
         schemes = {name: vars(scheme) for name, scheme in self.normalisation.items()}
+        foreign = {"stretch": vars(self.stretch)} if self.stretch else {}
         return {
             "format": FORMAT,
             "task": self.task.as_dict(),
             "normalisation": schemes,
             "batch": self.batch,
+            **foreign,
         }
 
     @classmethod
@@ -100,7 +122,8 @@ class Plan:
             schemes = {
                 name: Normalisation(**scheme) for name, scheme in data["normalisation"].items()
             }
-            plan = cls(Task.from_dict(data["task"]), schemes, int(data["batch"]))
+            stretch = Stretch.from_dict(data["stretch"]) if "stretch" in data else None
+            plan = cls(Task.from_dict(data["task"]), schemes, int(data["batch"]), stretch)
             _check(plan)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             cause = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
@@ -132,7 +155,8 @@ def _check(plan: Plan) -> None:
         "patch, spacing and strides must have 2 or 3 axes alike": axes not in ({2}, {3}),
         "patch, spacing, strides and batch must be above 0": not all(size > 0 for size in sizes),
         "every modality needs a normalisation": not set(task.modalities) <= schemes.keys(),
-        "a scheme is 'image' or 'dataset'": not kinds <= {"image", "dataset"},
+        f"a scheme is one of {', '.join(SCHEMES)}": not kinds <= {*SCHEMES},
+        "stretch is of plans with 3 axes": plan.stretch is not None and task.dims != 3,
         "a deviation must be above 0": not all(each.deviation > 0 for each in schemes.values()),
         "low, high, mean and deviation are finite numbers": not all(map(math.isfinite, numbers)),
         f"a patch has at most {LARGEST_PATCH} voxels": math.prod(task.patch) > LARGEST_PATCH,
