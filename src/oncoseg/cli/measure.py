@@ -111,10 +111,11 @@ def _add_evaluate(commands: Any) -> None:
         evaluate,
         examples="  oncoseg evaluate out/ truth/\n"
         "  oncoseg evaluate out/ truth/ --metrics dice,hd95 --to scores/\n"
-        "  oncoseg evaluate maps/ truth/ --regions wt=1,2,4 tc=1,4 et=4",
+        "  oncoseg evaluate maps/ truth/ --regions wt=1,2,4 tc=1,4 et=4\n"
+        "  oncoseg evaluate drawn.nii.gz true.nii.gz --metrics dice,hd95",
     )
-    parser.add_argument("predictions", type=Path, help="folder that 'oncoseg predict' wrote")
-    parser.add_argument("truth", type=Path, help="data set with labels, or a folder of label maps")
+    parser.add_argument("predictions", type=Path, help="what 'oncoseg predict' wrote, or one file")
+    parser.add_argument("truth", type=Path, help="data set with labels, label maps, or one file")
     parser.add_argument(
         "--to",
         type=Path,
