@@ -48,6 +48,7 @@ fuzz: $(VENV)/dev.stamp
 docs: $(VENV)/dev.stamp
 	$(BIN)/python docs/systems.py
 	cd tests && ../$(BIN)/python -m badinputs.page
+	cd tests && ../$(BIN)/python -m edges
 	$(BIN)/python -m pytest tests/docs
 
 clean:

@@ -171,6 +171,7 @@ REFUSED = {
     "masks as instances": (MASK, MASK, {"instances": True}, BadData, "whole numbers"),
     "a path and an array": ("a.nii.gz", MASK, {}, BadData, "one of the prediction and the truth"),
     "nothing drawn": (LABELS * 0, LABELS * 0, {}, BadData, "label above 0; say the regions"),
+    "cases": (MASK, MASK, {"cases": ("a",)}, BadOption, "'cases' are those of two folders"),
     "no probability": (MASK, MASK, {"metrics": ("ece",)}, BadOption, "ece need probabilities"),
 }
 

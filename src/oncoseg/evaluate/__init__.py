@@ -78,6 +78,8 @@ def evaluate(
         folders = Path(str(predictions)), Path(str(truth))
         finished, notes = _folders(*folders, regions, tools, to, instances=instances, cases=cases)
     else:
+        if cases:
+            raise BadOption("'cases' are those of two folders; leave it out for files or arrays")
         one = opened(predictions, truth, spacing, regions, instances=instances)
         finished, notes = _pair(*one, tools), ()
     return _summed(finished, notes, tools, samples=samples, seed=seed, to=to)
