@@ -1,4 +1,4 @@
-"""Export: a network as an ONNX graph with float16 weights, held against torch before it is kept."""
+"""Export: a network as an ONNX graph, held against torch before it is kept."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from oncoseg.predict.engines import bare_batch
 from oncoseg.trainable import Network
 
 TOLERANCE = 1e-2
+LARGEST = 2 << 30  # bytes of a message
 
 
 class _Patch(nn.Module):
@@ -33,10 +34,12 @@ class _Patch(nn.Module):
         return self.network.answer(bare_batch(image, present > 0.5))
 
 
-def to_onnx(network: Network, task: Task) -> bytes:
-    """image, present (1, M, *patch) float32 -> (1, outputs + maps, *patch).
+def to_onnx(network: Network, task: Task, *, whole: bool = False) -> tuple[bytes, float]:
+    """image, present (1, M, *patch) float32 -> (1, outputs + maps, *patch), and how far it is off.
 
-    Raises `BadRun` if it is not equal.
+    That is the largest difference from torch on random input, in deviations of the answer; above
+    `TOLERANCE`, or if it is too large for the format, `BadRun` is raised. Weights become float16
+    unless they are to stay `whole`.
     """
     onnx = require("onnx", "train")
     require("onnxscript", "train")
@@ -48,8 +51,11 @@ def to_onnx(network: Network, task: Task) -> bytes:
     with torch.no_grad():
         expected = wrapped(image, present).numpy()
         program = _exported(wrapped, image, present)
+    proto = program.model_proto if whole else _halved(program.model_proto)
+    if proto.ByteSize() >= LARGEST:
+        raise BadRun("the network is too large for one graph (2 GB); export fewer members of it")
     buffer = io.BytesIO()
-    onnx.save(_halved(program.model_proto), buffer)
+    onnx.save(proto, buffer)
     graph = buffer.getvalue()
     worst = float(
         np.abs(_run(graph, image.numpy(), present.numpy()) - expected).max()
@@ -60,7 +66,7 @@ def to_onnx(network: Network, task: Task) -> bytes:
             f"the exported graph differs from the network by {worst:.3g} deviations; "
             f"it was not written"
         )
-    return graph
+    return graph, float(f"{worst:.3g}")
 
 
 def effort(network: Network, task: Task) -> dict[str, int]:

@@ -334,12 +334,14 @@ def save_model(
     card: Mapping[str, Any],
     licence: str,
     posthoc: Sequence[Mapping[str, Any]] = (),
+    *,
+    whole: bool = False,
 ) -> Path:
     """Export a network, if it can be, and write its model file.
 
-    `spelled` is its name with options, as on the command line; its parameters and operations are
-    written into the card, which may say others; `posthoc` holds a record
-    {"posthoc": spelt, "state": what it learned} a step.
+    `spelled` is its name with options, as on the command line; its parameters and operations, and
+    how far its graph is from it, are written into the card, which may say others; `posthoc` holds
+    a record {"posthoc": spelt, "state": what it learned} a step. `whole` keeps weights as float32.
     """
     from safetensors.torch import save
 
@@ -347,28 +349,29 @@ def save_model(
     from oncoseg.export import effort, to_onnx
 
     network = network.cpu().float().eval()
-    half = {
-        name: value.to(torch.float16) if value.is_floating_point() else value
+    kept = {
+        name: value if whole or not value.is_floating_point() else value.to(torch.float16)
         for name, value in network.state_dict().items()
     }
     network.load_state_dict(
         {
             name: value.float() if value.is_floating_point() else value
-            for name, value in half.items()
+            for name, value in kept.items()
         }
     )
     card = {"oncoseg": __version__, **effort(network, plan.task), **card}
     members = {
-        "weights.safetensors": save({name: value.contiguous() for name, value in half.items()}),
+        "weights.safetensors": save({name: value.contiguous() for name, value in kept.items()}),
         "plan.json": _dump(plan.as_dict()),
         "network.json": _dump({"network": spelled, "maps": list(network.maps)}),
-        "card.json": _dump(card),
         "LICENSE": licence.encode(),
     }
     if network.alone:
-        members["card.json"] = _dump({"torch_alone": network.alone, **card})
+        card = {"torch_alone": network.alone, **card}
     else:
-        members["graph.onnx"] = to_onnx(network, plan.task)  # its equality with torch is checked
+        members["graph.onnx"], worst = to_onnx(network, plan.task, whole=whole)
+        card = {"graph_differs": worst, **card}
+    members["card.json"] = _dump(card)
     if posthoc:
         members["posthoc.json"] = _dump({"steps": list(posthoc)})
     return pack(path, members)
