@@ -20,6 +20,7 @@ else:
 HERE = registry.HERE / "protocols"
 REMEDY = "correct the protocol"
 CHOICES = {
+    "setting": ("plain", "raters", "conditions", "benchmark"),
     "scheme": ("rank-then-aggregate", "aggregate-then-rank", "significance"),
     "aggregation": ("cases", "groups", "regions"),
     "test": ("wilcoxon", "permutation"),
@@ -34,7 +35,10 @@ class Protocol:
     `regions` are label values; empty: those of the records, else each value. `ranked` are the pairs
     of region and metric that count, all if empty. `aggregation` says what is averaged before
     anything else: nothing ("cases"), cases of a group ("groups") or regions ("regions").
-    A case that `missing` says to refuse stops the comparison; "worst" is the worst value there is.
+    `setting` says what the folders are: predictions and a truth ("plain"), truths of several
+    "raters", predictions under several "conditions", or models to weigh against the first of them
+    and against what they cost ("benchmark"). A case that `missing` says to refuse stops the
+    comparison; "worst" is the worst value there is.
     """
 
     name: str
@@ -43,6 +47,7 @@ class Protocol:
     metrics: tuple[str, ...]
     regions: Mapping[str, tuple[int, ...]]
     ranked: tuple[tuple[str, str], ...] = ()
+    setting: str = "plain"
     scheme: str = "rank-then-aggregate"
     aggregation: str = "cases"
     test: str = "wilcoxon"

@@ -18,7 +18,8 @@ def add(commands: Any) -> None:
         compare,
         examples="  oncoseg compare a/ b/ c/ --reference truth/ --to contest/\n"
         "  oncoseg compare a/ b/ --reference truth/ --protocol msd --json\n"
-        "  oncoseg compare a/ b/ --reference truth/ --protocol fets --groups sites.csv --to fets/",
+        "  oncoseg compare a/ b/ --reference truth/ --protocol fets --groups sites.csv --to fets/\n"
+        "  oncoseg compare a/ b/ --reference raters/ --protocol curvas --to raters-agree/",
     )
     parser.add_argument(
         "predictions", type=Path, nargs="+", metavar="FOLDER", help="of one algorithm, by its name"
@@ -29,7 +30,8 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--protocol",
         metavar="NAME",
-        help="msd, brats, lits, kits21, fets, plain (if none is given), or a .toml of one's own",
+        help="msd, brats, lits, kits21, fets, curvas, ubench, mmss_robustness, plain (if none is "
+        "given), or a .toml of one's own",
     )
     parser.add_argument("--to", type=Path, metavar="FOLDER", help="for the page, JSON and CSV")
     parser.add_argument("--metrics", type=part_list, help="instead of those of the protocol")

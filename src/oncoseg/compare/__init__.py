@@ -12,14 +12,15 @@ from pathlib import Path
 
 import numpy as np
 
-from oncoseg import registry
 from oncoseg.blocks import layouts, statistics
+from oncoseg.compare.benchmark import COLUMN
 from oncoseg.compare.groups import read_groups
 from oncoseg.compare.ranking import Pair, Ranking, Table, pairs, ranking
 from oncoseg.compare.records import Comparison, Group, Standing
+from oncoseg.compare.settings import beside, evaluated
 from oncoseg.compare.told import costs, labelled, own_regions
 from oncoseg.errors import BadData, BadOption
-from oncoseg.evaluate import Evaluation, Row, evaluate
+from oncoseg.evaluate import Evaluation, Row
 from oncoseg.protocol import Protocol, names, read_protocol
 
 __all__ = ["Comparison", "Pair", "Protocol", "Ranking", "compare", "names", "read_protocol"]
@@ -60,29 +61,24 @@ def compare(
         name: dict(regions) if regions is not None else own_regions(folder, rules.regions)
         for name, folder in folders.items()
     }
-    evaluations = {
-        name: evaluate(
-            folder,
-            Path(reference),
-            metrics=rules.metrics,
-            regions=asked[name],
-            samples=samples,
-            seed=seed,
-            to=None if to is None else Path(to) / "evaluations" / name,
-        )
-        for name, folder in folders.items()
-    }
+    seen = evaluated(folders, Path(reference), rules, asked, samples=samples, seed=seed, to=to)
+    evaluations, rules = seen.evaluations, seen.rules
     aligned = _aligned(evaluations, rules)
-    table, notes = _table(aligned, rules), _absent(aligned, rules)
+    table = _table(aligned, _first(evaluations))
+    # Predictions under conditions are told of under each.
+    notes = [] if rules.setting == "conditions" else _absent(aligned, rules)
     if divided:
+        if rules.setting == "benchmark":
+            rules = replace(rules, aggregation="groups")
         table, unsaid = _grouped(table, next(iter(divided.values())))
         notes += unsaid
     notes += _undefined(table) + _said(evaluations)
     ranked = _ranked(table, rules)
     order = ranking(ranked, rules, samples=samples, seed=seed)
+    paid = costs(folders, seen.priced)
     comparison = Comparison(
         protocol=rules,
-        folders={name: str(folder) for name, folder in folders.items()},
+        folders={name: str(folder) for name, folder in seen.folders.items()},
         reference=str(reference),
         regions=asked,
         table=table,
@@ -91,13 +87,16 @@ def compare(
         statuses={name: _statuses(rows) for name, rows in aligned.items()},
         described={name: dict(said) for name, said in _first(evaluations).metrics.items()},
         ranked=ranked.measures,
-        costs=costs(folders),
+        costs=paid,
         tau=(order.tau, order.tau_low),
         pairs=pairs(ranked, rules, samples=samples, seed=seed),
-        groups=_divisions(table, divided, samples, seed),
+        groups=_divisions(table, {k: v for k, v in divided.items() if k != COLUMN}, samples, seed),
         notes=tuple(dict.fromkeys(notes)),
         samples=samples,
         seed=seed,
+        truths=tuple(map(str, seen.truths)),
+        extras=beside(seen, table, divided, paid, samples=samples, seed=seed),
+        caption=seen.caption,
     )
     if to is not None:
         comparison.write(Path(to))
@@ -164,7 +163,7 @@ def _case(name: str, known: set[str]) -> str:
     return prefix if name not in known and prefix in known else name
 
 
-def _table(aligned: Mapping[str, Rows], rules: Protocol) -> Table:
+def _table(aligned: Mapping[str, Rows], first: Evaluation) -> Table:
     """Every value; raises `BadData` if one is missing, since every case has a row by rule."""
     keys = sorted({key for rows in aligned.values() for key in rows})
     for name, rows in aligned.items():
@@ -173,7 +172,7 @@ def _table(aligned: Mapping[str, Rows], rules: Protocol) -> Table:
             raise BadData(f"{name}: case {lost[0]} has no value of {lost[2]} in {lost[1]}")
     rows = next(iter(aligned.values()))
     regions = tuple(dict.fromkeys(region for _, region, _ in rows))
-    measures = [(region, metric) for region in regions for metric in rules.metrics]
+    measures = [(region, metric) for region in regions for metric in first.metrics]
     cases = tuple(dict.fromkeys(case for case, _, _ in keys))
     patients = {case: row.patient for (case, _, _), row in rows.items()}
     values = np.array(
@@ -182,7 +181,7 @@ def _table(aligned: Mapping[str, Rows], rules: Protocol) -> Table:
             for one in aligned.values()
         ]
     )
-    higher = _directions(rules)
+    higher = {name: bool(said["higher"]) for name, said in first.metrics.items()}
     return Table(
         tuple(aligned),
         tuple(measures),
@@ -191,10 +190,6 @@ def _table(aligned: Mapping[str, Rows], rules: Protocol) -> Table:
         tuple(patients[case] for case in cases),
         values,
     )
-
-
-def _directions(rules: Protocol) -> dict[str, bool]:
-    return {name: registry.build("metrics", name).higher for name in rules.metrics}
 
 
 def _ranked(table: Table, rules: Protocol) -> Table:

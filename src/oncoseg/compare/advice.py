@@ -18,7 +18,7 @@ def advice(
     best, second = standings[0], standings[1]
     if best.rank == second.rank:
         equal = [one.algorithm for one in standings if one.rank == best.rank]
-        return f"{_listed(equal)} share the first rank: choose between them by cost." + _few(pairs)
+        return f"{_listed(equal)} share the first rank: {_apart(equal, pairs)}." + _few(pairs)
     known = math.isfinite(best.first)
     firmly = f", and is first in {best.first:.0%} of bootstrap samples" if known else ""
     shown = [_against(best.algorithm, one.algorithm, pairs) for one in standings[1:]]
@@ -33,6 +33,16 @@ def advice(
     start = f"Choose {best.algorithm}: it" if clear else best.algorithm
     doubt = _cheaper(best.algorithm, equal, costs) if equal else ""
     return f"{start} ranks first{firmly}; {' and '.join(told)}{worse}.{doubt}{_few(pairs)}"
+
+
+def _apart(equal: Sequence[str], pairs: Sequence[Pair]) -> str:
+    """In what each of them is better than another, if in anything."""
+    better: dict[str, dict[str, None]] = {name: {} for name in equal}
+    for pair in pairs:
+        if {pair.first, pair.second} <= set(equal) and pair.better:
+            better[pair.better][f"{pair.metric.partition(':')[0]} of {pair.region}"] = None
+    told = [f"{name} is better in {_listed(list(won))}" for name, won in better.items() if won]
+    return f"{', '.join(told)}; choose by what counts" if told else "choose between them by cost"
 
 
 def _cheaper(best: str, equal: Sequence[str], costs: Mapping[str, Mapping[str, float]]) -> str:

@@ -12,16 +12,18 @@ import numpy as np
 
 from oncoseg import __version__
 from oncoseg.compare import plots
+from oncoseg.compare.budget import costs
+from oncoseg.compare.markup import averaged, measured, named, number, section, tabled
 from oncoseg.compare.method import method
 from oncoseg.compare.pictures import Panel, panels, worst
 from oncoseg.compare.ranking import ALPHA, Pair
 from oncoseg.compare.records import Comparison, Standing
-from oncoseg.compare.told import KINDS
 from oncoseg.evaluate.table import Summary
 from oncoseg.report.page import CSS, STAMP
 
 OWN = Path(__file__).with_name("page.css")
 SHOWN, LISTED = 3, 8  # worst cases as pictures, and in the table
+DRAWN = 12  # measures up to which all are drawn, beyond it those that count
 SCHEMES = {
     "rank-then-aggregate": "Mean rank over cases",
     "aggregate-then-rank": "Mean rank of means",
@@ -36,12 +38,13 @@ def page(comparison: Comparison) -> str:
         f'<div class="choice">{escape(comparison.advice())}</div>',
         _alert(comparison),
         _leaderboard(comparison),
+        *_extras(comparison),
         _means(comparison),
         _cases(comparison),
         _matrices(comparison),
         _stability(comparison),
         _groups(comparison),
-        _costs(comparison),
+        costs(comparison),
         _worst(comparison),
         method(comparison),
         f"<footer><p>{STAMP} Made by oncoseg {__version__}.</p></footer>",
@@ -86,44 +89,12 @@ def _alert(comparison: Comparison) -> str:
     return f'<div class="alert">{told}</div>' if told else ""
 
 
-def _section(heading: str, text: str, inside: str) -> str:
-    return (
-        f'<section class="long"><h2>{escape(heading)}</h2><p class="sub">{escape(text)}</p>'
-        f"{inside}</section>"
-    )
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Cells are markup."""
-    top = "".join(f"<th>{cell}</th>" for cell in head)
-    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
-    return (
-        f'<div class="wide"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
-    )
-
-
-def _named(comparison: Comparison, name: str) -> str:
-    tint = plots.colour(comparison.table.algorithms.index(name))
-    return f'<span class="swatch" style="--colour:{tint}"></span>{escape(name)}'
-
-
-def _measure(comparison: Comparison, measure: tuple[str, str]) -> str:
-    """Name, unit and direction of a measure, as markup."""
-    region, metric = measure
-    said = comparison.described[metric]
-    unit = f" ({said['unit']})" if said["unit"] else ""
-    way = "higher is better" if said["higher"] else "lower is better"
-    name, _, options = metric.partition(":")
-    told = ", ".join(filter(None, (options, way)))
-    return f"{escape(name + unit)} of {escape(region)} <small>{escape(told)}</small>"
-
-
 def _leaderboard(comparison: Comparison) -> str:
     def row(one: Standing) -> list[str]:
         ranks = "-" if math.isnan(one.low) else f"{one.low:g} to {one.high:g}"
         first = "-" if math.isnan(one.first) else f"{one.first:.0%}"
         lost = f"{one.missing} / {one.failed}"
-        name = _named(comparison, one.algorithm)
+        name = named(comparison, one.algorithm)
         return [name, f"<b>{one.rank:g}</b>", f"{one.score:.2f}", ranks, first, lost]
 
     head = [
@@ -138,7 +109,7 @@ def _leaderboard(comparison: Comparison) -> str:
         f"By the protocol {comparison.protocol.name}: {comparison.protocol.summary}. "
         "A lower score is better."
     )
-    return _section("Leaderboard", text, _table(head, [row(one) for one in comparison.standings]))
+    return section("Leaderboard", text, tabled(head, [row(one) for one in comparison.standings]))
 
 
 def _means(comparison: Comparison) -> str:
@@ -147,16 +118,16 @@ def _means(comparison: Comparison) -> str:
     for measure in comparison.table.measures:
         found = [comparison.summary(name, *measure) for name in order]
         best = _best(found)
-        cells = [_mean(one, best=one.mean == best) for one in found]
+        cells = [averaged(one, best=one.mean == best) for one in found]
         mark = "" if measure in comparison.ranked else "<small>not ranked</small>"
-        rows.append([_measure(comparison, measure) + mark, *cells])
+        rows.append([measured(comparison, measure) + mark, *cells])
     text = (
         "Means over cases with 95 % intervals (patients drawn with all their cases), and n, the "
         "values averaged; undefined values are counted beside them and not averaged. The best mean "
         "is bold: that alone shows no difference."
     )
-    head = ["Measure", *(_named(comparison, name) for name in order)]
-    return _section("Means", text, _table(head, rows))
+    head = ["Measure", *(named(comparison, name) for name in order)]
+    return section("Means", text, tabled(head, rows))
 
 
 def _best(found: Sequence[Summary]) -> float:
@@ -166,29 +137,16 @@ def _best(found: Sequence[Summary]) -> float:
     return max(means) if found[0].higher else min(means)
 
 
-def _mean(one: Summary, *, best: bool) -> str:
-    undefined = f", {one.undefined} undefined" if one.undefined else ""
-    ends = f"{number(one.low)} to {number(one.high)}" if math.isfinite(one.low) else "no interval"
-    value = f"<b>{number(one.mean)}</b>" if best else number(one.mean)
-    return f"{value}<small>{ends}</small><small>n {one.n}{undefined}</small>"
-
-
-def number(value: float) -> str:
-    """Three figures or so, a minus as a minus."""
-    if not math.isfinite(value):
-        return "-"
-    places = 3 if abs(value) < 10 else 2 if abs(value) < 100 else 0
-    return f"{value:.{places}f}".replace("-", "\N{MINUS SIGN}")
-
-
 def _cases(comparison: Comparison) -> str:
     table = comparison.table
     figures = []
-    for place, measure in enumerate(table.measures):
+    drawn_of = table.measures if len(table.measures) <= DRAWN else comparison.ranked
+    for measure in drawn_of:
+        place = table.measures.index(measure)
         found = [comparison.summary(name, *measure) for name in table.algorithms]
         title = f"{measure[1]} of {measure[0]} in every case"
         drawn = plots.strips(table.algorithms, table.values[:, place], found, title)
-        label = _measure(comparison, measure)
+        label = measured(comparison, measure)
         figures.append(f"<figure><figcaption>{label}</figcaption>{drawn}</figure>")
     count = len(table.cases)
     part = f" {plots.MOST} of {count} cases are drawn, evenly." if count > plots.MOST else ""
@@ -198,7 +156,7 @@ def _cases(comparison: Comparison) -> str:
     )
     count = len(table.algorithms)
     single = " single" if count > 4 else " narrow" if count < 4 else ""
-    return _section("Every case", text, f'<div class="plots{single}">{"".join(figures)}</div>')
+    return section("Every case", text, f'<div class="plots{single}">{"".join(figures)}</div>')
 
 
 def _matrices(comparison: Comparison) -> str:
@@ -216,7 +174,7 @@ def _matrices(comparison: Comparison) -> str:
     )
     figures = [_matrix(comparison, measure, order) for measure in comparison.ranked]
     single = ' style="grid-template-columns:1fr"' if len(order) > 4 else ""
-    return _section(
+    return section(
         "Who differs from whom", text, f'<div class="matrices"{single}>{"".join(figures)}</div>'
     )
 
@@ -234,10 +192,10 @@ def _matrix(comparison: Comparison, measure: tuple[str, str], order: Sequence[st
                 cells.append(_cell(found[row, column], row, 1))
             else:
                 cells.append(_cell(found[column, row], row, -1))
-        rows.append(f"<tr><td>{_named(comparison, row)}</td>{''.join(cells)}</tr>")
+        rows.append(f"<tr><td>{named(comparison, row)}</td>{''.join(cells)}</tr>")
     head = "".join(f"<th>{escape(name)}</th>" for name in order)
     return (
-        f"<figure style='margin:0'><figcaption>{_measure(comparison, measure)}</figcaption>"
+        f"<figure style='margin:0'><figcaption>{measured(comparison, measure)}</figcaption>"
         f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
         f"{_too_few(there)}</figure>"
     )
@@ -297,7 +255,7 @@ def _stability(comparison: Comparison) -> str:
         f"often; a cross is the rank itself. Kendall's tau between the ranking and those drawn is "
         f"{number(tau)} on average, and at least {number(low)} in 95 % of them (1: the same order)."
     )
-    return _section("How firmly the ranking stands", text, drawn)
+    return section("How firmly the ranking stands", text, drawn)
 
 
 def _groups(comparison: Comparison) -> str:
@@ -324,26 +282,29 @@ def _groups(comparison: Comparison) -> str:
                 ]
                 for group in groups
             ]
-            head = [escape(column), *(_named(comparison, name) for name in order)]
-            parts.append(f"<h3>{_measure(comparison, measure)}</h3>{_table(head, rows)}")
+            head = [escape(column), *(named(comparison, name) for name in order)]
+            parts.append(f"<h3>{measured(comparison, measure)}</h3>{tabled(head, rows)}")
     text = (
         "Means with 95 % intervals over patients within each group; few patients, wide intervals."
     )
-    return _section("By group", text, "".join(parts)) if parts else ""
+    return section("By group", text, "".join(parts)) if parts else ""
 
 
-def _costs(comparison: Comparison) -> str:
-    if not comparison.costs:
-        return _section("Cost", "The predictions hold no record of time or memory.", "")
-    head = ["Algorithm", *KINDS.values(), _measure(comparison, comparison.ranked[0])]
-    rows = []
-    for one in comparison.standings:
-        held = comparison.costs.get(one.algorithm, {})
-        values = [f"{held[kind]:.3g}" if kind in held else "not known" for kind in KINDS]
-        mean = comparison.summary(one.algorithm, *comparison.ranked[0])
-        rows.append([_named(comparison, one.algorithm), *values, _mean(mean, best=False)])
-    text = "As the records of the predictions say; times compare only if made on one machine."
-    return _section("Cost beside accuracy", text, _table(head, rows))
+def _extras(comparison: Comparison) -> list[str]:
+    """The tables that belong to this protocol."""
+    known = set(comparison.table.algorithms)
+
+    def cell(text: str) -> str:
+        return named(comparison, text) if text in known else escape(text)
+
+    return [
+        section(
+            one.heading,
+            one.text,
+            tabled(list(map(cell, one.head)), [list(map(cell, row)) for row in one.rows]),
+        )
+        for one in comparison.extras
+    ]
 
 
 def _worst(comparison: Comparison) -> str:
@@ -358,8 +319,8 @@ def _worst(comparison: Comparison) -> str:
             for one, name in enumerate(table.algorithms)
         ]
         rows.append([escape(case), *cells])
-    head = [f"Case<small>{_measure(comparison, measure)}</small>"]
-    head += [_named(comparison, name) for name in table.algorithms]
+    head = [f"Case<small>{measured(comparison, measure)}</small>"]
+    head += [named(comparison, name) for name in table.algorithms]
     drawn = [
         f"<h3>{escape(case)} <small class='meta'>{escape(caption)}</small></h3>"
         f'<div class="panels" style="--columns:{min(5, max(3, len(table.algorithms)))}">'
@@ -368,9 +329,10 @@ def _worst(comparison: Comparison) -> str:
     ]
     text = (
         "Where the algorithms together have the worst places. Below, the slice in which outlines "
-        "and truth (white) differ most."
+        f"and {'raters' if len(comparison.truths) > 1 else 'truth'} (white) differ most"
+        + (f", {comparison.caption}." if comparison.caption else ".")
     )
-    return _section("Worst cases", text, _table(head, rows) + "".join(drawn))
+    return section("Worst cases", text, tabled(head, rows) + "".join(drawn))
 
 
 def _value(value: float, status: str) -> str:
@@ -385,6 +347,6 @@ def _panel(comparison: Comparison, one: Panel, case: str) -> str:
     inside = one.markup or f'<div class="none">{escape(one.cause)}</div>'
     metric = measure[1].partition(":")[0]
     return (
-        f"<figure>{inside}<figcaption>{_named(comparison, one.algorithm)} "
+        f"<figure>{inside}<figcaption>{named(comparison, one.algorithm)} "
         f"<small>{escape(metric)} {number(value)}</small></figcaption></figure>"
     )

@@ -14,7 +14,7 @@ from oncoseg.case import Array, Grid, Volume
 from oncoseg.compare.plots import colour
 from oncoseg.compare.records import Comparison
 from oncoseg.errors import OncosegError
-from oncoseg.evaluate.inputs import Compared, Inputs, gather
+from oncoseg.evaluate.inputs import Inputs, gather
 from oncoseg.read import read_volume
 from oncoseg.report import slices
 from oncoseg.report.slices import ACROSS, Frame
@@ -46,15 +46,16 @@ def worst(comparison: Comparison, count: int) -> list[str]:
 
 def panels(comparison: Comparison, cases: list[str]) -> dict[str, tuple[list[Panel], str]]:
     """Case -> its panels and a caption, of the region that is ranked first."""
-    region = comparison.ranked[0][0]
     inputs = {}
     for name, folder in comparison.folders.items():
         try:
-            inputs[name] = gather(
-                Path(folder), Path(comparison.reference), _regions(comparison, name)
-            )
+            regions = _regions(comparison, name)
+            inputs[name] = [gather(Path(folder), Path(t), regions) for t in comparison.truths]
         except OncosegError:
             continue
+    known = {region for found in inputs.values() for region in found[0].scheme.regions}
+    measures = (*comparison.ranked, *comparison.table.measures)
+    region = next((region for region, _ in measures if region in known), "")
     return {case: _case(case, region, inputs, comparison) for case in cases}
 
 
@@ -69,23 +70,23 @@ def _regions(comparison: Comparison, name: str) -> Mapping[str, Sequence[int]] |
 
 
 def _case(
-    case: str, region: str, inputs: dict[str, Inputs], comparison: Comparison
+    case: str, region: str, inputs: dict[str, list[Inputs]], comparison: Comparison
 ) -> tuple[list[Panel], str]:
-    masks: dict[str, tuple[Array, Array]] = {}
-    read: dict[str, Compared] = {}
-    for name, one in inputs.items():
-        compared = one.read(case)
-        if compared.status == "ok":
-            read[name] = compared
-            values = list(one.scheme.regions[region])
-            masks[name] = tuple(  # type: ignore[assignment]
-                upright(np.isin(label, values), compared.grid)[0]
-                for label in (compared.prediction, compared.truth)
-            )
-    if not read:
+    masks: dict[str, list[Array]] = {}
+    grids: dict[str, Grid] = {}
+    for name, every in inputs.items():
+        read = [one.read(case) for one in every if case in one.truths]
+        if read and all(one.status == "ok" for one in read):
+            grids[name] = read[0].grid
+            values = list(every[0].scheme.regions[region])
+            masks[name] = [
+                upright(np.isin(label, values), read[0].grid)[0]
+                for label in (read[0].prediction, *(one.truth for one in read))
+            ]
+    if not grids:
         return [], "No algorithm has a prediction that can be shown."
-    grid = next(iter(read.values())).grid
-    same = {name: pair for name, pair in masks.items() if pair[0].shape == _shape(masks)}
+    grid = next(iter(grids.values()))
+    same = {name: drawn for name, drawn in masks.items() if drawn[0].shape == _shape(masks)}
     image = _image(case, inputs, grid)
     plane, index = _slice(list(same.values()))
     found = []
@@ -102,18 +103,18 @@ def _case(
     return found, f"{where}region {region}" + ("" if image else "; no image was found")
 
 
-def _shape(masks: dict[str, tuple[Array, Array]]) -> tuple[int, ...]:
+def _shape(masks: dict[str, list[Array]]) -> tuple[int, ...]:
     shape: tuple[int, ...] = next(iter(masks.values()))[0].shape
     return shape
 
 
-def _slice(pairs: list[tuple[Array, Array]]) -> tuple[str, int]:
-    """The axial slice in which algorithms and truth differ most, else where the truth is widest."""
-    if pairs[0][0].ndim == 2:
+def _slice(masks: list[list[Array]]) -> tuple[str, int]:
+    """The axial slice in which algorithms and truths differ most, else where a truth is widest."""
+    if masks[0][0].ndim == 2:
         return "image", 0
-    wrong = sum((one ^ truth).sum(axis=(0, 1)) for one, truth in pairs)
+    wrong = sum((one ^ true).sum(axis=(0, 1)) for one, *truths in masks for true in truths)
     if not np.any(wrong):
-        wrong = pairs[0][1].sum(axis=(0, 1))
+        wrong = masks[0][1].sum(axis=(0, 1))
     return "axial", int(np.argmax(wrong))
 
 
@@ -121,9 +122,11 @@ def _flat(array: Array, plane: str, index: int) -> Array:
     return array if plane == "image" else slices.picture_of(array, plane, index)
 
 
-def _cut(masks: dict[str, tuple[Array, Array]], plane: str, index: int) -> tuple[slice, slice]:
+def _cut(masks: dict[str, list[Array]], plane: str, index: int) -> tuple[slice, slice]:
     """Rows and columns around all that is drawn."""
-    drawn = np.any([_flat(one | truth, plane, index) for one, truth in masks.values()], axis=0)
+    drawn = np.any(
+        [_flat(mask, plane, index) for found in masks.values() for mask in found], axis=0
+    )
     if not drawn.any():
         drawn = np.ones_like(drawn)
     sides = []
@@ -138,9 +141,9 @@ def _cut(masks: dict[str, tuple[Array, Array]], plane: str, index: int) -> tuple
     return rows, columns
 
 
-def _image(case: str, inputs: dict[str, Inputs], grid: Grid) -> tuple[str, Volume] | None:
+def _image(case: str, inputs: dict[str, list[Inputs]], grid: Grid) -> tuple[str, Volume] | None:
     """An image of the case on the grid of its prediction, of the truth's data set."""
-    for one in inputs.values():
+    for one in (one for every in inputs.values() for one in every):
         source = one.truths.get(case)
         for name, path in source.images.items() if source else ():
             try:
@@ -153,7 +156,7 @@ def _image(case: str, inputs: dict[str, Inputs], grid: Grid) -> tuple[str, Volum
 
 
 def _picture(
-    pair: tuple[Array, Array],
+    masks: list[Array],
     cut: tuple[slice, slice],
     plane: str,
     index: int,
@@ -161,7 +164,7 @@ def _picture(
     image: tuple[str, Volume] | None,
     tint: str,
 ) -> str:
-    predicted, true = (_flat(mask, plane, index)[cut] for mask in pair)
+    predicted, *truths = (_flat(mask, plane, index)[cut] for mask in masks)
     steps = _steps(grid, plane)
     grey: Array = np.full(predicted.shape, 40, dtype=np.uint8)
     if image:
@@ -171,8 +174,10 @@ def _picture(
     frame = Frame(plane, index, 0.0, 0.0, wide, high)
     place = f"scale({steps[0] / 2:.5f} {steps[1] / 2:.5f})"
     inside = slices.image_tag(grey, (0, 0, wide, high), 300)
+    thin = 2.2 if len(truths) == 1 else 1.2
     inside += slices.outlines(
-        [(svg_path(true), TRUTH, 2.2), (svg_path(predicted), tint, 2.2)], place
+        [*((svg_path(true), TRUTH, thin) for true in truths), (svg_path(predicted), tint, 2.2)],
+        place,
     )
     inside += slices.furniture(frame, unit(grid), letters=plane in PLANES)
     return slices.svg(frame, inside, "outline of the prediction and of the truth")

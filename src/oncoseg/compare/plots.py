@@ -89,6 +89,65 @@ def stability(
     return _svg(width, height, "".join(parts), "how often each algorithm has each rank")
 
 
+def scatter(
+    names: Sequence[str],
+    costs: Sequence[float],
+    found: Sequence[Summary],
+    tints: Sequence[str],
+    front: Sequence[int],
+    title: str,
+) -> str:
+    """Costs on a logarithmic axis, means with intervals; a line joins those on the `front`."""
+    ends = [end for one in found for end in (one.low, one.mean, one.high) if math.isfinite(end)]
+    ticks = _ticks(min(ends), max(ends))
+    first, last = math.log10(min(costs) / 1.3), math.log10(max(costs) * 1.3)
+    width, height = LEFT + 420, TOP + HIGH + FOOT
+
+    def down(value: float) -> float:
+        return TOP + HIGH * (ticks[-1] - value) / (ticks[-1] - ticks[0])
+
+    def along(cost: float) -> float:
+        return LEFT + 10 + 330 * (math.log10(cost) - first) / (last - first)
+
+    parts = [
+        f'<path class="grid" d="M{LEFT} {down(tick):.1f}H{width - 4}"/>'
+        f'<text class="tick" x="{LEFT - 6}" y="{down(tick) + 4:.1f}">{tick:.4g}</text>'
+        for tick in ticks
+    ]
+    parts += [
+        f'<path class="grid" d="M{along(cost):.1f} {TOP}V{TOP + HIGH}"/>'
+        f'<text class="name" x="{along(cost):.0f}" y="{height - 10}">{_short(cost)}</text>'
+        for cost in _decades(first, last)
+    ]
+    points = [(along(cost), down(one.mean)) for cost, one in zip(costs, found)]
+    line = "L".join(f"{points[place][0]:.1f} {points[place][1]:.1f}" for place in front)
+    parts.append(f'<path class="front" d="M{line}"/>')
+    free: dict[int, float] = {}  # where the next label may stand, by the column of its point
+    for place in sorted(range(len(names)), key=lambda place: points[place][1]):
+        x, y = points[place]
+        column = round(x / 60)
+        y = max(y + 4, *(free.get(near, 0.0) for near in (column - 1, column, column + 1)))
+        free[column] = y + 12
+        short = names[place] if len(names[place]) < 14 else f"{names[place][:12]}…"
+        parts.append(_mean(x, found[place], down, tints[place]))
+        parts.append(f'<text x="{x + 9:.0f}" y="{y:.1f}">{escape(short)}</text>')
+    return _svg(width, height, "".join(parts), title)
+
+
+def _decades(first: float, last: float) -> list[float]:
+    """Round numbers between two powers of ten, the fewer the further they are apart."""
+    span = last - first
+    steps = (1, 2, 3, 4, 5, 7) if span < 0.8 else (1, 2, 5) if span <= 2 else (1,)
+    every = (step * 10.0**power for power in range(-9, 19) for step in steps)
+    return [one for one in every if first <= math.log10(one) <= last]
+
+
+def _short(value: float) -> str:
+    """200, 5 k, 10 M, 2 G, 1 T."""
+    step = min(max(math.floor(math.log10(value) / 3 + 1e-9), 0), 4)
+    return f"{value / 1000.0**step:g}{('', ' k', ' M', ' G', ' T')[step]}"
+
+
 def _range(values: Array, found: Sequence[Summary]) -> tuple[float, float]:
     """What an axis shows: means, and within three times the quartiles' distance of any box."""
     ends = [end for one in found for end in (one.low, one.mean, one.high) if math.isfinite(end)]
@@ -175,7 +234,9 @@ def _mean(x: float, found: Summary, down: Callable[[float], float], tint: str) -
 
 def _ticks(low: float, high: float) -> list[float]:
     """Four to eight round numbers around a range."""
-    span = high - low or abs(high) or 1.0
+    span = high - low
+    if span <= 1e-9 * abs(high):  # equal but for rounding
+        span = abs(high) or 1.0
     size = 10 ** math.floor(math.log10(span / 4))
     step = next(size * times for times in (1, 2, 5, 10) if span / (size * times) <= 5)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)

@@ -54,10 +54,22 @@ class Group:
 
 
 @dataclass(frozen=True)
+class Extra:
+    """A table that a protocol has beside those of all: the first of `head` names the rows."""
+
+    heading: str
+    text: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
 class Comparison:
     """Everything that the page shows; `standings` are best first, `notes` must be seen.
 
     `regions` are the label values with which each algorithm was evaluated, None for its own.
+    `folders` hold what pictures show of each algorithm beside `truths`, `caption` says what that is
+    where it is not what was compared.
     """
 
     protocol: Protocol
@@ -77,6 +89,9 @@ class Comparison:
     notes: tuple[str, ...]
     samples: int
     seed: int
+    truths: tuple[str, ...] = ()
+    extras: tuple[Extra, ...] = ()
+    caption: str = ""
 
     def summary(self, algorithm: str, region: str, metric: str) -> Summary:
         """The mean of one measure, with its interval and counts."""
@@ -96,7 +111,7 @@ class Comparison:
             "format": FORMAT,
             "oncoseg": __version__,
             "protocol": self.protocol.as_dict(),
-            "algorithms": {name: Path(path).name for name, path in self.folders.items()},
+            "algorithms": list(self.table.algorithms),
             "reference": Path(self.reference).name,
             "cases": len(self.table.cases),
             "patients": self.patients,
@@ -114,6 +129,7 @@ class Comparison:
                 for one in self.pairs
             ],
             "groups": [plain(asdict(one)) for one in self.groups],
+            "tables": [asdict(one) for one in self.extras],
             "samples": self.samples,
             "seed": self.seed,
             "notes": list(self.notes),

@@ -9,28 +9,56 @@ from typing import Any
 import numpy as np
 
 from oncoseg import files
-from oncoseg.errors import BadData, OncosegError
+from oncoseg.errors import BadData, BadFile, OncosegError
 from oncoseg.protocol import Protocol
 from oncoseg.read import find
 from oncoseg.results import FORMAT
 
-KINDS = {"seconds": "Seconds a case", "peak_mb": "Peak memory, MB"}
+MEASURED = {"seconds": "Seconds a case", "peak_mb": "Peak memory, MB"}
+BUILT = {"parameters": "Parameters", "flops": "FLOPs of a patch"}
+KINDS = {**MEASURED, **BUILT}
+STATED = "costs.json"
+UNITS = {"seconds": "s", "peak_mb": "MB", "parameters": "", "flops": ""}
+STEPS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
-def costs(folders: Mapping[str, Path]) -> dict[str, dict[str, float]]:
-    """Algorithm -> kind of cost -> its mean over cases (of memory the largest)."""
+def costs(
+    folders: Mapping[str, Path], predicted: Mapping[str, Path] | None = None
+) -> dict[str, dict[str, float]]:
+    """Algorithm -> kind of cost -> its mean over cases (of memory the largest).
+
+    By the records of predictions in `predicted` (else `folders`), or by `costs.json` in a folder,
+    which states any of `KINDS` and wins. Raises `BadFile` if that holds anything else.
+    """
     found: dict[str, dict[str, float]] = {}
     for name, folder in folders.items():
         held: dict[str, list[float]] = {}
-        for path in folder.glob("*.json"):
+        for path in (predicted or folders)[name].glob("*.json"):
             for kind, value in _held(path).items():
                 held.setdefault(kind, []).append(value)
         means = {kind: float(np.mean(values)) for kind, values in held.items()}
         if "peak_mb" in held:
             means["peak_mb"] = max(held["peak_mb"])
+        means |= _stated(folder / STATED)
         if means:
-            found[name] = means
+            found[name] = {kind: means[kind] for kind in KINDS if kind in means}
     return found
+
+
+def _stated(path: Path) -> dict[str, float]:
+    """The costs that a file states; none without a file."""
+    if not path.exists():
+        return {}
+    said = files.read_json(path)
+    if not isinstance(said, dict) or not all(_price(kind, said[kind]) for kind in said):
+        known = ", ".join(KINDS)
+        raise BadFile(path, "states no costs", f"give numbers above 0 by name, of {known}")
+    return {kind: float(value) for kind, value in said.items()}
+
+
+def _price(kind: str, value: Any) -> bool:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return kind in KINDS and number and 0 < value < float("inf")
 
 
 def own_regions(
@@ -76,7 +104,29 @@ def _record(path: Path) -> dict[str, Any]:
 
 
 def _held(path: Path) -> dict[str, float]:
-    """The costs in one record."""
+    """The costs in one record: of the case, and of the model as its card says."""
     record = _record(path)
-    values = {kind: record[kind] for kind in KINDS if kind in record}
-    return {kind: float(v) for kind, v in values.items() if isinstance(v, (int, float))}
+    model = record.get("model")
+    said = {**(model if isinstance(model, dict) else {}), **record}
+    found = {}
+    for kind in KINDS:
+        try:
+            value = float(said.get(kind, "nan"))
+        except (TypeError, ValueError):
+            continue
+        if _price(kind, value):
+            found[kind] = value
+    return found
+
+
+def priced(value: float, kind: str) -> str:
+    """1.4 M, 9.69 G, 12.5 s."""
+    for size, letter in STEPS if kind in ("parameters", "flops") else ():
+        if value >= size:
+            return f"{value / size:.3g} {letter}"
+    return f"{value:.3g} {UNITS[kind]}".strip()
+
+
+def minus(text: str) -> str:
+    """A number's hyphen as the minus that it is."""
+    return text.replace("-", "\N{MINUS SIGN}")

@@ -1,0 +1,62 @@
+"""Pieces of a comparison's page as markup: sections, tables, names, measures and means."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from html import escape
+
+from oncoseg.compare import plots
+from oncoseg.compare.records import Comparison
+from oncoseg.compare.told import minus
+from oncoseg.evaluate.table import Summary
+
+
+def section(heading: str, text: str, inside: str) -> str:
+    """A part of the page; `inside` is markup."""
+    return (
+        f'<section class="long"><h2>{escape(heading)}</h2><p class="sub">{escape(text)}</p>'
+        f"{inside}</section>"
+    )
+
+
+def tabled(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Cells are markup."""
+    top = "".join(f"<th>{cell}</th>" for cell in head)
+    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+    return (
+        f'<div class="wide"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+    )
+
+
+def named(comparison: Comparison, name: str) -> str:
+    """An algorithm with its colour."""
+    tint = plots.colour(comparison.table.algorithms.index(name))
+    return f'<span class="swatch" style="--colour:{tint}"></span>{escape(name)}'
+
+
+def measured(comparison: Comparison, measure: tuple[str, str]) -> str:
+    """Name, unit and direction of a measure, as markup."""
+    region, metric = measure
+    said = comparison.described[metric]
+    unit = f" ({said['unit']})" if said["unit"] else ""
+    way = "higher is better" if said["higher"] else "lower is better"
+    name, _, options = metric.partition(":")
+    told = ", ".join(filter(None, (options, way)))
+    return f"{escape(name + unit)} of {escape(region)} <small>{escape(told)}</small>"
+
+
+def averaged(one: Summary, *, best: bool) -> str:
+    """A mean with its interval and counts."""
+    undefined = f", {one.undefined} undefined" if one.undefined else ""
+    ends = f"{number(one.low)} to {number(one.high)}" if math.isfinite(one.low) else "no interval"
+    value = f"<b>{number(one.mean)}</b>" if best else number(one.mean)
+    return f"{value}<small>{ends}</small><small>n {one.n}{undefined}</small>"
+
+
+def number(value: float) -> str:
+    """Three figures or so, a minus as a minus."""
+    if not math.isfinite(value):
+        return "-"
+    places = 3 if abs(value) < 10 else 2 if abs(value) < 100 else 0
+    return minus(f"{value:.{places}f}")
