@@ -35,6 +35,7 @@ class Protocol:
     `regions` are label values; empty: those of the records, else each value. `ranked` are the pairs
     of region and metric that count, all if empty. `aggregation` says what is averaged before
     anything else: nothing ("cases"), cases of a group ("groups") or regions ("regions").
+    `burden` names a region and the whole that it is a share of, told over all cases at once.
     `setting` says what the folders are: predictions and a truth ("plain"), truths of several
     "raters", predictions under several "conditions", or models to weigh against the first of them
     and against what they cost ("benchmark"). A case that `missing` says to refuse stops the
@@ -47,6 +48,7 @@ class Protocol:
     metrics: tuple[str, ...]
     regions: Mapping[str, tuple[int, ...]]
     ranked: tuple[tuple[str, str], ...] = ()
+    burden: tuple[str, ...] = ()
     setting: str = "plain"
     scheme: str = "rank-then-aggregate"
     aggregation: str = "cases"
@@ -65,6 +67,7 @@ class Protocol:
         plain = {field.name: getattr(self, field.name) for field in fields(self)}
         return {
             **plain,
+            "burden": list(self.burden),
             "card": {key: value for key, value in vars(self.card).items() if value},
             "metrics": list(self.metrics),
             "ranked": [list(pair) for pair in self.ranked],
@@ -115,6 +118,7 @@ def _protocol(path: Path, summary: str, said: Mapping[str, Any]) -> Protocol:
         "metrics": tuple(said["metrics"]),
         "regions": _regions(said.get("regions", {})),
         "ranked": tuple((str(region), str(metric)) for region, metric in said.get("ranked", ())),
+        "burden": tuple(said.get("burden", ())),
     }
     found = Protocol(name=path.stem, summary=summary, **values)
     for region, metric in found.ranked:
@@ -122,6 +126,8 @@ def _protocol(path: Path, summary: str, said: Mapping[str, Any]) -> Protocol:
             raise BadFile(
                 path, f"ranks '{region}' by '{metric}', which it does not measure", REMEDY
             )
+    if found.burden and (len(found.burden) != 2 or not set(found.burden) <= found.regions.keys()):
+        raise BadFile(path, f"has the burden {list(found.burden)}, not two of its regions", REMEDY)
     return found
 
 

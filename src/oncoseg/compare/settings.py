@@ -14,6 +14,7 @@ from typing import Any
 
 from oncoseg.compare import conditions
 from oncoseg.compare.benchmark import weighed
+from oncoseg.compare.burden import burdens
 from oncoseg.compare.ranking import Table
 from oncoseg.compare.records import Extra
 from oncoseg.evaluate import Evaluation, evaluate
@@ -77,7 +78,9 @@ def evaluated(
         truths = tuple(reference / rater for rater in every)
         rows = ceiling(every, samples, seed)
         return replace(found, truths=truths, extras=_ceiling(rows, len(every)))
-    return Found(each(evaluate), rules, folders, (reference,), priced=folders)
+    plain = each(evaluate)
+    extras = burdens(plain, rules.burden) if rules.burden else ()
+    return Found(plain, rules, folders, (reference,), extras, priced=folders)
 
 
 def _under(
