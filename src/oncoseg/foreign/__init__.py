@@ -1,0 +1,1 @@
+"""Foreign: models that other programs trained, as model files of ours that answer as they did."""
