@@ -26,7 +26,7 @@ _HOMES = {
 }
 _VERBS = (
     *("read", "prepare", "sample", "train", "predict", "evaluate", "report"),
-    *("froc", "fit", "prompt"),
+    *("froc", "fit", "prompt", "clicks"),
 )
 __all__ = [*_HOMES, *_VERBS, "__version__"]  # noqa: PLE0604 - names are strings, listed above
 

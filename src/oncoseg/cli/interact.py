@@ -1,4 +1,4 @@
-"""Pointing at what is wanted: `oncoseg prompt`."""
+"""Pointing at what is wanted: `oncoseg prompt` and `oncoseg clicks`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from oncoseg.cli.words import Words, add_command, answer, options
+from oncoseg.cli.words import CASES, Words, add_command, answer, count, options
 from oncoseg.errors import BadOption
 
 KINDS = {"foreground": True, "background": False}
@@ -43,6 +43,26 @@ def add(commands: Any) -> None:
         help="the first and the last voxel of a box that the target fills",
     )
     parser.add_argument("--to", type=Path, required=True, metavar="FILE", help="to write (.nii.gz)")
+    parser.add_argument("--device", help="cpu, cuda, ...; the best there is if not given")
+    _add_clicks(commands)
+
+
+def _add_clicks(commands: Any) -> None:
+    parser = add_command(
+        commands,
+        "clicks",
+        "measure how many clicks a model needs: Dice a click, NoC@85 and NoC@90",
+        clicks,
+        examples="  oncoseg clicks model.onco data/ --cases model.run/held_out.json\n"
+        "  oncoseg clicks model.onco data/ --clicks 10 --to scores/ --json",
+    )
+    parser.add_argument("model", help="a model file (.onco) that was trained to follow prompts")
+    parser.add_argument("data", type=Path, help="data set with labels: what is clicked")
+    parser.add_argument(
+        "--clicks", dest="most", type=count, help="on each structure, and what failures count; 20"
+    )
+    parser.add_argument("--cases", **CASES)
+    parser.add_argument("--to", type=Path, metavar="FOLDER", help="for the figures, as JSON")
     parser.add_argument("--device", help="cpu, cuda, ...; the best there is if not given")
 
 
@@ -91,3 +111,12 @@ def prompt(words: Words) -> int:
     data = {"written": str(written), "voxels": voxels, "notes": notes}
     answer(words, data, "\n".join([f"{voxels} voxels, written to {written}", *notes]))
     return 0
+
+
+def clicks(words: Words) -> int:
+    """`oncoseg clicks`; 1 if something could not be read or clicked, after the others."""
+    from oncoseg.clicks import clicks as run
+
+    found = run(words.model, words.data, **options(words, "most", "cases", "to", "device"))
+    answer(words, found.as_dict(), found.table())
+    return 1 if found.failed else 0

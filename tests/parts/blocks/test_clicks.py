@@ -11,6 +11,7 @@ from oncoseg.blocks.clicks import (
     corrections,
     dice_curve,
     drawn_box,
+    iou_of,
     next_click,
     one_piece,
     packed,
@@ -108,6 +109,22 @@ def test_the_curve_rises_and_noc_is_the_first_to_reach():
     curve = dice_curve(Painter(SQUARE.shape), SQUARE, 8)
     assert curve[0] == pytest.approx(2 * 25 / (25 + 81))
     assert all(later >= earlier for earlier, later in pairwise(curve[:5]))
-    assert clicks_needed([0.2, 0.86, 0.8, 0.91], 0.85) == 2
-    assert clicks_needed([0.2, 0.86, 0.8, 0.91], 0.9) == 4
-    assert clicks_needed([0.2, 0.3], 0.9) == 2
+    assert clicks_needed([0.2, 0.93, 0.9, 0.96], 0.85) == (2, True)
+    assert clicks_needed([0.2, 0.93, 0.9, 0.96], 0.9) == (4, True)
+    assert clicks_needed([0.2, 0.91], 0.85) == (2, False)  # an IoU of 0.835
+
+
+def test_the_iou_is_that_of_the_dice():
+    for inside, one, other in ((3, 4, 5), (0, 2, 2), (7, 7, 7)):
+        assert iou_of(2 * inside / (one + other)) == pytest.approx(inside / (one + other - inside))
+
+
+def test_no_point_is_clicked_twice():
+    """A mask that never changes is clicked somewhere else each time."""
+    clicked = []
+    for _ in range(80):
+        place, foreground = next_click(SQUARE, np.zeros_like(SQUARE), clicked)
+        assert SQUARE[tuple(place)]
+        assert foreground
+        clicked.append(place)
+    assert len({tuple(place) for place in clicked}) == 80
