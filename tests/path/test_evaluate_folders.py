@@ -137,6 +137,28 @@ def test_the_command_fails_if_a_case_did(tmp_path, capsys):
     assert "all" in capsys.readouterr().out
 
 
+def test_a_case_on_a_sheared_grid_ends_no_batch(tmp_path, capsys):
+    """Its distances are undefined whatever is predicted, also if nothing is."""
+    out, truth = world(tmp_path, 3, shifted=(0,))
+    sheared = GRID.affine.copy()
+    sheared[1, 2] = 0.7
+    write_volume(truth / "c0001.nii.gz", label(), Grid(SHAPE, sheared))
+    save(out, "c0001", label(2), Grid(SHAPE, sheared))
+    words = ["evaluate", str(out), str(truth), "--metrics", "dice,hd95"]
+    assert call(words) == 1
+    assert "Case c0001: on a grid whose axes are not at right angles" in capsys.readouterr().out
+    for lost in (False, True):
+        if lost:
+            (out / "c0001.json").unlink()
+        evaluation = evaluate(out, truth, metrics=("dice", "hd95"))
+        assert list(evaluation.failed) == ["c0001"]
+        dices, distances = evaluation.summary[:2]
+        assert (dices.n, dices.undefined, dices.failed) == (3, 0, int(lost))
+        assert (distances.n, distances.undefined) == (2, 1)
+        assert dice(evaluation, "c0001").value == (0 if lost else pytest.approx(12 / 18))
+        assert evaluation.mean("whole", "hd95") == pytest.approx(1 / 2)
+
+
 @pytest.fixture
 def compared(monkeypatch):
     """Names of the cases that were compared rather than remembered."""
