@@ -22,17 +22,22 @@ from oncoseg.evaluate import Evaluation, Row, evaluate
 
 FULL, MEAN = "full", "mean of regions"
 ALONE = "No prediction under"
+LEVELS = ("low", "middle", "high")
 CHANCE = 0.1  # that a modality fails, in the scores called E
 NAMED = re.compile(r"(?P<kind>missing|random[0-9.]+|noise)-(?P<words>.+)")
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """A score: the mean over conditions with these weights, whose sum is 1."""
+    """A score: the mean over conditions with these weights, whose sum is 1.
+
+    `sets` is how many there would be of all sets of modalities, 0 where that is no matter.
+    """
 
     name: str
     weights: Mapping[str, float]
     text: str
+    sets: int = 0
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,7 @@ def evaluate_conditions(
         for metric, said in first.metrics.items()
     }
     rows = [row for one in found for row in _weighed(each, one)]
-    notes = _notes(each)
+    notes = _notes(each) + _incomplete(found)
     whole = Evaluation.of(_with_mean(rows), described, notes=notes, samples=samples, seed=seed)
     if to is not None:
         whole.write(to)
@@ -94,17 +99,28 @@ def conditions(folders: Sequence[Path]) -> list[str]:
 
     Raises `BadData` for a folder that is no condition, and without a prediction under `full`.
     """
-    found: dict[str, None] = {FULL: None}
+    found: set[str] = set()
     for folder in folders:
         if not any((folder / FULL).glob("*")):
             cause = "has no folder 'full' of predictions with every modality, to fall from"
             raise BadData(f"{folder}: {cause}; give a folder with one for each condition")
-        for path in sorted(path for path in folder.glob("*") if path.is_dir()):
+        for path in filter(Path.is_dir, folder.glob("*")):
             if path.name != FULL and not NAMED.fullmatch(path.name):
                 kinds = "full, missing-A+B, random25-A+B and noise-high"
                 raise BadData(f"{path}: is no condition; name such folders as {kinds}")
-            found[path.name] = None
-    return list(found)
+            found.add(path.name)
+    return sorted(found, key=_order)
+
+
+def _order(name: str) -> tuple[bool, str, int, str]:
+    """`full`, then what is missing, from one modality to many, and levels of noise as they rise."""
+    found = NAMED.fullmatch(name)
+    if not found:
+        return False, "", 0, ""
+    words = found["words"]
+    kind = {"missing": "1", "noise": "3"}.get(found["kind"], f"2 {found['kind']}")
+    level = LEVELS.index(words) if words in LEVELS else len(LEVELS)
+    return True, kind, level if kind == "3" else words.count("+"), words
 
 
 def _lost(full: Evaluation, name: str) -> Evaluation:
@@ -143,8 +159,9 @@ def scenarios(names: Sequence[str], modalities: frozenset[str]) -> list[Scenario
         rate = kind.removeprefix("random")
         short = "emm" if kind == "missing" else f"rmm{rate}"
         what = "missing" if kind == "missing" else f"missing in {rate} % of their voxels"
-        text = f"mean over {len(sets)} of {2 ** len(modalities) - 1} sets of modalities {what}"
-        result.append(Scenario(f"{short}_avg", _equal(sets), text))
+        every = 2 ** len(modalities) - 1
+        text = f"mean over {len(sets)} of {every} sets of modalities {what}"
+        result.append(Scenario(f"{short}_avg", _equal(sets), text, every))
         often = f"each modality {what} with a chance of {CHANCE:g}"
         result.append(Scenario(f"{short}_e", expected(sets, len(modalities), CHANCE), often))
     return result
@@ -186,7 +203,8 @@ def _told(record: Path) -> tuple[frozenset[str], frozenset[str]]:
 
 
 def _weighed(each: Mapping[str, Evaluation], one: Scenario) -> list[Row]:
-    """Rows of a scenario: a case that was lost in any of its conditions has that status."""
+    """Rows of a scenario: a case has the status that it has with every modality."""
+    status = {row.case: row.status for row in each[FULL].rows}
     kept: dict[tuple[str, str, str], list[tuple[float, Row]]] = {}
     for name, weight in one.weights.items():
         for row in each[name].rows:
@@ -195,8 +213,10 @@ def _weighed(each: Mapping[str, Evaluation], one: Scenario) -> list[Row]:
     for parts in kept.values():
         total = sum(weight for weight, _ in parts)
         value = sum(weight * row.value for weight, row in parts) / total
-        row = next((row for _, row in parts if row.status != "ok"), parts[0][1])
-        rows.append(replace(row, metric=f"{one.name} {row.metric}", value=float(value)))
+        row = parts[0][1]
+        known = status.get(row.case, row.status)
+        name = f"{one.name} {row.metric}"
+        rows.append(replace(row, metric=name, value=float(value), status=known))
     return rows
 
 
@@ -226,6 +246,15 @@ def _notes(each: Mapping[str, Evaluation]) -> tuple[str, ...]:
     )
 
 
+def _incomplete(found: Sequence[Scenario]) -> tuple[str, ...]:
+    return tuple(
+        f"{one.name} is the mean over {len(one.weights)} of {one.sets} sets of modalities: the "
+        "others have no folder."
+        for one in found
+        if one.sets > len(one.weights)
+    )
+
+
 def falls(found: Mapping[str, Under], metric: str) -> Extra:
     """Each condition's mean over regions and cases, and how far it fell from `full`."""
     whole = {name: _mean(one.each[FULL], metric) for name, one in found.items()}
@@ -238,7 +267,7 @@ def falls(found: Mapping[str, Under], metric: str) -> Extra:
             fall = (value - whole[name]) / whole[name] if whole[name] else float("nan")
             told = "" if condition == FULL else f" ({fall:+.0%})"
             cells.append(minus(f"{value:.3f}{told}"))
-        rows.append((_words(condition), *cells))
+        rows.append((words(condition), *cells))
     text = (
         f"Mean {metric} over cases and regions under each condition, and the change from that with "
         "every modality."
@@ -251,22 +280,24 @@ def _mean(one: Evaluation, metric: str) -> float:
 
 
 def hardest(found: Mapping[str, Under], metric: str) -> str:
-    """The condition in which all algorithms together are worst."""
+    """The condition in which all algorithms together are worst, of those that all predicted."""
     any_one = next(iter(found.values()))
     sign = -1 if any_one.each[FULL].metrics[metric]["higher"] else 1
     sums = {
         name: sign * sum(_mean(one.each[name], metric) for one in found.values())
         for name in any_one.each
+        if all(any(row.status == "ok" for row in one.each[name].rows) for one in found.values())
     }
-    return max(sums, key=lambda name: sums[name])
+    return max(sums, key=lambda name: sums[name], default=FULL)
 
 
-def _words(condition: str) -> str:
+def words(condition: str) -> str:
+    """A condition as it is read: without t1, t2."""
     found = NAMED.fullmatch(condition)
     if not found:
-        return "everything given"
-    words = found["words"].replace("+", ", ")
+        return "with everything"
+    named = found["words"].replace("+", ", ")
     if found["kind"] == "noise":
-        return f"{words} noise in all"
+        return f"{named} noise in all"
     rate = found["kind"].removeprefix("random")
-    return f"without {words}" if found["kind"] == "missing" else f"{rate} % lost of {words}"
+    return f"without {named}" if found["kind"] == "missing" else f"{rate} % lost of {named}"

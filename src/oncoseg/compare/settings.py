@@ -101,7 +101,7 @@ def _under(
         {name: folder / hard for name, folder in folders.items()},
         (reference,),
         (conditions.falls(found, rules.metrics[0]),),
-        f"predicted under {hard}, which all do worst",
+        f"predicted {conditions.words(hard)}, where all are worst",
         {name: folder / conditions.FULL for name, folder in folders.items()},
     )
 
