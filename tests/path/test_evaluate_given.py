@@ -147,6 +147,7 @@ REFUSED = {
     "shapes": (MASK[1:], MASK, {}, BadData, r"shapes differ, \(11, 10, 8\) and \(12, 10, 8\)"),
     "no spacing": (MASK, MASK, {"spacing": None}, BadOption, r"hd95.* need the size of voxels"),
     "few lengths": (MASK, MASK, {"spacing": (1, 2)}, BadOption, "takes 3 lengths above 0"),
+    "one length": (MASK, MASK, {"spacing": 1.0}, BadOption, "takes 3 lengths above 0"),
     "no length": (MASK, MASK, {"spacing": (1, 2, 0)}, BadOption, "takes 3 lengths above 0"),
     "mask and labels": (MASK, LABELS, {}, BadData, "a mask, the truth a label map; give two"),
     "labels and mask": (LABELS, MASK, {}, BadData, "a label map, the truth a mask; give two"),

@@ -157,7 +157,7 @@ def _grid(arrays: Sequence[Array], spacing: Sequence[float] | None) -> Grid:
                       "on one grid, nothing is resampled here")  # fmt: skip
     if spacing is None:
         return Grid(shape, np.diag([*[np.nan] * len(shape), 1.0]))
-    lengths = [float(length) for length in spacing]
+    lengths = [float(length) for length in np.ravel(spacing)]
     if len(lengths) != len(shape) or not all(0 < length < np.inf for length in lengths):
         raise BadOption(f"'spacing' takes {len(shape)} lengths above 0, in mm, not {spacing}")
     return Grid(shape, np.diag([*lengths, 1.0]))
