@@ -213,6 +213,8 @@ def _line(one: Summary) -> tuple[str, ...]:
 def _number(value: float) -> str:
     if not math.isfinite(value):
         return "-"
+    if 0 < abs(value) < 0.01:  # as calibration errors are
+        return f"{value:.2g}"
     return f"{value:.3f}" if abs(value) < 100 else f"{value:.1f}"
 
 

@@ -88,13 +88,17 @@ def froc(
 
 @dataclass(frozen=True)
 class Seen:
-    """What is kept of a case: a few numbers a lesion and candidate of each region."""
+    """What is kept of a case: a few numbers a lesion and candidate of each region.
+
+    `voxel` is the size of one in `unit`.
+    """
 
     case: str
     patient: str
     status: str
     found: Mapping[str, Found]
-    millilitres: float
+    voxel: float
+    unit: str
     notes: tuple[str, ...]
 
 
@@ -111,8 +115,10 @@ def _case(case: str, *, inputs: Inputs, names: Sequence[str], floor: float) -> S
         scored = {name: _scored(compared, inputs, name, floor, status) for name in names}
     if status == "missing":
         notes.append(f"Without a prediction, so nothing of it is found: {case}.")
-    size = compared.grid.voxel_volume / 1000 if compared.truth.size else 0.0
-    return Seen(case, compared.patient, status, scored, size, tuple(notes))
+    flat = compared.grid.dims == 2  # an area, in pixels where no size is known
+    size = compared.grid.voxel_volume / (1 if flat else 1000)
+    unit = "mm²" if flat else "ml"
+    return Seen(case, compared.patient, status, scored, size, unit, tuple(notes))
 
 
 def _scored(compared: Compared, inputs: Inputs, region: str, floor: float, status: str) -> Found:
@@ -141,14 +147,15 @@ def _sizes(
     known: Sequence[Seen], cases: Sequence[Found], region: str, threshold: float
 ) -> tuple[Mapping[str, Any], ...]:
     """How many of each third of the lesions, by size, a threshold finds."""
-    sizes = np.concatenate([one.found[region].sizes * one.millilitres for one in known])
+    sizes = np.concatenate([one.found[region].sizes * one.voxel for one in known])
     hit = np.concatenate([one.lesions for one in cases]) >= threshold
     order = np.argsort(sizes, kind="stable")
     return tuple(
         {
             "part": name,
-            "from_ml": round(float(sizes[some[0]]), 6),
-            "to_ml": round(float(sizes[some[-1]]), 6),
+            "from": round(float(sizes[some[0]]), 6),
+            "to": round(float(sizes[some[-1]]), 6),
+            "unit": next(one.unit for one in known if one.found[region].sizes.size),
             "lesions": len(some),
             "found": int(hit[some].sum()),
         }

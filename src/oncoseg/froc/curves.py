@@ -22,7 +22,8 @@ class Curve:
 
     `sampled` holds the sensitivity at `RATES` in each bootstrap sample (samples, 7); `chosen` says
     whether the point was asked for: if not, it is that of all candidates. `sizes` has a row for
-    each third of the lesions, by size: from, to, how many, and how many the point finds.
+    each third of the lesions, by size: from, to (ml; 2-D: mm²), how many, and how many the point
+    finds.
     """
 
     region: str

@@ -21,6 +21,7 @@ DENSE = 81  # places along the curve
 SAMPLES = 400  # of the band
 STYLE = """
 .curves figure { max-width: 760px; }
+.curves table + h2 { margin-top: 28px; }
 svg.plot { background: none; border-radius: 0; height: auto; }
 svg.plot text { fill: var(--soft); stroke: none; font-weight: 400; font-size: 13px; }
 svg.plot .grid { stroke: var(--line); stroke-width: 1; fill: none; }
@@ -30,7 +31,7 @@ svg.plot .dot { fill: #0072B2; }
 svg.plot .point { fill: #D55E00; stroke: #fff; stroke-width: 1.5; }
 svg.plot .end { text-anchor: end; }
 svg.plot .middle { text-anchor: middle; }
-svg.plot .strong { fill: var(--ink); font-weight: 600; }
+svg.plot .strong { fill: var(--ink); font-weight: 600; stroke: #fff; stroke-width: 4; stroke-opacity: 1; }
 code { font: 13px ui-monospace, Menlo, Consolas, "Liberation Mono", monospace; overflow-wrap: anywhere; }
 """  # noqa: E501
 ABOUT = (
@@ -79,7 +80,7 @@ def _section(curve: Curve) -> str:
     sizes = [
         [
             f"{row['part']} third",
-            f"{row['from_ml']:.3g} to {row['to_ml']:.3g}",
+            f"{row['from']:.4g} to {row['to']:.4g} {row['unit']}",
             f"{row['found']} of {row['lesions']}",
             f"{row['found'] / row['lesions']:.3f}",
         ]
@@ -92,7 +93,7 @@ def _section(curve: Curve) -> str:
         f"<p>{escape(told)}.</p>{how}"
         + _table(("False positives a case", "Sensitivity", "95 % interval"), rows)
         + "<h2>By size, at the point</h2>"
-        + _table(("Lesions", "ml", "Found", "Sensitivity"), sizes)
+        + _table(("Lesions", "Size", "Found", "Sensitivity"), sizes)
         + "</section>"
     )
 
@@ -169,6 +170,6 @@ def _marked(curve: Curve) -> str:
     anchor, side = ("end", -11) if x > LEFT + WIDE / 2 else ("start", 11)
     return (
         f'<path class="point" d="M{x:.1f} {y - 8:.1f}l8 8l-8 8l-8 -8z"/>'
-        f'<text class="strong" text-anchor="{anchor}" x="{x + side:.1f}" y="{y + 20:.1f}">'
+        f'<text class="strong" text-anchor="{anchor}" x="{x + side:.1f}" y="{y + 30:.1f}">'
         f"{label}</text>"
     )
