@@ -232,9 +232,9 @@ def test_weights_are_those_of_the_network_in_half_precision(saved, tmp_path):
 @pytest.mark.parametrize(
     ("name", "device", "sentence"),
     [
-        ("tensorrt", "", "no engine 'tensorrt'; there are openvino, torch"),
+        ("tensorrt", "", "no engine 'tensorrt'; there are openvino, onnxruntime, torch"),
         ("openvino", "cuda", "OpenVINO has no device 'cuda'; there are CPU"),
-        ("torch", "gpu", "no device 'gpu'; use cpu or cuda"),
+        ("torch", "gpu", "no device 'gpu'; use cpu, cuda or mps"),
         ("torch", "cuda:99", "no device 'cuda:99' on this machine"),
     ],
 )

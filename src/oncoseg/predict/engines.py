@@ -1,12 +1,15 @@
-"""What runs a network on a patch.
+"""What runs a network on patches: one seam, several engines.
 
-An exported graph on OpenVINO (default, no torch), or torch itself.
+An `Infer` takes images and presence (B, M, *patch) and gives logits and maps (B, outputs + maps,
+*patch) float32. An exported graph runs on OpenVINO (default) or ONNX Runtime, without torch; torch
+runs the network itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,9 +23,8 @@ from oncoseg.predict.window import Infer
 if TYPE_CHECKING:
     from oncoseg.trainable import Network
 
-DISAGREE = (
-    0.002  # largest share of voxels whose sign may differ between a reduced precision and float32
-)
+DISAGREE = 0.002  # share of voxels whose label a reduced precision may change
+NATIVE = {"FP16": "f16", "BF16": "bf16"}  # what processors say that they can, the better one first
 
 
 def engine(model: Model, name: str, device: str = "") -> Infer:
@@ -31,7 +33,8 @@ def engine(model: Model, name: str, device: str = "") -> Infer:
     A model without an exported graph runs in torch.
     """
     known: dict[str, Callable[[Model, str], Infer]] = {
-        "openvino": openvino_engine,
+        "openvino": OpenVino,
+        "onnxruntime": onnxruntime_engine,
         "torch": torch_engine,
     }
     if name not in known:
@@ -39,61 +42,120 @@ def engine(model: Model, name: str, device: str = "") -> Infer:
     return known[name if model.exported else "torch"](model, device)
 
 
-def openvino_engine(model: Model, device: str = "") -> Infer:
-    """The exported graph on the CPU.
+class OpenVino:
+    """The exported graph in the fastest precision that the processor has and that is good enough.
 
-    It runs in the fastest precision that the processor has and that agrees with float32.
-
-    On the first patch that holds a scan, the reduced precision is compared with float32; if more
-    than `DISAGREE` of the outputs change sign, float32 is used from then on.
+    Before the first patch that holds a scan, the part of it that holds most is inferred in float32
+    too. If the reduced precision gives more than `DISAGREE` of its voxels another label, or no
+    numbers there or anywhere later, float32 is used from then on.
     """
-    import openvino
 
-    core = openvino.Core()
-    graph = _graph(core, model, device)
-    kinds = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    reduced = next((kind for kind in ("FP16", "BF16") if kind in kinds), "")
+    def __init__(self, model: Model, device: str = "") -> None:
+        import openvino
 
-    def compiled(precision: str) -> Any:
+        self.model, self.core, self.device = model, openvino.Core(), device.upper() or "CPU"
+        self.graph = _graph(self.core, model, device)
+        kinds = self.core.get_property(self.device, "OPTIMIZATION_CAPABILITIES")
+        self.reduced = next((NATIVE[kind] for kind in NATIVE if kind in kinds), "")
+        self.precision = "" if self.reduced else "f32"  # decided on the first patch
+        self.network: Any = None
+
+    def __call__(self, image: Array, present: Array) -> Array:
+        """Patches one after another: a graph takes one, and its cores are busy with it."""
+        pairs = zip(image.astype(np.float32, copy=False), present.astype(np.float32))
+        return np.concatenate([self._one(a[None], b[None]) for a, b in pairs])
+
+    def _one(self, image: Array, present: Array) -> Array:
+        if not self.precision and not image.any():
+            return self._run(self._compiled("f32"), image, present)
+        self.precision = self.precision or self._chosen(image, present)
+        self.network = self.network or self._compiled(self.precision)
+        found = self._run(self.network, image, present)
+        if self.precision == "f32" or np.isfinite(found).all():
+            return found
+        self.precision, self.network = "f32", None
+        return self._one(image, present)
+
+    def _chosen(self, image: Array, present: Array) -> str:
+        box = fullest(image[0], np.prod(self.model.task.strides, axis=0, dtype=int))
+        inside = (slice(None), slice(None), *box)
+        part, there = image[inside], present[inside]
+        try:
+            exact = self._run(self._compiled("f32", part.shape), part, there)
+            quick = self._run(self._compiled(self.reduced, part.shape), part, there)
+        except BadFile:  # a graph that takes patches of one size alone
+            exact = self._run(self._compiled("f32"), image, present)
+            quick = self._run(self._compiled(self.reduced), image, present)
+        label = [
+            self.model.task.decode(each[0, : self.model.task.outputs]) for each in (exact, quick)
+        ]
+        same = np.isfinite(quick).all() and (label[0] != label[1]).mean() <= DISAGREE
+        return self.reduced if same else "f32"
+
+    def _compiled(self, precision: str, shape: Sequence[int] = ()) -> Any:
         hints = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
-        with _refusing(model, "its graph cannot be compiled"):
-            return core.compile_model(graph, device.upper() or "CPU", hints)
+        with _refusing(self.model, "its graph cannot be compiled"):
+            graph = self.graph
+            if shape:
+                graph = graph.clone()
+                graph.reshape({name: list(shape) for name in ("image", "present")})
+            return self.core.compile_model(graph, self.device, hints)
 
-    chosen: list[Any] = []
+    def _run(self, network: Any, image: Array, present: Array) -> Array:
+        with _refusing(self.model, "its graph does not take the patches that its plan states"):
+            found = np.asarray(network({"image": image, "present": present})[0])
+        return _fitting(self.model, found, image)
 
-    def infer(image: Array, present: Array) -> Array:
-        if chosen:
-            return _run(model, chosen[0], image, present)
-        exact = compiled("f32")
-        if not reduced:
-            chosen.append(exact)
-            return _run(model, exact, image, present)
-        fast = compiled({"FP16": "f16", "BF16": "bf16"}[reduced])
-        slow, quick = _run(model, exact, image, present), _run(model, fast, image, present)
-        if not image.any():
-            return slow
-        agree = np.isfinite(quick).all() and ((slow > 0) != (quick > 0)).mean() <= DISAGREE
-        chosen.append(fast if agree else exact)
-        return slow
 
-    return infer
+def fullest(image: Array, multiple: Array) -> tuple[slice, ...]:
+    """The half an axis of an image (M, *S) that holds most which is not 0; whole `multiple`s."""
+    sizes = [
+        size // 2 // step * step or size for size, step in zip(image.shape[1:], multiple.tolist())
+    ]
+    corners = product(
+        *({0, whole - size} for whole, size in zip(image.shape[1:], sizes))  # first or last half
+    )
+    boxes = [tuple(slice(at, at + size) for at, size in zip(each, sizes)) for each in corners]
+    return max(boxes, key=lambda box: np.count_nonzero(image[0][box]))
+
+
+def onnxruntime_engine(model: Model, device: str = "") -> Infer:
+    """The exported graph on ONNX Runtime, in float32, on the CPU or on CUDA."""
+    runtime = require("onnxruntime", "onnx")
+    place = device.upper() or "CPU"
+    provider = f"{place}ExecutionProvider"
+    if provider not in runtime.get_available_providers():
+        raise BadRun(f"ONNX Runtime has no device '{device}' here; leave it out, or use cpu")
+    state = runtime.capi.onnxruntime_pybind11_state
+    kinds = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NotImplemented")
+    raised = tuple(getattr(state, name) for name in (*kinds, "RuntimeException"))
+    with _refusing(model, "its graph cannot be read by ONNX Runtime", raised):
+        session = runtime.InferenceSession(model.graph, providers=[provider])
+
+    def one(image: Array, present: Array) -> Array:
+        inputs = {"image": image.astype(np.float32), "present": present.astype(np.float32)}
+        with _refusing(model, "its graph does not take the patches that its plan states", raised):
+            return _fitting(model, session.run(None, inputs)[0], image)
+
+    return lambda image, present: np.concatenate(
+        [one(a[None], b[None]) for a, b in zip(image, present)]
+    )
 
 
 @contextmanager
-def _refusing(model: Model, cause: str) -> Iterator[None]:
-    """Turn what OpenVINO raises on a graph that does not fit into a sentence on the model."""
+def _refusing(model: Model, cause: str, also: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """Turn what an engine raises on a graph that does not fit into a sentence on the model."""
+    expected: tuple[type[Exception], ...] = (KeyError, MemoryError, RuntimeError, *also)
     try:
         yield
-    except (KeyError, RuntimeError) as error:
-        raise BadFile(model.path, cause, REMEDY) from error
+    except expected as error:
+        why = " ".join(str(error).split())[:200] or type(error).__name__
+        raise BadFile(model.path, f"{cause} ({why})", REMEDY) from error
 
 
-def _run(model: Model, network: Any, image: Array, present: Array) -> Array:
-    """Logits and maps of a patch, if the graph gives as many as the model says."""
-    inputs = {"image": image.astype(np.float32), "present": present.astype(np.float32)}
-    with _refusing(model, "its graph does not take the patches that its plan states"):
-        found = np.asarray(network(inputs)[0])
-    if found.shape != (1, model.task.outputs + len(model.maps), *image.shape[2:]):
+def _fitting(model: Model, found: Array, image: Array) -> Array:
+    """The answer, if there is as much of it as the model says."""
+    if found.shape != (len(image), model.task.outputs + len(model.maps), *image.shape[2:]):
         cause = f"its graph gives {found.shape} for patches of {image.shape}"
         raise BadFile(model.path, cause, REMEDY)
     return found
@@ -112,8 +174,14 @@ def _graph(core: Any, model: Model, device: str) -> Any:
 
 
 def torch_engine(model: Model, device: str = "") -> Infer:
-    """The network itself, on CUDA where there is one."""
-    return network_engine(model.network(), device)
+    """The network itself, on a GPU where there is one."""
+    run = network_engine(model.network(), device)
+
+    def infer(image: Array, present: Array) -> Array:
+        with _refusing(model, "its network does not take the patches that its plan states"):
+            return _fitting(model, run(image, present), image)
+
+    return infer
 
 
 def network_engine(network: Network, device: str = "") -> Infer:
@@ -138,12 +206,13 @@ def network_engine(network: Network, device: str = "") -> Infer:
 def torch_device(name: str = "") -> Any:
     """A device of torch by name, the best there is if empty; raises `BadRun` if it is absent."""
     torch = require("torch", "train")
-    cuda = torch.cuda.is_available()
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     try:
-        place = torch.device(name or ("cuda" if cuda else "cpu"))
+        place = torch.device(name or ("cuda" if there["cuda"] else "cpu"))
     except RuntimeError as error:
-        raise BadRun(f"no device '{name}'; use cpu or cuda") from error
-    if place.type == "cuda" and (place.index or 0) >= torch.cuda.device_count():
+        raise BadRun(f"no device '{name}'; use cpu, cuda or mps") from error
+    gone = place.type == "cuda" and (place.index or 0) >= torch.cuda.device_count()
+    if gone or not there.get(place.type, True):
         raise BadRun(f"no device '{name}' on this machine; use cpu, or leave it out")
     return place
 
