@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from oncoseg.cli.words import CASES, Words, add_command, answer, count, options
+from oncoseg.cli.words import CASES, Words, add_command, answer, count, named, options
 from oncoseg.errors import BadOption
 
 KINDS = {"foreground": True, "background": False}
@@ -117,6 +117,7 @@ def clicks(words: Words) -> int:
     """`oncoseg clicks`; 1 if something could not be read or clicked, after the others."""
     from oncoseg.clicks import clicks as run
 
-    found = run(words.model, words.data, **options(words, "most", "cases", "to", "device"))
+    chosen = options(words, "most", "to", "device") | named(words)
+    found = run(words.model, words.data, **chosen)
     answer(words, found.as_dict(), found.table())
     return 1 if found.failed else 0

@@ -13,6 +13,7 @@ from oncoseg.cli.words import (
     complain,
     fraction,
     listed,
+    named,
     options,
     part_list,
     paths,
@@ -141,7 +142,7 @@ def predict(words: Words) -> int:
     """`oncoseg predict`; 1 if a case failed, after the others are finished."""
     from oncoseg.predict import predict as run
 
-    chosen = options(words, "engine", "device", "overlap", "probabilities", "kinds", "cases")
+    chosen = options(words, "engine", "device", "overlap", "probabilities", "kinds") | named(words)
     outcome = run(words.model, words.scans, to=words.to, **chosen)
     data = {"done": paths(outcome.done), "failed": dict(outcome.failed)}
     text = f"{_cases(len(outcome.done))} predicted, written to {words.to}"
@@ -167,7 +168,7 @@ def evaluate(words: Words) -> int:
     """`oncoseg evaluate`; 1 if a case was missing or failed, after the others are finished."""
     from oncoseg.evaluate import evaluate as run
 
-    chosen = options(words, "metrics", "to", "instances", "cases")
+    chosen = options(words, "metrics", "to", "instances") | named(words)
     if hasattr(words, "regions"):
         chosen["regions"] = region_values(words.regions)
     evaluation = run(words.predictions, words.truth, **chosen)

@@ -13,6 +13,7 @@ from oncoseg.cli.words import (
     add_command,
     answer,
     count,
+    named,
     not_negative,
     options,
     positive,
@@ -83,8 +84,8 @@ def froc(words: Words) -> int:
     """`oncoseg froc`; 1 if a case was missing or failed, after the others are finished."""
     from oncoseg.froc import froc as run
 
-    names = ("false_positives", "sensitivity", "floor", "region", "cases", "to")
-    chosen = options(words, *names)
+    names = ("false_positives", "sensitivity", "floor", "region", "to")
+    chosen = options(words, *names) | named(words)
     if hasattr(words, "regions"):
         chosen["regions"] = region_values(words.regions)
     curves = run(words.predictions, words.truth, **chosen)
@@ -99,7 +100,7 @@ def fit(words: Words) -> int:
     """`oncoseg fit`."""
     from oncoseg.fit import fit as run
 
-    chosen = options(words, "cases", "folds", "fold", "engine", "device")
+    chosen = options(words, "folds", "fold", "engine", "device") | named(words)
     if "fold" in chosen:
         chosen.setdefault("folds", FOLDS)
     if words.data:

@@ -57,16 +57,6 @@ def listed(text: str) -> tuple[str, ...]:
     return names
 
 
-def case_names(text: str) -> tuple[str, ...]:
-    """`a,b` -> ("a", "b"); of a .json file the names that are listed in it."""
-    if not text.endswith(".json"):
-        return listed(text)
-    names = files.read_json(text)
-    if not names or not isinstance(names, list) or not all(isinstance(one, str) for one in names):
-        raise BadOption(f'{text}: is no list of cases; give a file such as ["a", "b"], or names')
-    return tuple(names)
-
-
 def part_list(text: str) -> tuple[str, ...]:
     """`dice,nsd:tolerance_mm=2,hd95` -> its parts; `option=value` goes with the piece before."""
     found: list[str] = []
@@ -171,10 +161,21 @@ def options(words: Words, *names: str) -> dict[str, Any]:
 
 
 CASES: Mapping[str, Any] = {
-    "type": case_names,
     "metavar": "NAMES",
     "help": "A,B,... or a .json that lists them, as held_out.json: those cases alone",
 }
+
+
+def named(words: Words) -> dict[str, tuple[str, ...]]:
+    """The cases of `--cases`, if it was given: names, or those that a .json file lists."""
+    if not hasattr(words, "cases"):
+        return {}
+    if not words.cases.endswith(".json"):
+        return {"cases": listed(words.cases)}
+    names = files.read_json(words.cases)
+    if not names or not isinstance(names, list) or not all(isinstance(one, str) for one in names):
+        raise BadOption(f"{words.cases}: lists no cases; give names, or a list of them as JSON")
+    return {"cases": tuple(names)}
 
 
 def answer(words: Words, data: Mapping[str, Any], text: str) -> None:
