@@ -3,7 +3,8 @@
 Riera-Marín et al. 2025 (arXiv 2505.08685), for one structure. Their score of the volume integrates
 over three deviations about the raters' mean alone, beyond which no error costs more; here it is the
 whole integral, in closed form. Their calibration error is `ece:bins=50,margin_mm=inf` of each rater
-(theirs is of all organs at once), averaged.
+(theirs is of all organs at once), averaged. Their code hands volumes (Z, Y, X) to a Dice of (batch,
+channel, X) and so averages it over lines of voxels; here it is of the whole structure.
 """
 
 from __future__ import annotations
