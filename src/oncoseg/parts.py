@@ -81,8 +81,13 @@ class Finding(ABC):
 class Posthoc(ABC):
     """A step after prediction: calibration, clean-up, intervals.
 
-    What `fit` learned is in `state`, plain data for JSON that travels in the model file.
+    What `fit` learned is in `state`, plain data for JSON that travels in the model file. `needs` (a
+    literal) may hold `probability`: the step reads that of every voxel, or changes labels, of which
+    the confidence is then asked anew. It may hold `logits`: where whole probabilities would not be
+    kept, `logits` does on a part of the scan what the step does.
     """
+
+    needs: ClassVar[tuple[str, ...]] = ("probability",)
 
     def __init__(self) -> None:
         self.state: dict[str, Any] = {}
@@ -94,6 +99,10 @@ class Posthoc(ABC):
 
         Steps with nothing to learn need not override.
         """
+
+    def logits(self, logits: Array) -> Array:
+        """Logits (outputs, n) of some voxels after the step, which leaves labels as they are."""
+        return logits
 
     @abstractmethod
     def __call__(self, prediction: Prediction) -> Prediction:

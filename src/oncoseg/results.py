@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from oncoseg import __version__, files
+from oncoseg import __version__, files, memory
 from oncoseg.case import Array, Prediction, Task
 from oncoseg.errors import BadData, BadFile, BadRun, OncosegError, UnknownName
 from oncoseg.read import read_volume
@@ -41,6 +43,7 @@ def save(
     `<case>.probability.<region>.nii.gz` in steps of 1/255; `kinds` are further ones of
     `oncoseg.write.KINDS`.
     """
+    began = time.perf_counter()
     record = folder / f"{files.plain_name(prediction.case)}.json"
     # What was written of an earlier prediction no longer holds.
     for name in (record.name, *made_of(prediction.case)):
@@ -48,10 +51,10 @@ def save(
     prediction = prediction.but(inputs=prediction.inputs or identify(prediction.images))
     written: list[Path] = []
     try:
-        for name, array in _maps(prediction, probabilities=probabilities).items():
+        for name, array in _maps(prediction, probabilities=probabilities):
             written.append(write_volume(folder / name, array, prediction.grid))
         written += write_prediction(prediction, folder, kinds)
-        return files.write_json(record, _record(prediction, written[0]))
+        return files.write_json(record, _record(prediction, written[0], began))
     except OncosegError:
         for path in written:
             path.unlink(missing_ok=True)
@@ -88,17 +91,19 @@ def deliver(
     return Delivered(done, failed)
 
 
-def _maps(prediction: Prediction, *, probabilities: bool) -> dict[str, Array]:
-    """File name -> array (*S) uint8, the label map first."""
-    maps = {f"{prediction.case}.nii.gz": prediction.label}
+def _maps(prediction: Prediction, *, probabilities: bool) -> Iterator[tuple[str, Array]]:
+    """File name and array (*S) uint8, the label map first; each is made when it is its turn."""
+    yield f"{prediction.case}.nii.gz", prediction.label
     if probabilities:
         for name, probability in zip(prediction.task.regions, prediction.probability):
-            scaled = np.round(probability.astype(np.float32) * 255).astype(np.uint8)
-            maps[f"{prediction.case}.probability.{name}.nii.gz"] = scaled
-    return maps
+            scaled = np.empty(probability.shape, dtype=np.uint8)
+            for row, values in zip(scaled, probability):
+                row[...] = np.round(values.astype(np.float32) * 255)
+            yield f"{prediction.case}.probability.{name}.nii.gz", scaled
 
 
-def _record(prediction: Prediction, label: Path) -> dict[str, Any]:
+def _record(prediction: Prediction, label: Path, began: float) -> dict[str, Any]:
+    stages = {**prediction.seconds, "write": time.perf_counter() - began}
     return {
         "format": FORMAT,
         "oncoseg": __version__,
@@ -110,11 +115,14 @@ def _record(prediction: Prediction, label: Path) -> dict[str, Any]:
         "images": {name: str(path) for name, path in prediction.images.items()},
         "inputs": {name: dict(said) for name, said in prediction.inputs.items()},
         "model": dict(prediction.model),
-        "confidence": confidence(prediction),
+        "confidence": dict(prediction.confidence) or confidence(prediction),
         "intervals": {name: list(ends) for name, ends in prediction.intervals.items()},
         "level": prediction.level,
         "notes": list(prediction.notes),
         "task": prediction.task.as_dict(),
+        "seconds": round(sum(stages.values()), 3),
+        "stages": {name: round(took, 3) for name, took in stages.items()},
+        "peak_mb": math.ceil(memory.peak() / 1e6),
         "notice": NOTICE,
     }
 

@@ -69,6 +69,9 @@ def _add_predict(commands: Any) -> None:
     parser.add_argument("--engine", choices=("openvino", "torch"), help="what computes; openvino")
     parser.add_argument("--device", help="cpu, cuda, ...; chosen by the engine if not given")
     parser.add_argument("--overlap", type=fraction, help="of neighbouring windows, in [0, 1); 0.5")
+    parser.add_argument(
+        "--memory", metavar="SIZE", help="to take at most, as 4GB; what the machine has"
+    )
     parser.add_argument("--cases", **CASES)
 
 
@@ -142,9 +145,11 @@ def predict(words: Words) -> int:
     """`oncoseg predict`; 1 if a case failed, after the others are finished."""
     from oncoseg.predict import predict as run
 
-    chosen = options(words, "engine", "device", "overlap", "probabilities", "kinds") | named(words)
-    outcome = run(words.model, words.scans, to=words.to, **chosen)
-    data = {"done": paths(outcome.done), "failed": dict(outcome.failed)}
+    chosen = options(
+        words, "engine", "device", "overlap", "probabilities", "kinds", "memory"
+    ) | named(words)
+    outcome = run(words.model, words.scans, to=words.to, say=complain, **chosen)
+    data = {"done": paths(outcome.done), "failed": outcome.failed, "promised": outcome.promised}
     text = f"{_cases(len(outcome.done))} predicted, written to {words.to}"
     answer(words, data, text)
     for case, cause in outcome.failed.items():

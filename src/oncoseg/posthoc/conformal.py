@@ -29,6 +29,8 @@ class Conformal(Posthoc):
     cannot be, there is no interval, and a note that says why.
     """
 
+    needs = ()
+
     def __init__(self, *, level: float = 0.9, offset: float = 0.1) -> None:
         super().__init__()
         if not 0 < level < 1 or not offset > 0:

@@ -31,6 +31,8 @@ class Temperature(Posthoc):
     map stays as it is. `voxels` are drawn for the fit, evenly from all cases, always the same.
     """
 
+    needs = ("logits",)
+
     def __init__(self, *, voxels: int = 200_000) -> None:
         super().__init__()
         self.voxels = voxels
@@ -54,6 +56,10 @@ class Temperature(Posthoc):
             "nll": [round(loss(0.0), 6), round(loss(power), 6)],
             "cases": len(predictions),
         }
+
+    def logits(self, logits: Array) -> Array:
+        """Logits, divided by the temperature, if one was learned."""
+        return logits / np.float32(self.state.get("temperature", 1.0))
 
     def __call__(self, prediction: Prediction) -> Prediction:
         """The same labels, with calibrated probabilities; unchanged if nothing was learned."""

@@ -6,6 +6,7 @@ one axis: finished rows are handed on, and the windows go down the scan.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby, product
 
@@ -17,13 +18,18 @@ from oncoseg.errors import BadOption
 Infer = Callable[[Array, Array], Array]
 Box = tuple[slice, ...]
 Progress = Callable[[list[Box]], Iterator[Box]]
-Room = Callable[[tuple[int, ...]], Array]
 BLOCK = 64 << 20  # bytes of logits that are handed on at once, where a row is not larger
 
 
-def zeros(shape: tuple[int, ...]) -> Array:
-    """Zeros in memory, float32."""
-    return np.zeros(shape, dtype=np.float32)
+class Room:
+    """Where large arrays are held: in memory."""
+
+    def zeros(self, shape: tuple[int, ...], kind: type = np.float32) -> Array:
+        """An array of zeros."""
+        return np.zeros(shape, dtype=kind)
+
+    def release(self) -> None:
+        """Called when a part of an array was used that will not be used soon."""
 
 
 def starts(size: int, patch: int, overlap: float) -> list[int]:
@@ -103,11 +109,11 @@ def stream(
     overlap: float = 0.5,
     axis: int = 0,
     progress: Progress = iter,
-    room: Room = zeros,
+    room: Room | None = None,
 ) -> Iterator[Array]:
     """Blended logits of consecutive rows along `axis`: (rows, outputs, *the other axes) float32.
 
-    Each row of the scan comes once, in order. `room` gives zeros of a shape, to add up in.
+    Each row of the scan comes once, in order; logits are added up in `room`.
     """
     shape = image.shape[1:]
     around = margins(shape, patch)
@@ -116,7 +122,7 @@ def stream(
     boxes = windows(image.shape[1:], patch, overlap)
     boxes = sorted(boxes, key=lambda box: box[axis].start)
     inner = tuple(slice(before, before + size) for (before, _), size in zip(around, shape))
-    blend = Blend(patch, image.shape[1:], axis, room)
+    blend = Blend(patch, image.shape[1:], axis, room or Room())
     begins = sorted({box[axis].start for box in boxes})
     following = dict(zip(begins, [*begins[1:], image.shape[1 + axis]]))
     for start, group in groupby(progress(boxes), key=lambda box: box[axis].start):
@@ -129,9 +135,7 @@ def stream(
 class Blend:
     """Sums of weighted logits for as many rows along an axis as a patch has."""
 
-    def __init__(
-        self, patch: Sequence[int], shape: Sequence[int], axis: int, room: Room = zeros
-    ) -> None:
+    def __init__(self, patch: Sequence[int], shape: Sequence[int], axis: int, room: Room) -> None:
         self.axis, self.weight, self.room = axis, gaussian(patch), room
         self.shape = tuple(patch[axis] if each == axis else n for each, n in enumerate(shape))
         self.first = 0  # row of the scan that the first row here is
@@ -141,31 +145,34 @@ class Blend:
     def add(self, box: Box, values: Array) -> None:
         """Add the logits (outputs, *patch) of a window."""
         if not len(self.sums):
-            self.sums = self.room((len(values), *self.shape))
+            self.sums = self.room.zeros((len(values), *self.shape))
         span = box[self.axis]
         moved = slice(span.start - self.first, span.stop - self.first)
         here = tuple(moved if axis == self.axis else each for axis, each in enumerate(box))
         for row, value in zip(self.sums, values):
             row[here] += value * self.weight
+            self.room.release()
         self.total[here] += self.weight
 
     def finished(self, stop: int, inner: Box) -> Iterator[Array]:
         """Rows from the first to before `stop`, inside the box `inner`, which are then given up."""
         count = stop - self.first
-        sums = np.moveaxis(self.sums, 1 + self.axis, 0)
-        total = np.moveaxis(self.total, self.axis, 0)
         begin = max(0, inner[self.axis].start - self.first)
         end = min(count, inner[self.axis].stop - self.first)
         plane = tuple(each for axis, each in enumerate(inner) if axis != self.axis)
-        size = max(1, BLOCK // max(1, sums[0].nbytes))
+        whole = [each.stop - each.start for each in plane]
+        size = max(1, BLOCK // (4 * len(self.sums) * math.prod(whole)))
         for row in range(begin, end, size):
-            rows = slice(row, min(row + size, end))
-            inside, weights = (rows, slice(None), *plane), (rows, *plane)
-            block = sums[inside].copy()
-            block /= total[weights][:, None]
+            inside = (slice(row, min(row + size, end)), *plane)
+            weights = np.moveaxis(self.total, self.axis, 0)[inside]
+            block = np.empty((len(weights), len(self.sums), *whole), dtype=np.float32)
+            for output, values in enumerate(self.sums):
+                np.divide(np.moveaxis(values, self.axis, 0)[inside], weights, out=block[:, output])
+                self.room.release()
             yield block
         for values in (*self.sums, self.total):
             rows = np.moveaxis(values, self.axis, 0)
             rows[: len(rows) - count] = rows[count:]
             rows[len(rows) - count :] = 0
+            self.room.release()
         self.first = stop
