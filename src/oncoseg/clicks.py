@@ -8,12 +8,10 @@ all clicks that there were, and how many those are is said. The module is itself
 from __future__ import annotations
 
 import statistics
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -30,6 +28,7 @@ from oncoseg.model import Model, open_model
 from oncoseg.prepare.align import resample
 from oncoseg.prompt import Session
 from oncoseg.read import find, read_case
+from oncoseg.verb import called
 
 __all__ = ["Clicked", "Target", "clicks"]
 FORMAT = "oncoseg-clicks-1"
@@ -270,12 +269,4 @@ def _between(one: Mapping[str, Any]) -> str:
     return f"{one['mean']:.2f} ({one['low']:.2f} to {one['high']:.2f})"
 
 
-class Verb(ModuleType):
-    """A module that is called as the verb it holds; `import oncoseg.clicks` stays what it is."""
-
-    def __call__(self, model: str | Path, data: Path, **chosen: Any) -> Clicked:
-        """How many clicks a model needs: see `clicks`."""
-        return clicks(model, data, **chosen)
-
-
-sys.modules[__name__].__class__ = Verb
+called(__name__)

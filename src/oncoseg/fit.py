@@ -6,11 +6,9 @@ The module is itself the verb: `oncoseg.fit("model.onco", ["temperature"], ...)`
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -26,6 +24,7 @@ from oncoseg.predict import segment
 from oncoseg.predict.engines import engine as make_engine
 from oncoseg.prepare.align import resample
 from oncoseg.read import find, read_case
+from oncoseg.verb import called
 
 __all__ = ["Fitted", "fit"]
 HELD = "held_out.json"
@@ -164,12 +163,4 @@ def _name(text: str) -> str:
     return text.partition(":")[0].strip()
 
 
-class Verb(ModuleType):
-    """A module that is called as the verb it holds; `import oncoseg.fit` stays what it is."""
-
-    def __call__(self, model: str | Path, posthoc: Sequence[str], **chosen: Any) -> Fitted:
-        """A model with steps that were taught: see `fit`."""
-        return fit(model, posthoc, **chosen)
-
-
-sys.modules[__name__].__class__ = Verb
+called(__name__)

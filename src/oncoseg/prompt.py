@@ -7,11 +7,9 @@ The scan is encoded once; each prompt only decodes. The module is itself the ver
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +25,7 @@ from oncoseg.predict.engines import bare_batch, torch_device
 from oncoseg.predict.window import gaussian, margins
 from oncoseg.prepare.align import Aligned, align, resample
 from oncoseg.read import find, read_case
+from oncoseg.verb import called
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -348,12 +347,4 @@ def _listed(asked: Sequence[Asked]) -> str:
     return "; ".join(each.said for each in asked)
 
 
-class Verb(ModuleType):
-    """A module that is called as the verb it holds; `import oncoseg.prompt` stays what it is."""
-
-    def __call__(self, model: str | Path, scan: str | Path, *, device: str = "") -> Session:
-        """Open a session: see `prompt`."""
-        return prompt(model, scan, device=device)
-
-
-sys.modules[__name__].__class__ = Verb
+called(__name__)

@@ -6,13 +6,11 @@ Cases that are missing or broken count as the worst there is, so no mean improve
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -29,6 +27,7 @@ from oncoseg.evaluate.scheme import Regions, Scheme
 from oncoseg.evaluate.stream import THREADS, streamed
 from oncoseg.evaluate.table import UNDEFINED, Evaluation, Row
 from oncoseg.parts import Metric
+from oncoseg.verb import called
 
 __all__ = ["Evaluation", "Row", "evaluate"]
 
@@ -361,12 +360,4 @@ def _once(notes: Sequence[Any]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(notes))
 
 
-class Verb(ModuleType):
-    """A module that is called as the verb it holds; `import oncoseg.evaluate` stays what it is."""
-
-    def __call__(self, predictions: Side, truth: Side, **options: Any) -> Evaluation:
-        """See `evaluate`."""
-        return evaluate(predictions, truth, **options)
-
-
-sys.modules[__name__].__class__ = Verb
+called(__name__)

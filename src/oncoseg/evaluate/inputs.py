@@ -86,9 +86,13 @@ class Inputs:
         """Of the cases that are named, all if none is; `BadData` for one that is on no side."""
         if gone := sorted(set(cases) - set(self.cases)):
             raise BadData(f"there is no case '{gone[0]}'; there are {_some(self.cases)}")
-        sides = (self.predictions, self.broken, self.truths)
-        kept = [{one: side[one] for one in side if one in cases or not cases} for side in sides]
-        return replace(self, predictions=kept[0], broken=kept[1], truths=kept[2])
+        wanted = set(cases or self.cases)
+        return replace(
+            self,
+            predictions={one: path for one, path in self.predictions.items() if one in wanted},
+            broken={one: cause for one, cause in self.broken.items() if one in wanted},
+            truths={one: source for one, source in self.truths.items() if one in wanted},
+        )
 
     def paths(self, case: str, *, maps: bool = False) -> dict[str, Path]:
         """Every file that a comparison depends on, by what it is; with `maps`, probabilities."""

@@ -5,12 +5,10 @@ The module is itself the verb: `oncoseg.froc(predictions, truth)`.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -23,6 +21,7 @@ from oncoseg.evaluate.probabilities import REMEDY, where
 from oncoseg.evaluate.stream import streamed
 from oncoseg.froc.curves import Curve, Curves
 from oncoseg.froc.page import page
+from oncoseg.verb import called
 
 __all__ = ["Curve", "Curves", "froc"]
 PARTS = ("smallest", "middle", "largest")
@@ -164,12 +163,4 @@ def _sizes(
     )
 
 
-class Verb(ModuleType):
-    """A module that is called as the verb it holds; `import oncoseg.froc` stays what it is."""
-
-    def __call__(self, predictions: Path, truth: Path, **chosen: Any) -> Curves:
-        """The curves of two folders: see `froc`."""
-        return froc(predictions, truth, **chosen)
-
-
-sys.modules[__name__].__class__ = Verb
+called(__name__)

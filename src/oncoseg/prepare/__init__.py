@@ -18,6 +18,7 @@ from oncoseg.prepare.align import Aligned, align, crop, working_grid
 from oncoseg.prepare.plan import MOST, Fingerprint, Plan, make_plan
 from oncoseg.prepare.store import Stored, open_store, splits, write
 from oncoseg.read import canonical, digest, find, read_case, read_label
+from oncoseg.verb import called
 
 __all__ = [
     "Aligned",
@@ -202,3 +203,6 @@ def _refuse_duplicates(case: Case, seen: dict[str, str]) -> None:
 
 def _progress(items: Sequence[Any], name: str) -> Any:
     return tqdm(items, desc=name, unit="case", disable=None, delay=2, leave=False)
+
+
+called(__name__)

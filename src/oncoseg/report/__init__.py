@@ -16,6 +16,7 @@ from oncoseg.read import read_volume
 from oncoseg.report.page import STAMP, Content, Measured, index, page, summary
 from oncoseg.report.pictures import colours
 from oncoseg.report.plates import plates
+from oncoseg.verb import called
 
 FORMAT = "oncoseg-report-1"
 FINDINGS = ("volumes", "diameters", "extent", "quality")
@@ -244,3 +245,6 @@ def _bare(text: str, prediction: Prediction) -> str:
 
 def _today() -> str:
     return dt.datetime.now().astimezone().strftime("%Y-%m-%d")
+
+
+called(__name__)

@@ -28,6 +28,7 @@ from oncoseg.read import find, read_case
 from oncoseg.run import AUGMENTATIONS, Run
 from oncoseg.train.loop import Loop, kept
 from oncoseg.trainable import Network
+from oncoseg.verb import called
 
 PEEK = 8
 LEAST = 32**3  # voxels of a patch
@@ -219,3 +220,6 @@ def validate(
         step.fit(predictions, truths)
         predictions = [step(prediction) for prediction in predictions]
     return {"dice": mean, "cases": len(rows), "fold": run.fold, "folds": run.folds}
+
+
+called(__name__)
