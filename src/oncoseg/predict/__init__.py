@@ -26,7 +26,6 @@ from oncoseg.predict.window import Infer
 from oncoseg.prepare.plan import Plan
 from oncoseg.read import find, read_case
 from oncoseg.verb import called
-from oncoseg.verb import called
 
 __all__ = ["Outcome", "background", "predict", "segment"]
 USELESS = 0.2  # Dice in validation below which a subset of modalities is refused
@@ -232,9 +231,6 @@ def segment(
     `maps` names the channels that `infer` gives after the logits.
     """
     return Segmenter(plan, infer, overlap=overlap, maps=maps)(Scan.of(case, plan))
-
-
-called(__name__)
 
 
 called(__name__)
