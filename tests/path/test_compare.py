@@ -351,7 +351,7 @@ def test_cost_stands_beside_accuracy_where_records_hold_it(world):
             record.unlink()
     few = compare(folders[:2], truth, metrics=("dice",), samples=50)
     unsure = [type(one)(**{**vars(one), "holm": 0.2}) for one in few.pairs]
-    assert "Where time counts, fair takes 1.5 s a case, not 15." in advice(
+    assert "Where time counts, fair takes 1.5 s a case, not 15 s." in advice(
         few.standings, unsure, held
     )
 

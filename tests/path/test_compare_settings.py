@@ -14,6 +14,7 @@ from oncoseg.compare.conditions import expected, scenarios
 from oncoseg.compare.told import costs
 from oncoseg.errors import BadData, BadFile
 from oncoseg.evaluate.curvas import crps, curvas
+from oncoseg.read import read_volume
 from oncoseg.write import write_volume
 
 SHAPE = (12, 10, 8)
@@ -165,6 +166,44 @@ def test_a_condition_is_what_its_name_says(tmp_path):
     (other / "full").rename(other / "missing-t2")
     with pytest.raises(BadData, match="has no folder 'full'"):
         compare([other, one], truth, protocol="mmss_robustness")
+
+
+def test_damaged_scans_are_what_their_folders_say(tmp_path):
+    """Head of 50 +- 10 in a background of 0; three modalities: 6 sets, twice, noise, and all."""
+    rng = np.random.default_rng(0)
+    shape = (40, 40, 40)
+    head = np.zeros(shape, np.int16)
+    head[10:30, 10:30, 10:30] = rng.normal(500, 100, (20, 20, 20)).clip(1)
+    grid = Grid(shape, np.eye(4))
+    for word in ("t1", "t2", "flair"):
+        write_volume(tmp_path / "scans" / "p0" / f"p0_{word}.nii.gz", head, grid)
+    assert call(["damage", str(tmp_path / "scans"), "--to", str(tmp_path / "out")]) == 0
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert len(names) == 1 + 6 + 6 + 3
+
+    def read(name, word="t1"):
+        path = tmp_path / "out" / name / "p0" / f"p0_{word}.nii.gz"
+        return read_volume(path).array if path.exists() else None
+
+    assert read("missing-flair+t1") is None
+    assert np.array_equal(read("missing-flair+t1", "t2"), head)
+    inside = head > 0
+    lost = read("random25-t1")
+    assert np.array_equal(lost[lost != 0], head[lost != 0])
+    assert abs((lost[inside] == 0).mean() - 0.25) < 4 * np.sqrt(0.25 * 0.75 / inside.sum())
+    assert np.array_equal(read("random25-t1", "t2"), head)
+    apart = []
+    for level in ("low", "middle", "high"):
+        found = read(f"noise-{level}")
+        assert (found[~inside] == 0).all()
+        assert found.dtype == head.dtype
+        apart.append(np.abs(found[inside].astype(float) - head[inside]).mean())
+    assert apart == sorted(apart)
+    assert not np.array_equal(read("noise-low", "t2"), read("noise-low"))
+    write_volume(tmp_path / "out" / "missing-flair" / "p0" / "p0_t1.nii.gz", lost, grid)
+    original = tmp_path / "scans" / "p0" / "p0_t1.nii.gz"
+    assert np.array_equal(read_volume(original).array, head)
+    assert original.stat().st_nlink == 1
 
 
 def test_the_u_score_grows_with_each_of_its_parts():

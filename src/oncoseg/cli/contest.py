@@ -1,4 +1,4 @@
-"""Several algorithms against one truth: `oncoseg compare`."""
+"""Several algorithms against one truth: `oncoseg compare`, and scans to try them on."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from oncoseg.cli.words import Words, add_command, answer, options, part_list, region_members
+from oncoseg.cli.words import Words, add_command, answer, listed, options, part_list, region_members
 
 
 def add(commands: Any) -> None:
-    """Add `compare`."""
+    """Add `compare` and `damage`."""
     parser = add_command(
         commands,
         "compare",
@@ -44,6 +44,30 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--groups", type=Path, metavar="CSV", help="column 'case', then site, scanner, ... of each"
     )
+    parser = add_command(
+        commands,
+        "damage",
+        "copy scans with modalities missing, with parts of them lost and with noise",
+        damage,
+        examples="  oncoseg damage scans/ --to damaged/\n"
+        "  oncoseg predict glioma damaged/missing-t1/ --to a/missing-t1/\n"
+        "  oncoseg compare a/ b/ --reference scans/ --protocol mmss_robustness --to robust/",
+    )
+    parser.add_argument("scans", type=Path, metavar="SCANS", help="with a file a modality")
+    parser.add_argument(
+        "--to", type=Path, required=True, metavar="FOLDER", help="for a folder a condition"
+    )
+    parser.add_argument(
+        "--rates",
+        type=rates,
+        metavar="25,50",
+        help="percent of the voxels that modalities lose (default 25)",
+    )
+
+
+def rates(text: str) -> tuple[float, ...]:
+    """`25,50` -> (25, 50)."""
+    return tuple(map(float, listed(text)))
 
 
 def regions(text: str) -> dict[str, tuple[int, ...]]:
@@ -67,4 +91,15 @@ def compare(words: Words) -> int:
     if hasattr(words, "to"):
         text += f"\nThe page is {words.to / 'comparison.html'}"
     answer(words, comparison.as_dict(), text)
+    return 0
+
+
+def damage(words: Words) -> int:
+    """`oncoseg damage`."""
+    from oncoseg.compare.damage import damage as run
+
+    folders = run(words.scans, to=words.to, **options(words, "rates"))
+    names = [folder.name for folder in folders]
+    text = f"{len(names)} conditions, a folder each in {words.to}"
+    answer(words, {"conditions": names}, text)
     return 0

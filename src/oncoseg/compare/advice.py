@@ -7,6 +7,15 @@ from collections.abc import Mapping, Sequence
 
 from oncoseg.compare.ranking import ALPHA, Pair
 from oncoseg.compare.records import Standing
+from oncoseg.compare.told import priced
+
+CLEARLY = 0.9  # of a cost: what differs by less does not differ
+COUNTS = {
+    "seconds": ("time", " a case"),
+    "peak_mb": ("memory", ""),
+    "flops": ("arithmetic", " operations a patch"),
+    "parameters": ("size", " parameters"),
+}
 
 
 def advice(
@@ -46,15 +55,18 @@ def _apart(equal: Sequence[str], pairs: Sequence[Pair]) -> str:
 
 
 def _cheaper(best: str, equal: Sequence[str], costs: Mapping[str, Mapping[str, float]]) -> str:
-    """The fastest of those that no measure shows to be worse, if their records say."""
-    seconds = {name: costs[name].get("seconds") for name in (best, *equal) if name in costs}
-    known = {name: value for name, value in seconds.items() if value is not None}
-    if len(known) < 2 or best not in known:
-        return " So cost may decide between them."
-    least = min(known, key=lambda name: known[name])
-    if least == best:
-        return f" It is also the fastest of them ({known[best]:.3g} s a case)."
-    return f" Where time counts, {least} takes {known[least]:.3g} s a case, not {known[best]:.3g}."
+    """The cheapest of those that no measure shows to be worse, by the first cost that decides."""
+    said = ""
+    for kind, (counts, text) in COUNTS.items():
+        known = {n: costs[n][kind] for n in (best, *equal) if kind in costs.get(n, {})}
+        if len(known) < 2 or best not in known:
+            continue
+        least = min(known, key=lambda name: known[name])
+        if known[least] < CLEARLY * known[best]:
+            here, there = (priced(known[name], kind) for name in (least, best))
+            return f" Where {counts} counts, {least} takes {here}{text}, not {there}."
+        said = said or f" None of them takes clearly less {counts}."
+    return said or " So cost may decide between them."
 
 
 def _against(one: str, other: str, pairs: Sequence[Pair]) -> tuple[str, int, int]:
