@@ -53,7 +53,7 @@ MIRRORED = "spatial:degrees=0,scale=1,elastic=0"
 RUNS = {
     "supervised": {"batch": 2},
     "supervised_4": {"batch": 4},
-    "mean_teacher": {"method": "mean_teacher:ramp_up=500,consistency=1", "batch": 4},
+    "mean_teacher": {"method": "mean_teacher", "batch": 4},
     "bcp": {"method": "bcp:warm_up=500", "batch": 4},
     "pretext": {"method": "misfm_volume_fusion:blocks=8x16", "batch": 2},
     "fine_tuned": {"batch": 2, "start": "pretext"},
