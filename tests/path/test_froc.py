@@ -22,10 +22,10 @@ TASK = classes_task(3, 16, classes=1)
 
 def simulated(seed):
     rng = np.random.default_rng(seed)
-    smooth = ndimage.gaussian_filter(rng.normal(size=SHAPE), 1.2)
-    half = (6 * smooth - 0.6).astype(np.float32)
+    smooth, other = (ndimage.gaussian_filter(rng.normal(size=SHAPE), 1.2) for _ in range(2))
+    half = (7 * smooth - 1).astype(np.float32)
     logits = np.stack([-half, half])
-    truth = (ndimage.gaussian_filter(rng.normal(size=SHAPE) + smooth, 1.2) > 0.3).astype(np.uint8)
+    truth = (smooth + 0.7 * other > 0.17).astype(np.uint8)
     probability = TASK.probabilities(logits).astype(np.float16)
     return Prediction(
         f"case_{seed}", TASK, GRID, TASK.decode(logits), probability, ("image",)
@@ -47,8 +47,10 @@ def test_the_threshold_it_gives_does_what_it_says_where_it_is_used(tmp_path):
     step = OperatingPoint(threshold=curve.point.threshold)
     for seed in range(4):
         results.save(step(simulated(seed)[0]), tmp_path / "used", probabilities=True)
-    found = evaluate(tmp_path / "used", truth, metrics=("false_positives",))
-    assert found.mean("class_1", "false_positives") == pytest.approx(curve.point.false_positives)
+    found = evaluate(tmp_path / "used", truth, metrics=("false_positives:iou=0.1",))
+    assert found.mean("class_1", "false_positives:iou=0.1") == pytest.approx(
+        curve.point.false_positives
+    )
     assert curve.point.false_positives <= 2
     said = json.loads((tmp_path / "froc" / "froc.json").read_text())["regions"]["class_1"]
     assert said["point"]["threshold"] == pytest.approx(curve.point.threshold, abs=1e-6)

@@ -1,9 +1,10 @@
 """Free-response ROC: lesions found against lesions invented, at every threshold of a probability.
 
 A candidate is a connected component of the voxels whose probability is at least a floor; its score
-is its highest probability, as in the U-Net baselines of Jaeger 2018 (arXiv 1811.08661). Any overlap
-with a true lesion finds it; a lesion counts once, and what overlaps one is never a false positive
-(Setio 2017, arXiv 1612.08012).
+is its highest probability, as in the U-Net baselines of Jaeger 2018 (arXiv 1811.08661). It finds a
+true lesion if their intersection over union is at least 0.1, as in PI-CAI (Saha 2024, doi
+10.1016/S1470-2045(24)00220-1): if any overlap were enough, who takes everything would find it all.
+A lesion counts once, and what finds one is never a false positive (Setio 2017, arXiv 1612.08012).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from oncoseg.blocks.lesions import components
+from oncoseg.blocks.lesions import checked_iou, components, paired
 from oncoseg.blocks.statistics import clusters, draws, percentiles
 from oncoseg.blocks.surface import bounds
 from oncoseg.case import Array
@@ -22,6 +23,7 @@ from oncoseg.errors import BadData, BadOption
 
 RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # false positives a case, of the FROC score
 CONNECTIVITY = 26
+IOU = 0.1  # at which a candidate finds a lesion
 SAMPLES = 1000
 PIECE = 100  # samples drawn at once
 
@@ -30,7 +32,7 @@ PIECE = 100  # samples drawn at once
 class Found:
     """One case: the score that found each true lesion (T,), 0 where nothing did; their voxels (T,).
 
-    `false` (F,) holds the scores of candidates that overlap none.
+    `false` (F,) holds the scores of candidates that find none.
     """
 
     lesions: Array
@@ -58,14 +60,14 @@ class Point:
         }
 
 
-def checked(floor: float) -> float:
-    """A floor that candidates can have: raises `BadOption`."""
+def checked(floor: float, iou: float) -> tuple[float, float]:
+    """A floor that candidates can have, and what a match can ask for: raises `BadOption`."""
     if not 0 < floor < 1:
         raise BadOption(f"option 'floor' takes a probability above 0 and below 1, not {floor:g}")
-    return floor
+    return floor, checked_iou(iou)
 
 
-def found(probability: Array, truth: Array, floor: float) -> Found:
+def found(probability: Array, truth: Array, floor: float, iou: float) -> Found:
     """Candidates of a probability (*S) against a mask (*S); NaN is nowhere and counts for nothing.
 
     Only scores are kept, so that a data set of any size fits into memory.
@@ -74,17 +76,15 @@ def found(probability: Array, truth: Array, floor: float) -> Found:
     box = bounds(claimed | true)
     claimed, true, probability = claimed[box], true[box], probability[box]
     candidates, count = components(claimed, CONNECTIVITY)
-    lesions, number = components(true, CONNECTIVITY)
+    both = paired(candidates, count, *components(true, CONNECTIVITY))
     scores = np.zeros(count + 1, dtype=np.float32)
     # As exact as predictions are, so that there are at most some thousand thresholds.
     exact = probability[claimed].astype(np.float16).astype(np.float32)
     np.maximum.at(scores, candidates[claimed], exact)
-    both = claimed & true
-    best = np.zeros(number + 1, dtype=np.float32)
-    np.maximum.at(best, lesions[both], scores[candidates[both]])
-    false = np.ones(count + 1, dtype=bool)
-    false[0], false[candidates[both]] = False, False
-    return Found(best[1:], np.bincount(lesions.ravel(), minlength=number + 1)[1:], scores[false])
+    matches = both.pairs[both.iou >= iou]
+    best = np.zeros(len(both.true), dtype=np.float32)
+    np.maximum.at(best, matches[:, 1], scores[1:][matches[:, 0]])
+    return Found(best, both.true, np.delete(scores[1:], matches[:, 0]))
 
 
 def kept(probability: Array, floor: float, threshold: float) -> tuple[Array, int, int]:
@@ -106,7 +106,7 @@ class Froc:
     def __init__(
         self, cases: Sequence[Found], patients: Sequence[str], floor: float, region: str
     ) -> None:
-        self.cases, self.floor, self.region = cases, checked(floor), region
+        self.cases, self.floor, self.region = cases, floor, region
         self.member, self.patients = clusters(patients)
         self.lesions = int(sum(len(case.lesions) for case in cases))
         if not self.lesions:
@@ -158,7 +158,7 @@ class Froc:
         fit = np.flatnonzero(self.sensitivity >= (goal or 2) - 1e-9)[:1]
         if not len(fit):
             most = f"{self.sensitivity.max(initial=0):.3f}"
-            remedy = "ask for less, or take candidates from a lower floor"
+            remedy = "ask for less, or take candidates from another floor"
             raise BadData(
                 f"{self.region}: no threshold finds {asked}; the most that any finds is {most}, "
                 f"from voxels with a probability of at least {self.floor:g}: {remedy}"

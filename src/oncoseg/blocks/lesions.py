@@ -42,6 +42,13 @@ def checked(connectivity: int) -> int:
     return connectivity
 
 
+def checked_iou(iou: float) -> float:
+    """An intersection over union that a match can ask for: raises `BadOption`."""
+    if not 0 <= iou <= 1:
+        raise BadOption(f"option 'iou' takes 0 to 1, not {iou}")
+    return iou
+
+
 def components(mask: Array, connectivity: int) -> tuple[Array, int]:
     """A mask (*S) -> components numbered from 1 (*S), and how many.
 
@@ -56,7 +63,7 @@ def components(mask: Array, connectivity: int) -> tuple[Array, int]:
 def lesions(both: Pair, connectivity: int) -> Lesions:
     """The lesions of a prediction and of its truth."""
     (predicted, found), (true, count) = (components(mask, connectivity) for mask in both.masks)
-    return _paired(predicted, found, true, count)
+    return paired(predicted, found, true, count)
 
 
 def told_apart(
@@ -78,10 +85,10 @@ def told_apart(
         numbered = numbered.reshape(instances.shape) + without
         sides.append((numbered, len(values) - 1 + without))
     (predicted, found), (true, count) = sides
-    return _paired(predicted, found, true, count)
+    return paired(predicted, found, true, count)
 
 
-def _paired(predicted: Array, found: int, true: Array, count: int) -> Lesions:
+def paired(predicted: Array, found: int, true: Array, count: int) -> Lesions:
     """Sizes and overlaps of numbered lesions, `found` predicted and `count` true ones."""
     shared = (predicted > 0) & (true > 0)
     pairs, overlap = np.unique(

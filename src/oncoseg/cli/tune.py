@@ -40,6 +40,9 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--floor", type=positive, help="probability that all voxels of a candidate have; 0.5"
     )
+    parser.add_argument(
+        "--iou", type=not_negative, help="by which a candidate overlaps what it finds; 0.1, 0: any"
+    )
     parser.add_argument("--region", help="one region alone")
     parser.add_argument(
         "--regions",
@@ -84,7 +87,7 @@ def froc(words: Words) -> int:
     """`oncoseg froc`; 1 if a case was missing or failed, after the others are finished."""
     from oncoseg.froc import froc as run
 
-    names = ("false_positives", "sensitivity", "floor", "region", "to")
+    names = ("false_positives", "sensitivity", "floor", "iou", "region", "to")
     chosen = options(words, *names) | named(words)
     if hasattr(words, "regions"):
         chosen["regions"] = region_values(words.regions)

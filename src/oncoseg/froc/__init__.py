@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from oncoseg import files
-from oncoseg.blocks.froc import RATES, SAMPLES, Found, Froc, checked, found
+from oncoseg.blocks.froc import IOU, RATES, SAMPLES, Found, Froc, checked, found
 from oncoseg.errors import BadData, BadFile, BadOption, unknown
 from oncoseg.evaluate.inputs import Compared, Inputs, failing, gather
 from oncoseg.evaluate.probabilities import REMEDY, where
@@ -34,6 +34,7 @@ def froc(
     false_positives: float | None = None,
     sensitivity: float | None = None,
     floor: float = 0.5,
+    iou: float = IOU,
     regions: Mapping[str, Sequence[int]] | None = None,
     region: str = "",
     samples: int = SAMPLES,
@@ -44,9 +45,10 @@ def froc(
     """The FROC curve of each region (of `region` alone) over two folders as `evaluate` takes them.
 
     Predictions need probability maps. The threshold is that with at most `false_positives` a case,
-    or with at least a `sensitivity`; without either, that of all candidates, the `floor`. A case
-    that is missing or cannot be read counts as the worst: nothing of it is found, and it has as
-    many false positives as the case with most of them. Raises `BadData` where no threshold does
+    or with at least a `sensitivity`; without either, that of all candidates, the `floor`. A
+    candidate finds a lesion that it overlaps by the intersection over union `iou`; 0: by any voxel.
+    A case that is missing or cannot be read counts as the worst: nothing of it is found, and it has
+    as many false positives as the case with most of them. Raises `BadData` where no threshold does
     what is asked, or where there is no lesion. With `to`, the numbers and a page with the curves
     are written to that folder.
     """
@@ -60,7 +62,7 @@ def froc(
         raise unknown("region", region, names)
     names = [region] if region else names
     _all_there(inputs, names)
-    work = partial(_case, inputs=inputs, names=names, floor=checked(floor))
+    work = partial(_case, inputs=inputs, names=names, match=checked(floor, iou))
     seen = list(streamed(work, inputs.cases, title="froc"))
     known = [one for one in seen if one.status != "no truth"]
     if not any(one.status == "ok" for one in known):
@@ -78,7 +80,9 @@ def froc(
         curves.append(Curve(name, curve, len(known), sampled, point, chosen, sizes))
     failed = tuple(one.case for one in known if one.status != "ok")
     notes = [note for one in seen for note in one.notes]
-    result = Curves(tuple(curves), floor, failed, tuple(dict.fromkeys([*inputs.notes, *notes])))
+    result = Curves(
+        tuple(curves), floor, iou, failed, tuple(dict.fromkeys([*inputs.notes, *notes]))
+    )
     if to is not None:
         files.write_json(Path(to) / "froc.json", result.as_dict())
         files.write_text(Path(to) / "froc.html", page(result))
@@ -101,17 +105,17 @@ class Seen:
     notes: tuple[str, ...]
 
 
-def _case(case: str, *, inputs: Inputs, names: Sequence[str], floor: float) -> Seen:
+def _case(case: str, *, inputs: Inputs, names: Sequence[str], match: tuple[float, float]) -> Seen:
     compared = inputs.read(case)
     status, notes = compared.status, list(compared.notes)
     if status == "no truth":
         notes.append(f"Without a truth, left out: {case}.")
     try:
-        scored = {name: _scored(compared, inputs, name, floor, status) for name in names}
+        scored = {name: _scored(compared, inputs, name, match, status) for name in names}
     except BadFile as error:
         status, more = failing(case, str(error))
         notes += more
-        scored = {name: _scored(compared, inputs, name, floor, status) for name in names}
+        scored = {name: _scored(compared, inputs, name, match, status) for name in names}
     if status == "missing":
         notes.append(f"Without a prediction, so nothing of it is found: {case}.")
     flat = compared.grid.dims == 2  # an area, in pixels where no size is known
@@ -120,11 +124,13 @@ def _case(case: str, *, inputs: Inputs, names: Sequence[str], floor: float) -> S
     return Seen(case, compared.patient, status, scored, size, unit, tuple(notes))
 
 
-def _scored(compared: Compared, inputs: Inputs, region: str, floor: float, status: str) -> Found:
+def _scored(
+    compared: Compared, inputs: Inputs, region: str, match: tuple[float, float], status: str
+) -> Found:
     if status == "ok":
-        return found(*compared.claimed(region, inputs.scheme), floor)
+        return found(*compared.claimed(region, inputs.scheme), *match)
     true, ignored = compared.whole(region, inputs.scheme)
-    return found(np.zeros(true.shape, np.float32), true & ~ignored, floor)
+    return found(np.zeros(true.shape, np.float32), true & ~ignored, *match)
 
 
 def _all_there(inputs: Inputs, names: Sequence[str]) -> None:

@@ -63,6 +63,7 @@ class Curves:
 
     curves: tuple[Curve, ...]
     floor: float
+    iou: float
     failed: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -72,6 +73,7 @@ class Curves:
             "format": FORMAT,
             "oncoseg": __version__,
             "floor": self.floor,
+            "iou": self.iou,
             "regions": {curve.region: curve.as_dict() for curve in self.curves},
             "notes": list(self.notes),
         }

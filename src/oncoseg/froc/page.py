@@ -36,8 +36,9 @@ code { font: 13px ui-monospace, Menlo, Consolas, "Liberation Mono", monospace; o
 """  # noqa: E501
 ABOUT = (
     "Candidates are connected components of voxels with a probability of at least {floor:g}; each "
-    "scores its highest probability (Jaeger 2018, arXiv 1811.08661). Any overlap finds a lesion, a "
-    "lesion counts once, and a candidate that overlaps one is never a false positive. The FROC "
+    "scores its highest probability (Jaeger 2018, arXiv 1811.08661). It finds a lesion that it "
+    "overlaps by {how}. A lesion counts once, and a candidate that finds one is never a false "
+    "positive. The FROC "
     "score is the mean sensitivity at 1/8, 1/4, 1/2, 1, 2, 4 and 8 false positives a case, on "
     "straight lines between points (LUNA16: Setio 2017, arXiv 1612.08012). Intervals are 95 % "
     "percentiles of a bootstrap over patients."
@@ -47,6 +48,8 @@ ABOUT = (
 def page(curves: Curves) -> str:
     """The whole page."""
     date = dt.datetime.now().astimezone().strftime("%Y-%m-%d")
+    how = f"an intersection over union of at least {curves.iou:g}" if curves.iou else "any voxel"
+    about = ABOUT.format(floor=curves.floor, how=how)
     notes = "".join(f"<p>{escape(note)}</p>" for note in curves.notes)
     header = (
         '<header><div><p class="brand">oncoseg froc</p><h1>Lesions found and invented</h1>'
@@ -56,7 +59,7 @@ def page(curves: Curves) -> str:
         header,
         f'<div class="alert">{notes}</div>' if notes else "",
         *(_section(curve) for curve in curves.curves),
-        f'<section><h2>Method</h2><p class="sub">{ABOUT.format(floor=curves.floor)}</p></section>',
+        f'<section><h2>Method</h2><p class="sub">{escape(about)}</p></section>',
         f"<footer><p>{STAMP} Made by oncoseg {__version__}.</p></footer>",
     ]
     css = CSS.read_text(encoding="utf-8") + STYLE

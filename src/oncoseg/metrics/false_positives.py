@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from oncoseg.blocks.lesions import checked, lesions
+from oncoseg.blocks.lesions import checked, checked_iou, lesions
 from oncoseg.blocks.surface import pair
 from oncoseg.case import Array
 from oncoseg.parts import Metric
@@ -23,7 +23,8 @@ CARD = Card(
 class FalsePositives(Metric):
     """Predicted lesions in which no voxel is true; their mean over cases is that of FROC.
 
-    Best for who predicts nothing: never alone.
+    With `iou` above 0 those that overlap no true one by that intersection over union. Best for who
+    predicts nothing: never alone.
     """
 
     higher = False
@@ -31,10 +32,10 @@ class FalsePositives(Metric):
     one_sided = True
     empty = "0 if the prediction is empty"
 
-    def __init__(self, *, connectivity: int = 26) -> None:
-        self.connectivity = checked(connectivity)
+    def __init__(self, *, connectivity: int = 26, iou: float = 0.0) -> None:
+        self.connectivity, self.iou = checked(connectivity), checked_iou(iou)
 
     def __call__(self, prediction: Array, truth: Array, spacing: Sequence[float]) -> float:
         """Boolean masks (*S), spacing in mm -> a count."""
         found = lesions(pair(prediction, truth, spacing), self.connectivity)
-        return float(len(found.predicted) - len(np.unique(found.pairs[:, 0])))
+        return float(len(found.predicted) - len(np.unique(found.pairs[found.iou >= self.iou, 0])))

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from oncoseg.blocks.lesions import checked, lesions
+from oncoseg.blocks.lesions import checked, checked_iou, lesions
 from oncoseg.blocks.surface import pair
 from oncoseg.case import Array
-from oncoseg.errors import BadOption
 from oncoseg.parts import Metric
 from oncoseg.registry import Card
 
@@ -34,9 +33,7 @@ class LesionF1(Metric):
     empty = "1 if both are empty, 0 if one is"
 
     def __init__(self, *, connectivity: int = 26, iou: float = 0.0) -> None:
-        if not 0 <= iou <= 1:
-            raise BadOption(f"option 'iou' of LesionF1 takes 0 to 1, not {iou}")
-        self.connectivity, self.iou = checked(connectivity), iou
+        self.connectivity, self.iou = checked(connectivity), checked_iou(iou)
 
     def __call__(self, prediction: Array, truth: Array, spacing: Sequence[float]) -> float:
         """Boolean masks (*S), spacing in mm -> 0 to 1."""

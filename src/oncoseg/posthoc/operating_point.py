@@ -17,8 +17,9 @@ CARD = Card(
     "nodules in computed tomography images: The LUNA16 challenge",
     2017,
     arxiv="1612.08012",
-    reading="Candidates are components above `floor`, scored by their highest probability, as in "
-    "Jaeger 2018 (arXiv 1811.08661). A region is redrawn as the candidates that stay.",
+    reading="Candidates are components above `floor`, scored by their highest probability (Jaeger "
+    "2018, arXiv 1811.08661), and find by an IoU of 0.1, as in PI-CAI (Saha 2024). A region is "
+    "redrawn as the candidates that stay.",
 )
 
 
@@ -27,7 +28,8 @@ class OperatingPoint(Posthoc):
 
     The threshold of each region (or `region` alone) is learned: the most lesions found with at most
     `false_positives` a case, or the fewest false positives with at least a `sensitivity`; or it is
-    given as `threshold`. A floor below 0.5 finds more lesions, and draws them larger.
+    given as `threshold`. A candidate finds what it overlaps by `iou`. A floor below 0.5
+    takes doubtful lesions too, and draws all larger.
     """
 
     def __init__(
@@ -37,19 +39,18 @@ class OperatingPoint(Posthoc):
         sensitivity: float = 0.0,
         threshold: float = 0.0,
         floor: float = 0.5,
+        iou: float = 0.1,
         region: str = "",
     ) -> None:
         super().__init__()
         if not (false_positives >= 0 and 0 <= sensitivity <= 1 and 0 <= threshold <= 1):
-            said = f"{false_positives:g}, {sensitivity:g} and {threshold:g}"
-            raise BadOption(
-                "operating_point takes false_positives of 0 or more, and a sensitivity or a "
-                f"threshold from 0 to 1, not {said}"
-            )
+            said = f"not {false_positives:g}, {sensitivity:g} and {threshold:g}"
+            known = "false_positives of 0 or more, a sensitivity or threshold from 0 to 1"
+            raise BadOption(f"operating_point takes {known}, {said}")
         if threshold:
             self.state = {"points": {}}  # nothing is left to learn
         self._goal = {"false_positives": false_positives, "sensitivity": sensitivity}
-        self.threshold, self.floor, self.region = threshold, checked(floor), region
+        self.threshold, self.region, (self.floor, self.iou) = threshold, region, checked(floor, iou)
 
     def fit(self, predictions: Sequence[Prediction], truths: Sequence[Array]) -> None:
         """`state` gets each region's threshold and what it achieved; `BadData` if none can."""
@@ -58,7 +59,7 @@ class OperatingPoint(Posthoc):
         patients, points = [patient_of(one.case) for one in predictions], {}
         for name, place in self._regions(predictions[0]):
             cases = [
-                found(one.probability[place], one.task.masks(truth)[name], self.floor)
+                found(one.probability[place], one.task.masks(truth)[name], self.floor, self.iou)
                 for one, truth in zip(predictions, truths)
             ]
             curve = Froc(cases, patients, self.floor, name)
@@ -70,8 +71,7 @@ class OperatingPoint(Posthoc):
         task, label, notes = prediction.task, prediction.label, list(prediction.notes)
         for name, place in self._regions(prediction):
             point = self.state.get("points", {}).get(name, {})
-            threshold = self.threshold or point.get("threshold")
-            if threshold is None:
+            if (threshold := self.threshold or point.get("threshold")) is None:
                 continue
             mask, stay, count = kept(prediction.probability[place], self.floor, threshold)
             label = redrawn(task, name, label, mask)

@@ -18,9 +18,9 @@ HAND = [case([0.9, 0.6, 0], [0.8, 0.55]), case([0.7], [])]
 def random_world(seed, shape=(24, 24, 12)):
     """A probability with many candidates, and a truth of some of them and of others."""
     rng = np.random.default_rng(seed)
-    smooth = ndimage.gaussian_filter(rng.normal(size=shape), 1.2)
-    probability = (1 / (1 + np.exp(-12 * smooth))).astype(np.float16)
-    truth = ndimage.gaussian_filter(rng.normal(size=shape) + smooth, 1.2) > 0.25
+    smooth, other = (ndimage.gaussian_filter(rng.normal(size=shape), 1.2) for _ in range(2))
+    probability = (1 / (1 + np.exp(2 - 14 * smooth))).astype(np.float16)
+    truth = smooth + 0.7 * other > 0.17
     return probability, truth
 
 
@@ -44,12 +44,12 @@ def test_a_lesion_counts_once_and_what_overlaps_one_is_never_false():
     )
     truth = np.zeros((1, 20), bool)
     truth[0, 2:7], truth[0, 14:16], truth[0, 18] = True, True, True
-    one = found(probability, truth, 0.5)
+    one = found(probability, truth, 0.5, 0)
     assert one.lesions == pytest.approx([0.8, 1, 0], abs=1e-3)
     assert one.sizes.tolist() == [5, 2, 1]
     assert one.false == pytest.approx([0.9], abs=1e-3)
     probability[0, 14:16] = np.nan  # ignored there: no lesion, no candidate
-    assert found(probability, truth, 0.5).sizes.tolist() == [5, 1]
+    assert found(probability, truth, 0.5, 0).sizes.tolist() == [5, 1]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -57,7 +57,7 @@ def test_a_lesion_counts_once_and_what_overlaps_one_is_never_false():
 def test_every_point_is_what_components_say(seed, floor):
     """Drawn anew at each threshold, candidates found and invented are those of the curve."""
     probability, truth = random_world(seed)
-    curve = Froc([found(probability, truth, floor)], ["a"], floor, "lesion")
+    curve = Froc([found(probability, truth, floor, 0)], ["a"], floor, "lesion")
     full = np.ones((3, 3, 3))
     lesions, count = ndimage.label(truth, full)
     for threshold, sensitivity, false in zip(
@@ -72,7 +72,7 @@ def test_every_point_is_what_components_say(seed, floor):
 
 
 def test_the_threshold_that_is_chosen_does_what_was_asked_and_no_neighbour_does_better():
-    cases = [found(*random_world(seed), 0.5) for seed in range(6)]
+    cases = [found(*random_world(seed), 0.5, 0.1) for seed in range(6)]
     curve = Froc(cases, list("aabbcd"), 0.5, "lesion")
     for asked in (0.5, 2, 7):
         point = curve.point(curve.chosen(false_positives=asked))
@@ -117,7 +117,21 @@ def test_without_lesions_there_is_no_curve_and_floors_are_probabilities():
         Froc([case([], [0.9])], ["a"], 0.5, "lesion")
     for floor in (0, 1, -0.5):
         with pytest.raises(BadOption, match="above 0 and below 1"):
-            checked(floor)
+            checked(floor, 0.1)
+    with pytest.raises(BadOption, match="'iou' takes 0 to 1"):
+        checked(0.5, 1.1)
+
+
+def test_who_takes_everything_finds_nothing_unless_any_overlap_is_enough():
+    probability, truth = np.full((20, 20), 0.9), np.zeros((20, 20), bool)
+    truth[2:5, 2:5], truth[12:18, 12:18] = True, True  # an IoU of 0.02 and of 0.09
+    apart = found(probability, truth, 0.5, 0.1)
+    assert apart.lesions.tolist() == [0, 0]
+    assert len(apart.false) == 1
+    assert found(probability, truth, 0.5, 0.05).lesions == pytest.approx([0, 0.9], abs=1e-3)
+    touching = found(probability, truth, 0.5, 0)
+    assert touching.lesions == pytest.approx([0.9, 0.9], abs=1e-3)
+    assert not touching.false.size
 
 
 def test_the_bootstrap_draws_patients_with_all_their_cases():

@@ -35,3 +35,12 @@ def test_no_lesion_of_the_size_is_nothing_to_find():
     assert math.isnan(metric.limit(truth, (1, 1, 1)))
     with pytest.raises(BadOption, match="go up"):
         build("metrics", "lesion_sensitivity:from_ml=2,to_ml=1")
+
+
+def test_with_an_iou_a_touch_is_not_enough():
+    truth = np.zeros((10, 10), bool)
+    truth[1:4, 1:4] = True
+    huge = np.ones_like(truth)
+    for iou, found, false in ((0.0, 1, 0), (0.09, 1, 0), (0.1, 0, 1)):
+        assert build("metrics", f"lesion_sensitivity:iou={iou}")(huge, truth, (1, 1)) == found
+        assert build("metrics", f"false_positives:iou={iou}")(huge, truth, (1, 1)) == false
