@@ -18,7 +18,6 @@ from oncoseg.report.page import CSS, STAMP
 
 LEFT, TOP, WIDE, HIGH, FOOT = 58, 14, 640, 330, 52
 DENSE = 81  # places along the curve
-SAMPLES = 400  # of the band
 STYLE = """
 .curves figure { max-width: 760px; }
 .curves table + h2 { margin-top: 28px; }
@@ -128,7 +127,7 @@ def _plot(curve: Curve) -> str:
     """The curve from 1/8 to 8 false positives a case, with its band, and the point."""
     froc = curve.froc
     rates = np.geomspace(RATES[0], RATES[-1], DENSE).tolist()
-    values, sampled = froc.at(rates), froc.bootstrap(rates, SAMPLES)
+    values, sampled = froc.at(rates), froc.bootstrap(rates)
     ends = [percentiles(column) for column in sampled.T]
     parts = [
         f'<path class="grid" d="M{LEFT} {_down(tick):.1f}h{WIDE}"/>'
