@@ -62,10 +62,10 @@ class Places:
 
     def spread(self, values: Array, axis: int) -> Array:
         """Values (A, B) at these places along axis 0 or 1."""
-        first = values[:, self.low] if axis else values[self.low]
+        first = values.take(self.low, axis)
         if self.between:
             share = self.share if axis else self.share[:, None]
-            second = values[:, self.high] if axis else values[self.high]
+            second = values.take(self.high, axis)
             first *= 1 - share
             second *= share
             first += second
@@ -89,11 +89,19 @@ class Confidence:
 
     def add(self, logits: Array, label: Array) -> None:
         """Add voxels: logits (outputs, n) of which the most probable label is known."""
+        member = self.task.membership[int(self.task.exclusive) :] > 0
+        if self.task.exclusive:
+            share = np.exp(logits - logits.max(axis=0))
+            own = 1 / share.sum(axis=0)  # the probability of the label, which has the largest
+            self.probable += share[1:] @ own
+            length = member.shape[1]
+            self.inside += member @ np.bincount(label, own, length)[:length]
+            self.size += member @ np.bincount(label, minlength=length)[:length]
+            return
         values = self.task.probabilities(logits)
         self.probable += values.sum(axis=1, dtype=np.float64)
-        member = self.task.membership[int(self.task.exclusive) :]
         for place, row in enumerate(member):
-            mask = (row > 0)[label]
+            mask = row[label]
             self.inside[place] += values[place][mask].sum(dtype=np.float64)
             self.size[place] += np.count_nonzero(mask)
 
@@ -172,7 +180,9 @@ class Native:
             logits = row[: self.task.outputs]
             logits[:, ~there] = empty
             label = self.task.decode(logits)
-            if there.any():
+            if there.all():
+                self.confidence.add(self.soften(logits.reshape(len(empty), -1)), label.ravel())
+            elif there.any():
                 self.confidence.add(self.soften(logits[:, there]), label[there])
             self._take(row, label)
         self._fill()
@@ -236,9 +246,9 @@ class Native:
         same = np.ones(below[1].shape, dtype=bool)
         for each in corners[1:]:
             same &= each == corners[0]
-        found = below[1][down.low][:, across.low]
+        found = below[1].take(across.low, 1).take(down.low, 0)
         inside = down.inside[:, None] & across.inside
-        odd = np.flatnonzero(~same[down.low][:, across.low] & inside)
+        odd = np.flatnonzero(~same.take(across.low, 1).take(down.low, 0) & inside)
         if len(odd) > DENSE * found.size:
             return False
         for first in range(0, len(odd), PIECE):
