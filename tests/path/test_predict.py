@@ -40,7 +40,8 @@ def test_windows_cover_and_overlap_by_what_was_asked(size, patch, overlap):
     assert first[0] == 0
     assert first[-1] == max(0, size - patch)
     most = max(1, patch * (1 - overlap) + 1e-6)
-    assert all(0 < after - before <= most for before, after in pairwise(first))
+    assert all(0 < after - before < most + 1 for before, after in pairwise(first))
+    assert max(0, size - patch) <= most * (len(first) - 1)  # before they are rounded
 
 
 @pytest.mark.parametrize("overlap", [-0.1, 1.0, float("nan")])
@@ -75,10 +76,18 @@ def test_a_small_scan_lies_in_the_middle_of_its_patch_as_in_training():
         assert [box[axis].start for axis in (0, 2)] == [-trained[axis] for axis in (0, 2)] == [1, 1]
 
 
-def test_weights_peak_in_the_middle():
-    weight = gaussian((9, 9))
-    assert weight[4, 4] == weight.max() == 1
-    assert weight.min() >= 1e-3
+def test_windows_and_weights_are_those_of_nnunet():
+    """Its own figures for sizes that show the rounding: odd patches, even patches, corners."""
+    assert starts(110, 64, 0.5) == [0, 23, 46]
+    assert starts(20, 5, 0.5) == [0, 2, 5, 8, 10, 12, 15]
+    weight = gaussian((40, 9))
+    assert weight[20, 4] == weight.max() == 1
+    assert weight[0, 0] == weight.min() > 1e-7
+    assert (
+        gaussian((40, 40, 40)).min() == np.float32(np.nextafter(np.float16(0), np.float16(1))) / 10
+    )
+    assert np.allclose(weight[10, 4], np.exp(-2), rtol=1e-3)
+    assert weight[19, 4] == weight[21, 4] > weight[18, 4]
 
 
 @settings(max_examples=12, deadline=None)

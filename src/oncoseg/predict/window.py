@@ -35,28 +35,30 @@ class Room:
 def starts(size: int, patch: int, overlap: float) -> list[int]:
     """First voxels of windows along one axis.
 
-    They are evenly spaced and overlap by at least `overlap` of the patch (by all but one voxel, if
-    that is less).
+    They are evenly spaced, rounded to voxels, and overlap by at least `overlap` of the patch (by
+    all but one voxel, if that is less): nnU-Net's steps.
     """
     if size <= patch:
         return [0]
-    step = max(1, int(patch * (1 - overlap) + 1e-6))
-    count = -(-(size - patch) // step) + 1
-    return [round(place * (size - patch) / (count - 1)) for place in range(count)]
+    count = math.ceil((size - patch) / max(1.0, patch * (1 - overlap)) - 1e-6) + 1
+    step = (size - patch) / (count - 1)
+    return [round(step * place) for place in range(count)]
 
 
 def gaussian(patch: Sequence[int]) -> Array:
     """Weights (*patch): a Gaussian of one eighth of the patch as deviation, 1 in the middle.
 
-    It is nowhere below 1e-3.
+    They are those of nnU-Net, a tenth of what it rounds to float16, down to the least above 0: at
+    the corners of a scan, where they are that small, its answers depend on their rounding.
     """
-    weight = np.ones((1,) * len(patch), dtype=np.float32)
+    weight = np.ones((1,) * len(patch))
     for axis, size in enumerate(patch):
-        offsets = (np.arange(size) - (size - 1) / 2) / (size / 8)
+        offsets = (np.arange(size) - size // 2) / (size / 8)
         shape = [1] * len(patch)
         shape[axis] = size
-        weight = weight * np.exp(-0.5 * offsets**2).reshape(shape).astype(np.float32)
-    return np.maximum(weight, 1e-3)
+        weight = weight * np.exp(-0.5 * offsets**2).reshape(shape)
+    rounded = (10 * weight).astype(np.float16).astype(np.float32) / 10
+    return np.maximum(rounded, rounded[rounded > 0].min())
 
 
 def windows(shape: Sequence[int], patch: Sequence[int], overlap: float) -> list[tuple[slice, ...]]:
