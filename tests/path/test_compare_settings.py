@@ -1,6 +1,7 @@
 """Comparisons beyond one truth: several raters, missing modalities, models and what they cost."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -220,6 +221,7 @@ def test_the_u_score_grows_with_each_of_its_parts():
     cheaper[2] /= 1.3
     assert u_scores(accuracy, cheaper)[2] > scores[2]
     assert np.isnan(u_scores(accuracy, np.zeros((5, 0)))).all()
+    assert np.isnan(u_scores(accuracy[:4], cost[:4])).all()
 
 
 @pytest.fixture
@@ -261,6 +263,8 @@ def test_the_budget_decides_where_what_costs_more_is_better(priced, tmp_path):
     assert advised(found, "seconds").startswith("quick below 9 s; slow from there (significantly")
     assert advised(found, "flops") == "slow: none that costs more ranks better."
     assert advised(found, "peak_mb") == ""
+    similar = replace(found, costs={"quick": {"seconds": 8.5}, "slow": {"seconds": 9.0}})
+    assert [one.algorithm for one in front(similar, "seconds")] == ["slow"]
     html = (tmp_path / "out" / "comparison.html").read_text("utf-8")
     assert "Which one for which budget" in html
     assert "not known" not in html

@@ -20,7 +20,7 @@ COLUMN = "zero_shot"
 ANSWERS = {"yes": True, "no": False}
 COSTS = {kind: KINDS[kind] for kind in ("parameters", "flops", "seconds")}
 ENDS = (0.1, 0.9)  # quantiles over the algorithms that become 0 and 1
-NEEDED = 10
+NEEDED = 5  # algorithms, below which nearly each is the worst in something
 
 
 def weighed(
@@ -123,9 +123,9 @@ def u_scores(accuracy: Array, cost: Array) -> Array:
 
     Each is brought to 0 at the 10 % and to 1 at the 90 % quantile over the algorithms, costs as
     their negative logarithm. The score is the harmonic mean of accuracy and of that over costs, 0
-    where either is. NaN without costs.
+    where either is. NaN without costs, and of fewer than `NEEDED` algorithms.
     """
-    if not cost.size or (cost <= 0).any():
+    if not cost.size or len(cost) < NEEDED:
         return np.full(len(accuracy), np.nan)
     cheap = _harmonic(np.stack([_scaled(-np.log(column)) for column in cost.T], axis=1))
     return _harmonic(np.stack([_scaled(accuracy), cheap], axis=1))
@@ -153,8 +153,12 @@ def _priced(held: Mapping[str, float]) -> tuple[str, ...]:
 def _said(table: Table, known: Sequence[str]) -> str:
     if not known:
         return "There is no U-Score: no cost is known of all algorithms."
-    few = ""
     if len(table.algorithms) < NEEDED:
-        few = f"; it says little of fewer than {NEEDED}, of whom the worst in anything has 0"
+        return (
+            f"There is no U-Score of fewer than {NEEDED} algorithms: it is relative to the others."
+        )
     costs = ", ".join(COSTS[kind] for kind in known)
-    return f"The U-Score (our reading) weighs accuracy with {costs}, relative to who is here{few}."
+    return (
+        f"The U-Score (our reading) weighs accuracy with {costs}, relative to who is here: who is "
+        "worst in anything has 0."
+    )

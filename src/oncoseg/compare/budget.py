@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from html import escape
 
 from oncoseg.compare import plots
+from oncoseg.compare.advice import CLEARLY
 from oncoseg.compare.markup import averaged, measured, named, section, tabled
 from oncoseg.compare.records import Comparison
 from oncoseg.compare.told import KINDS, priced
@@ -21,7 +22,7 @@ class Choice:
 
 
 def front(comparison: Comparison, kind: str) -> list[Choice]:
-    """Cheapest first: each ranks better than all that cost less; of equal cost only the best."""
+    """Cheapest first: each ranks better than all that cost less; of similar costs the best one."""
     costs = comparison.costs
     known = [one for one in comparison.standings if kind in costs.get(one.algorithm, {})]
     known.sort(key=lambda one: (costs[one.algorithm][kind], one.rank))
@@ -29,7 +30,10 @@ def front(comparison: Comparison, kind: str) -> list[Choice]:
     best = float("inf")
     for one in known:
         if one.rank < best:
-            found.append(Choice(one.algorithm, costs[one.algorithm][kind]))
+            cost = costs[one.algorithm][kind]
+            if found and found[-1].cost >= CLEARLY * cost:
+                found.pop()
+            found.append(Choice(one.algorithm, cost))
             best = one.rank
     return found
 
