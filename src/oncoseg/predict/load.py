@@ -15,7 +15,10 @@ A voxels in a row there and a in one of the scan, in bytes:
     kept           2 R N              probabilities, if they are asked for; on disk none
     maps           2 maps N           further maps
     engine                            what the first window took, measured: networks differ
-    base                              what the process held before: interpreter, libraries, model
+    spare                             a quarter of all but the engine, up to 64 MB: what was freed
+                                      and the allocator keeps
+    base                              what the process held before the first scan was worked on, but
+                                      for that: interpreter, libraries, model
 
 Writing takes 3 N beside what is kept. The peak is the base with the larger of running and writing,
 or what reading took, which is over by then. Where the next scan is read meanwhile, it comes on top,
@@ -40,6 +43,7 @@ from oncoseg.memory import said
 from oncoseg.predict.native import PIECE, THREADS
 from oncoseg.predict.window import BLOCK, Room
 
+SPARE = 64 << 20
 SMALL = 1 << 30  # bytes of sums up to which windows go down the first axis
 
 
@@ -83,7 +87,7 @@ class Load:
         block = max(4 * channels * plane, min(BLOCK, 4 * channels * slab))
         light = self.exclusive and not (self.kept or self.maps)
         piece = min(4 * channels * row, 20 * channels * PIECE) if light else 4 * channels * row
-        return {
+        parts = {
             "scan": 5 * self.modalities * volume,
             "sums": 4 * (2 * slab if self.disk else (channels + 1) * slab),
             "window": 12 * patch + 9 * self.modalities * patch,
@@ -93,8 +97,9 @@ class Load:
             "labels": scan,
             "kept": 2 * self.regions * scan * (self.kept and not self.disk),
             "maps": 2 * self.maps * scan,
-            "engine": self.engine,
         }
+        spare = min(SPARE, sum(parts.values()) // 4)
+        return {**parts, "engine": self.engine, "spare": spare}
 
     @property
     def running(self) -> int:

@@ -73,7 +73,7 @@ class Segmenter:
         self.plan, self.infer, self.overlap, self.maps = plan, infer, overlap, tuple(maps)
         self.keep, self.soften, self.limit, self.folder = keep, soften, limit, folder
         self.tell, self.bar = tell, bar
-        self.engine, self.base = 0, memory.resident()
+        self.engine = self.base = 0
 
     def __call__(self, scan: Scan) -> Prediction:
         """The prediction of a scan, on its own grid.
@@ -146,6 +146,8 @@ class Run(Room):
         self.held: Room = Room()
         self.air: dict[bytes, Array] = {}
         self.decided = False
+        held = scan.aligned.image.nbytes + scan.aligned.present.nbytes
+        owner.base = owner.base or max(1, memory.resident() - held)
         self.load = self._load()
         self._fitting()
 

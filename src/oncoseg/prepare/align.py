@@ -113,9 +113,10 @@ def aligned_label(case: Case, grid: Grid, task: Task) -> Array:
     Drawn on the reference modality, else on the first there is. Memberships are resampled, not
     label values: on a coarser grid an edge voxel belongs in part, which keeps small structures.
     """
-    member = np.zeros((task.outputs, *grid.shape), dtype=np.uint8)
+    shape = (task.outputs, *grid.shape)
     if not case.labels:
-        return member
+        return np.broadcast_to(np.uint8(0), shape)  # takes no memory
+    member = np.zeros(shape, dtype=np.uint8)
     volume = case.labels.get(case.reference, next(iter(case.labels.values())))
     for row, inside in zip(member, task.membership.astype(bool)):
         mask = np.isin(volume.array, np.flatnonzero(inside != inside[0])) != inside[0]
