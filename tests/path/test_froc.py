@@ -110,3 +110,11 @@ def test_what_cannot_be_is_refused(tmp_path):
     (out / "case_1.probability.class_1.nii.gz").unlink()
     with pytest.raises(BadData, match="is not there, but FROC needs it; run 'oncoseg predict'"):
         oncoseg.froc(out, truth)
+
+
+def test_evaluate_takes_some_cases_of_folders_alone(tmp_path):
+    out, truth = world(tmp_path)
+    found = evaluate(out, truth, metrics=("dice",), cases=("case_1", "case_2"))
+    assert {row.case for row in found.rows} == {"case_1", "case_2"}
+    with pytest.raises(BadOption, match="those of two folders"):
+        evaluate(out / "case_1.nii.gz", truth / "case_1.nii.gz", cases=("case_1",))
