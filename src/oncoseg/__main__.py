@@ -13,6 +13,7 @@ from oncoseg.cli import (
     catalogue,
     check,
     contest,
+    exchange,
     federated,
     interact,
     learn,
@@ -48,7 +49,8 @@ def parser() -> tuple[Parser, tuple[str, ...]]:
     )
     top.add_argument("--version", action="version", version=f"oncoseg {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser)
-    modules = (check, measure, tune, contest, interact, learn, federated, loops, recipes, catalogue)
+    path = (check, measure, tune, contest, interact, learn, federated, loops, recipes)
+    modules = (*path, exchange, catalogue)
     for module in modules:
         module.add(commands)
     return top, tuple(commands.choices)

@@ -66,7 +66,8 @@ def _add_predict(commands: Any) -> None:
     parser.add_argument(
         "--probabilities", action="store_true", help="write each region's probability map too"
     )
-    parser.add_argument("--engine", choices=("openvino", "torch"), help="what computes; openvino")
+    engines = ("openvino", "onnxruntime", "torch")
+    parser.add_argument("--engine", choices=engines, help="what computes; openvino")
     parser.add_argument("--device", help="cpu, cuda, ...; chosen by the engine if not given")
     parser.add_argument("--overlap", type=fraction, help="of neighbouring windows, in [0, 1); 0.5")
     parser.add_argument(

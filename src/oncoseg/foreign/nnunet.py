@@ -80,7 +80,7 @@ def convert(folder: Path, to: Path, *, fold: str = "") -> Path:
         raise BadFile(folder, cause, "import them one by one, with --fold")
     try:
         configuration = resolved(plans, names[0])
-        plan = planned(plans, configuration, said)
+        plan = Plan.from_dict(planned(plans, configuration, said).as_dict(), folder / "plans.json")
         spelled = network_of(configuration, len(paths))
     except NONSENSE as error:
         cause = f"is not a plan of nnU-Net v2 ({_told(error)})"
@@ -174,8 +174,7 @@ def planned(plans: Mapping[str, Any], configuration: dict[str, Any], said: Any) 
     )
     schemes = dict(zip(names, normalisations(plans, configuration)))
     rule = Stretch(axes, READERS[reader], flat, order, apart)
-    plan = Plan(task, schemes, int(configuration.get("batch_size", 2)), rule)
-    return Plan.from_dict(plan.as_dict(), Path("plans.json"))
+    return Plan(task, schemes, int(configuration.get("batch_size", 2)), rule)
 
 
 def _stride(stride: Any, dims: int) -> tuple[int, ...]:
