@@ -196,13 +196,15 @@ class Run(Room):
         for each in chosen:
             if owner.base + each.most <= limit:
                 return each
-        parts = sorted(each.parts().items(), key=lambda part: -part[1])[:3]
-        largest = ", ".join(f"{name} {memory.said(count)}" for name, count in parts)
+        parts = {"program": owner.base, **each.parts()}
+        order = sorted(parts, key=lambda name: -parts[name])[:3]
+        largest = ", ".join(f"{name} {memory.said(parts[name])}" for name in order)
         needs = memory.said(owner.base + each.most)
+        disk = ", even with its sums on disk" if each.disk else ""
         raise BadData(
-            f"case {self.scan.case}: takes {needs} of memory even with its sums on disk, of which "
-            f"{largest}, and there are {memory.said(limit)}; allow more with --memory, cut the "
-            "scan, or use a model with a smaller patch or fewer classes"
+            f"case {self.scan.case}: takes {needs} of memory{disk} ({largest}), and there are "
+            f"{memory.said(limit)}; allow more with --memory, cut the scan, or use a model with a "
+            "smaller patch or fewer classes"
         )
 
     def zeros(self, shape: tuple[int, ...], kind: type = np.float32) -> Array:
