@@ -57,6 +57,7 @@ def _add_predict(commands: Any) -> None:
         predict,
         examples="  oncoseg predict glioma scans/ --to out/\n"
         "  oncoseg predict model.onco scans/ --to out/ --probabilities --json\n"
+        "  oncoseg predict model.onco scans/ --to out/ --memory 4GB\n"
         "  oncoseg predict model.onco dicom/ --to out/ --as seg,rtstruct,sr",
     )
     parser.add_argument("model", help="a model file (.onco), or the name of one in 'oncoseg list'")
