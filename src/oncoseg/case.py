@@ -369,7 +369,9 @@ class Prediction:
     the used ones to their files; `notes` are sentences a reader must see; `maps` holds further maps
     (*S) by name; `intervals` a region's volume from .. to, in ml (2-D: mm²), which holds the true
     one in a share `level` of cases; `inputs` says of each image what identifies it; `confidence` is
-    the Dice to be expected of each region, `seconds` what each stage took.
+    the Dice to be expected of each region, `predicted_dice` its `value`, `low`, `high` and `level`
+    where held-out cases bound it, `samples` how many answers were averaged (0: there was one),
+    `seconds` what each stage took.
     """
 
     case: str
@@ -387,6 +389,8 @@ class Prediction:
     level: float = 0.0
     inputs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     confidence: Mapping[str, float] = field(default_factory=dict)
+    predicted_dice: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    samples: int = 0
     seconds: Mapping[str, float] = field(default_factory=dict)
 
     @property

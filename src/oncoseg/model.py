@@ -229,11 +229,19 @@ def finished(model: Model, steps: Sequence[Posthoc], prediction: Prediction) -> 
     """A prediction after a model's post-hoc steps; `BadFile` if what they learned is nonsense."""
     try:
         for step in steps:
-            prediction = step(prediction)
+            prediction = after(step, prediction)
     except NONSENSE as error:
         cause = f"what its posthoc steps learned makes no sense ({type(error).__name__})"
         raise BadFile(model.path, cause, REMEDY) from error
     return prediction
+
+
+def after(step: Posthoc, prediction: Prediction) -> Prediction:
+    """A prediction after a step; its confidence is no longer known if labels or chances changed."""
+    made = step(prediction)
+    if made.label is prediction.label and made.probability is prediction.probability:
+        return made
+    return made.but(confidence={})
 
 
 def _figures(table: Any) -> bool:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import glob
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from oncoseg import __version__, files, memory
+from oncoseg.blocks.expected_dice import expected_dice
 from oncoseg.case import Array, Prediction, Task
 from oncoseg.errors import BadData, BadFile, BadRun, OncosegError, UnknownName
 from oncoseg.read import read_volume
@@ -35,30 +39,44 @@ def save(
     *,
     probabilities: bool = False,
     kinds: Sequence[str] = (),
+    asked: Mapping[str, Any] = MappingProxyType({}),
 ) -> Path:
     """Write `<case>.nii.gz` (labels on the case's own grid), then `<case>.json`.
 
     Returns the path of the record. The record comes last, so a case with a record is a case whose
     files are whole. With `probabilities`, each region's probability is written beside them as
     `<case>.probability.<region>.nii.gz` in steps of 1/255; `kinds` are further ones of
-    `oncoseg.write.KINDS`.
+    `oncoseg.write.KINDS`. `asked` is what was asked for, which the record tells. Whatever ends the
+    writing early, a signal too, nothing of the case is left.
     """
     began = time.perf_counter()
     record = folder / f"{files.plain_name(prediction.case)}.json"
-    # What was written of an earlier prediction no longer holds.
-    for name in (record.name, *made_of(prediction.case)):
-        (folder / name).unlink(missing_ok=True)
-    prediction = prediction.but(inputs=prediction.inputs or identify(prediction.images))
-    written: list[Path] = []
-    try:
-        for name, array in _maps(prediction, probabilities=probabilities):
-            written.append(write_volume(folder / name, array, prediction.grid))
+    with ExitStack() as undo:
+        undo.callback(_clear, record)
+        _clear(record)  # what was written of an earlier prediction no longer holds
+        prediction = prediction.but(inputs=prediction.inputs or identify(prediction.images))
+        written = [
+            write_volume(folder / name, array, prediction.grid)
+            for name, array in _maps(prediction, probabilities=probabilities)
+        ]
         written += write_prediction(prediction, folder, kinds)
-        return files.write_json(record, _record(prediction, written[0], began))
-    except OncosegError:
-        for path in written:
-            path.unlink(missing_ok=True)
-        raise
+        content = {"asked": dict(asked), "files": [_below(path, folder) for path in written]}
+        files.write_json(record, _record(prediction, written[0], began) | content)
+        undo.pop_all()
+    return record
+
+
+def _clear(record: Path) -> None:
+    """Remove a record, then what it vouches for."""
+    folder, case = record.parent, record.stem
+    maps = folder.glob(f"{glob.escape(case)}.probability.*.nii.gz")
+    names = (record.name, f"{case}.nii.gz", *made_of(case))
+    for path in (*(folder / name for name in names), *maps):
+        path.unlink(missing_ok=True)
+
+
+def _below(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).as_posix()
 
 
 def deliver(
@@ -115,7 +133,9 @@ def _record(prediction: Prediction, label: Path, began: float) -> dict[str, Any]
         "images": {name: str(path) for name, path in prediction.images.items()},
         "inputs": {name: dict(said) for name, said in prediction.inputs.items()},
         "model": dict(prediction.model),
-        "confidence": dict(prediction.confidence) or confidence(prediction),
+        "confidence": expected_dice(prediction),
+        "predicted_dice": {name: dict(one) for name, one in prediction.predicted_dice.items()},
+        "samples": prediction.samples,
         "intervals": {name: list(ends) for name, ends in prediction.intervals.items()},
         "level": prediction.level,
         "notes": list(prediction.notes),
@@ -125,20 +145,6 @@ def _record(prediction: Prediction, label: Path, began: float) -> dict[str, Any]
         "peak_mb": math.ceil(memory.peak() / 1e6),
         "notice": NOTICE,
     }
-
-
-def confidence(prediction: Prediction) -> dict[str, float]:
-    """Region name -> the Dice to be expected if the probabilities are calibrated.
-
-    It is 2 sum(p m) / sum(p + m). m is the region's mask and p its probability. A region that
-    is empty and nowhere probable counts as 1.
-    """
-    values = {}
-    for (name, mask), probability in zip(prediction.masks.items(), prediction.probability):
-        total = float(probability.sum(dtype=np.float64)) + float(mask.sum())
-        inside = float(probability[mask].sum(dtype=np.float64))
-        values[name] = round(2 * inside / total, 4) if total > 1 else 1.0
-    return values
 
 
 def find(folder: Path) -> dict[str, Path]:
@@ -202,5 +208,10 @@ def _loaded(path: Path, record: dict[str, Any]) -> Prediction:
         notes=tuple(record["notes"]),
         intervals={name: (low, high) for name, (low, high) in record.get("intervals", {}).items()},
         level=float(record.get("level", 0.0)),
+        predicted_dice={
+            name: {key: float(one[key]) for key in ("value", "low", "high", "level")}
+            for name, one in record.get("predicted_dice", {}).items()
+        },
+        samples=int(record.get("samples", 0)),
         inputs={name: dict(said) for name, said in record.get("inputs", {}).items()},
     )

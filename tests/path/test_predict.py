@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from grids import ORIENTATIONS, oriented
 from oncoseg import phantom, results
+from oncoseg.blocks.expected_dice import expected_dice
 from oncoseg.blocks.surface import bounds
 from oncoseg.case import Case, Task, Volume
 from oncoseg.errors import BadData, BadFile, BadOption
@@ -268,4 +269,5 @@ def test_confidence_is_the_dice_expected_of_calibrated_probabilities():
     probability[0, 0] = 0.5
     label = np.zeros((2, 2, 2), np.uint8)
     label[0, 0] = 1  # two voxels, each probable to 1/2; four such voxels in all: 2 * 1 / (2 + 2)
-    assert results.confidence(found.but(label=label, probability=probability)) == {"x": 0.5}
+    changed = found.but(label=label, probability=probability, confidence={})
+    assert expected_dice(changed) == {"x": 0.5}

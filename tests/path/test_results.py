@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from grids import oriented
 from oncoseg import results
+from oncoseg.blocks.expected_dice import expected_dice
 from oncoseg.case import Prediction, Task
 from oncoseg.errors import BadData, BadFile
 
@@ -48,7 +49,8 @@ def test_what_was_saved_is_loaded(tmp_path):
         assert getattr(found, name) == getattr(saved, name)
     assert found.probability.shape == (0, *GRID.shape)
     assert (found.intervals, found.level) == ({}, 0.0)
-    assert record["confidence"] == results.confidence(saved)
+    assert (found.predicted_dice, found.samples) == ({}, 0)
+    assert record["confidence"] == expected_dice(saved)
     assert results.find(path.parent) == {"patient é": path}
     assert sorted(file.name for file in path.parent.iterdir()) == [
         "patient é.json",
@@ -151,13 +153,13 @@ def test_confidence_by_hand():
     chance[0, 0, 1] = 0.5, 0.25
     case = Prediction("c", task, grid, label, chance, ("a",))
     # inside the mask 1 + 0.75 + 0.5, in all 2.5, three voxels: 2 * 2.25 / (2.5 + 3)
-    assert results.confidence(case) == {"x": round(4.5 / 5.5, 4)}
+    assert expected_dice(case) == {"x": round(4.5 / 5.5, 4)}
     sure = case.but(probability=(label == 1)[None].astype(np.float16))
-    assert results.confidence(sure) == {"x": 1.0}
+    assert expected_dice(sure) == {"x": 1.0}
     wrong = case.but(probability=(label == 0)[None].astype(np.float16))
-    assert results.confidence(wrong) == {"x": 0.0}
+    assert expected_dice(wrong) == {"x": 0.0}
     empty = case.but(label=np.zeros_like(label), probability=np.zeros_like(chance))
-    assert results.confidence(empty) == {"x": 1.0}
+    assert expected_dice(empty) == {"x": 1.0}
 
 
 @settings(max_examples=40, deadline=None)
@@ -165,5 +167,5 @@ def test_confidence_by_hand():
 def test_confidence_is_a_share(seed):
     rng = np.random.default_rng(seed)
     chance = rng.random((3, *GRID.shape)).astype(np.float16)
-    values = results.confidence(prediction(probability=chance)).values()
+    values = expected_dice(prediction(probability=chance)).values()
     assert all(0 <= value <= 1 for value in values)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
+from oncoseg.blocks.expected_dice import expected_dice
 from oncoseg.case import Case, Prediction
 from oncoseg.parts import Finding
 from oncoseg.registry import Card
@@ -29,12 +28,16 @@ class Quality(Finding):
             {"name": "modalities used", "value": ", ".join(prediction.used), "unit": ""},
             {"name": "modalities missing", "value": missing, "unit": ""},
         ]
-        for (name, mask), probability in zip(prediction.masks.items(), prediction.probability):
-            total = float(probability.sum(dtype=np.float64)) + int(mask.sum())
-            inside = float(probability[mask].sum(dtype=np.float64))
-            value = 2 * inside / total if total > 1 else 1.0
-            rows.append({"region": name, "name": "expected Dice", "value": value, "unit": ""})
+        rows += [
+            {"region": name, "name": "expected Dice", "value": value, "unit": ""}
+            for name, value in expected_dice(prediction).items()
+        ]
+        rows += [
+            {"region": name, "name": "predicted Dice", "unit": "", **found}
+            for name, found in prediction.predicted_dice.items()
+        ]
         method = (
-            "Expected Dice follows from the probabilities, and is right if they are calibrated."
+            "Expected Dice follows from the probabilities, and is right if they are calibrated; "
+            "predicted Dice corrects it by what came true of held-out cases."
         )
         return {"title": "Quality", "method": method, "rows": rows}

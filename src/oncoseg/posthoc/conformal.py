@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from oncoseg.blocks.held_out import bound, least, made, unlike
 from oncoseg.blocks.sizes import sizes
 from oncoseg.case import Array, Prediction
 from oncoseg.errors import BadOption
@@ -43,20 +44,15 @@ class Conformal(Posthoc):
 
         It also gets which modalities were missing in the cases.
         """
-        count = len(predictions)
-        place = math.ceil((count + 1) * self.level - 1e-9)
         scores: dict[str, list[float]] = {}
         for prediction, truth in zip(predictions, truths):
             true = sizes(prediction.task.masks(truth), prediction.grid)
             for name, volume in sizes(prediction.masks, prediction.grid).items():
                 ratio = (volume + self.offset) / (true[name] + self.offset)
                 scores.setdefault(name, []).append(abs(math.log(ratio)))
-        enough = scores if place <= count else {}
-        self.state = {
-            "cases": count,
-            "quantiles": {name: sorted(enough[name])[place - 1] for name in enough},
-            "missing": sorted({"+".join(prediction.missing) for prediction in predictions}),
-        }
+        bounds = {name: bound(values, self.level) for name, values in scores.items()}
+        known = {name: value for name, value in bounds.items() if value is not None}
+        self.state = {**made(predictions), "quantiles": known}
 
     def __call__(self, prediction: Prediction) -> Prediction:
         """The same labels, with intervals and a note on what they mean."""
@@ -81,10 +77,7 @@ class Conformal(Posthoc):
 
     def _refusal(self, prediction: Prediction) -> str:
         """Why nothing can be promised of this prediction, empty if it can."""
-        least = math.ceil(self.level / (1 - self.level) - 1e-9)
         if not self.state["quantiles"]:
-            return f"{self.level:.0%} takes {least} held-out cases, not {self.state['cases']}"
-        if "+".join(prediction.missing) not in self.state["missing"]:
-            gone = f"without {', '.join(prediction.missing)}" if prediction.missing else "complete"
-            return f"no held-out case was {gone}"
-        return ""
+            few = f"{self.level:.0%} takes {least(self.level)} held-out cases"
+            return f"{few}, not {self.state['cases']}"
+        return unlike(self.state, prediction)
