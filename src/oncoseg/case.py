@@ -58,9 +58,8 @@ class Grid:
         """Whether both grids put every voxel, to the far corner, at one place (`tolerance_mm`)."""
         if self.shape != other.shape:
             return False
-        corners = np.array(np.meshgrid(*[(0, size - 1) for size in self.shape])).reshape(
-            self.dims, -1
-        )
+        ends = [(0, size - 1) for size in self.shape]
+        corners = np.array(np.meshgrid(*ends)).reshape(self.dims, -1)
         there = (self.affine - other.affine) @ np.vstack([corners, np.ones(corners.shape[1])])
         return bool(np.abs(there).max() <= tolerance_mm)
 
@@ -85,7 +84,9 @@ class Source:
 
     `images` maps a modality's name to its file (or to a folder of DICOM slices). `labels` maps the
     modality on whose grid a label map was drawn to that file; empty means that the case is not
-    labelled.
+    labelled. `annotated` names the labels or regions that were looked for in it, all if none is
+    named; of voxels of the value `ignore` nothing is known (0: there are none). `weights`, numbers
+    from 0 to 1 or files of them, multiply what its voxels count in training.
     """
 
     case: str
@@ -93,6 +94,9 @@ class Source:
     images: Mapping[str, Path]
     labels: Mapping[str, Path] = field(default_factory=dict)
     site: str = ""
+    annotated: tuple[str, ...] = ()
+    ignore: int = 0
+    weights: tuple[float | Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,7 @@ class Case:
 
     `labels` holds label maps by the modality on whose grid they were drawn, empty if the case is
     not labelled; `annotated` names the labels that were looked for in it (a label not named is
-    unknown, never background).
+    unknown, never background). `ignore` and `weights` are as in `Source`.
     """
 
     id: str
@@ -110,6 +114,8 @@ class Case:
     labels: Mapping[str, Volume] = field(default_factory=dict)
     annotated: tuple[str, ...] = ()
     site: str = ""
+    ignore: int = 0
+    weights: tuple[float | Volume, ...] = ()
 
     @property
     def reference(self) -> str:
@@ -130,11 +136,15 @@ class Case:
         return bool(self.labels)
 
     @property
+    def drawn(self) -> Volume:
+        """The label map that counts: that of `reference`, else the first there is."""
+        return self.labels.get(self.reference, next(iter(self.labels.values())))
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What was noted while its images were read, each with the modality before it."""
-        return tuple(
-            f"{name}: {note}" for name, image in self.images.items() for note in image.notes
-        )
+        every = self.images.items()
+        return tuple(f"{name}: {note}" for name, image in every for note in image.notes)
 
 
 @dataclass(frozen=True)
@@ -295,12 +305,8 @@ class Prompts:
         """No prompts for images (B, M, *S)."""
         size, dims = image.shape[0], image.ndim - 2
         empty = image.new_zeros
-        return cls(
-            empty(size, 0, dims),
-            empty(size, 0),
-            empty(size, 0, 2, dims),
-            empty(size, 0, *image.shape[2:]),
-        )
+        points, boxes = empty(size, 0, dims), empty(size, 0, 2, dims)
+        return cls(points, empty(size, 0), boxes, empty(size, 0, *image.shape[2:]))
 
 
 @dataclass(frozen=True)
@@ -338,26 +344,17 @@ class Batch:
         chosen = self._each(lambda tensor: tensor[index])
         if not self.prompts.text:
             return chosen
-        which = (
-            index
-            if isinstance(index, slice)
-            else np.array(getattr(index, "tolist", lambda: index)())
-        )
+        plain = getattr(index, "tolist", lambda: index)
+        which = index if isinstance(index, slice) else np.array(plain())
         text = tuple(self.prompts.text[row] for row in np.arange(len(self))[which])
         return chosen.but(prompts=replace(chosen.prompts, text=text))
 
     def _each(self, change: Any) -> Batch:
-        prompts = replace(
-            self.prompts,
-            **{
-                name: change(getattr(self.prompts, name))
-                for name in ("points", "foreground", "boxes", "mask")
-            },
-        )
+        said, told = self.prompts, ("points", "foreground", "boxes", "mask")
+        prompts = replace(said, **{name: change(getattr(said, name)) for name in told})
         names = (*CROPS, "labeled", "annotated", "domain")
-        return replace(
-            self, prompts=prompts, **{name: change(getattr(self, name)) for name in names}
-        )
+        changed = {name: change(getattr(self, name)) for name in names}
+        return replace(self, prompts=prompts, **changed)
 
 
 @dataclass(frozen=True)

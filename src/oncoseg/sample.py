@@ -6,13 +6,14 @@ The same for the same seed and step.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from oncoseg.blocks.annotated import outputs
 from oncoseg.case import Array, Batch, Box, Prompts, Task
 from oncoseg.errors import BadData
 from oncoseg.prepare import Stored
@@ -69,10 +70,15 @@ class Sampler:
             label=torch.from_numpy(label),
             weight=torch.from_numpy(weight),
             labeled=torch.from_numpy(labeled),
-            annotated=torch.ones(len(chosen), self.task.outputs, dtype=torch.bool),
+            annotated=torch.tensor([outputs(self.task, self._known(case)) for case in chosen]),
             domain=torch.zeros(len(chosen), dtype=torch.long),
             prompts=Prompts.none(whole),
         )
+
+    def _known(self, index: int) -> Collection[str]:
+        """The regions that the shown label of a case says something of; all where none is shown."""
+        case = self.cases[index]
+        return case.known(self.task) if case.labeled else self.task.regions
 
     def _chosen(self, rng: np.random.Generator) -> list[int]:
         """Which cases, as indices, the labelled ones first where the method needs both kinds."""
@@ -131,17 +137,20 @@ def _inside(boxes: Sequence[Box], rng: np.random.Generator) -> Array:
 def _annotated(case: Stored, cut: tuple[slice, ...], shown: bool) -> Array:
     """Weight (1, *S) float32 of a part of a case.
 
-    It is 1 inside the scan; where a label is shown, inside what is annotated.
+    It is 1 inside the scan; where a label is shown, what voxels count, inside what is annotated.
     """
     shape = tuple(piece.stop - piece.start for piece in cut)
+    counts = np.ones((1, *shape), np.float32)
+    if shown and case.weighted:
+        counts = case.read("weight", cut).astype(np.float32) / 255
     if not shown or case.boxes is None:
-        return np.ones((1, *shape), np.float32)
+        return counts
     weight = np.zeros((1, *shape), np.float32)
     for box in case.boxes:
         edges = zip(cut, box.start, box.stop)
         inside = [slice(max(0, a - c.start), max(0, b - c.start)) for c, a, b in edges]
         weight[tuple([slice(None), *inside])] = 1  # noqa: C409 - Python 3.10 needs a tuple here
-    return weight
+    return weight * counts
 
 
 def _box(

@@ -67,8 +67,12 @@ def test_balanced_sites_are_seen_equally_often(sampler):
 class Rare:
     """A large case with one voxel of lesion, without files."""
 
-    shape, labeled, record, boxes = (64, 64, 64), True, {}, None
+    shape, labeled, record, boxes, weighted = (64, 64, 64), True, {}, None, False
     points = {"x": np.array([[40, 3, 63]]), "y": np.zeros((0, 3), int)}
+
+    @staticmethod
+    def known(task):
+        return task.regions
 
     @staticmethod
     def read(name, box):

@@ -6,6 +6,7 @@ Its cases become arrays that patches are read from.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from oncoseg.errors import BadData, OncosegError
 from oncoseg.prepare.align import Aligned, align, crop, working_grid
 from oncoseg.prepare.plan import MOST, Fingerprint, Plan, make_plan
 from oncoseg.prepare.store import Stored, open_store, splits, write
-from oncoseg.read import canonical, digest, find, read_case, read_label
+from oncoseg.read import Found, canonical, digest, find, read_case, read_label
 from oncoseg.verb import called
 
 __all__ = [
@@ -27,10 +28,13 @@ __all__ = [
     "align",
     "define_task",
     "held_out",
+    "ignoring",
     "open_store",
     "prepare",
     "splits",
 ]
+
+IGNORE = "ignore"  # the label of voxels of which nothing is known
 
 
 def prepare(
@@ -48,13 +52,14 @@ def prepare(
 
     Returns the path of the plan.
 
-    `labels`, `regions` and `modalities` win over what the data set says of itself. A `plan` made
+    `labels`, `regions` and `modalities` win over what the data set says of itself; voxels of the
+    label `ignore` are not learned from. A `plan` made
     before (and perhaps edited) is used as it is. Raises `BadData` naming every case that cannot be
     used, and on the same image under two names; nothing is left out silently. Cases that an earlier
     preparation left in `to` are replaced. `bare` allows a data set without any label map, for
     methods that need none.
     """
-    found = find(data)
+    found = ignoring(find(data), labels)
     drawn = any(source.labels for source in found.sources)
     if bare and not drawn:
         labels = labels or found.description.get("labels") or {"target": 1}
@@ -99,7 +104,7 @@ def define_task(
     if not names:
         names = sorted({name for source in sources for name in source.images})
     values = dict(labels or description.get("labels") or _values(sources))
-    values = {name: int(value) for name, value in values.items() if int(value) != 0}
+    values = {name: int(at) for name, at in values.items() if int(at) and name != IGNORE}
     if not values:
         raise BadData(f"{data}: no label has a name; state them, for example --labels tumour=1")
     if len({*values.values()}) < len(values) or not all(0 < each < 256 for each in values.values()):
@@ -173,7 +178,8 @@ def _inside(case: Case) -> dict[str, np.ndarray]:
         label = case.labels.get(name)
         if label is None or label.array.shape != volume.array.shape or not label.array.any():
             continue
-        inside = volume.array[label.array > 0].astype(np.float32)
+        known = (label.array > 0) & (label.array != (case.ignore or -1))
+        inside = volume.array[known].astype(np.float32)
         values[name] = rng.choice(inside, min(5000, inside.size), replace=False)
     return values
 
@@ -184,10 +190,18 @@ def _values(sources: Sequence[Source]) -> dict[str, int]:
     for source in sources:
         for path in source.labels.values():
             seen |= {int(value) for value in np.unique(read_label(path).array)}
-    seen -= {0}
+    seen -= {0, *(source.ignore for source in sources)}
     if seen in ({1}, {255}):
         return {"tumour": seen.pop()}
     return {f"label_{value}": value for value in sorted(seen)}
+
+
+def ignoring(found: Found, labels: Mapping[str, int] | None) -> Found:
+    """With the value of the label `ignore`, if the user names one."""
+    if not labels or IGNORE not in labels:
+        return found
+    sources = [replace(source, ignore=int(labels[IGNORE])) for source in found.sources]
+    return replace(found, sources=sources)
 
 
 def _refuse_duplicates(case: Case, seen: dict[str, str]) -> None:

@@ -8,12 +8,14 @@ reference grid. Where voxels map one to one, nothing is interpolated.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from scipy import ndimage
 
+from oncoseg.blocks.annotated import cleared, counts, known
 from oncoseg.case import Array, Case, Grid, Task
 from oncoseg.errors import BadData
 from oncoseg.prepare.plan import Plan
@@ -27,6 +29,8 @@ class Aligned:
     image (M, *S) float32 normalised, 0 where not present; present (M, *S) bool; label (outputs, *S)
     uint8, the membership of each output in 1/255; grid of these arrays; `labeled`. Of plans with a
     stretch, `alone` is the axis along which logits come back by the nearest voxel, -1 for none.
+    `weight` (*S or none) uint8 is what each voxel counts in training, in 1/255; `known` names the
+    regions that were looked for, all if it is empty.
     """
 
     image: Array
@@ -36,6 +40,8 @@ class Aligned:
     labeled: bool
     stretched: bool = False
     alone: int = -1
+    weight: Array = field(default_factory=lambda: np.full((), 255, np.uint8))
+    known: tuple[str, ...] = ()
 
     def relation(self, target: Grid) -> Relation:
         """Where the voxels of a scan's own grid lie in these arrays."""
@@ -72,7 +78,7 @@ def align(case: Case, plan: Plan) -> Aligned:
                 raise _apart(case, name)
             values = resample(volume.array, volume.grid, grid)
             image[channel] = plan.normalisation[name](values, present[channel])
-    return Aligned(image, present, aligned_label(case, grid, task), grid, case.labeled)
+    return _labelled(case, task, Aligned(image, present, image[:0], grid, case.labeled))
 
 
 def _stretched(case: Case, plan: Plan, rule: Stretch) -> Aligned:
@@ -102,22 +108,31 @@ def _stretched(case: Case, plan: Plan, rule: Stretch) -> Aligned:
         scheme = plan.normalisation[name]
         values = scheme(array[box], inside if scheme.masked else np.ones_like(inside))
         row[:] = stretched(values, shape, order=rule.order, alone=there)
-    label = aligned_label(case, wide := spread(grid, shape), task)
-    present = np.ones(image.shape, dtype=bool)
-    return Aligned(image, present, label, wide, case.labeled, stretched=True, alone=back)
+    present, wide = np.ones(image.shape, dtype=bool), spread(grid, shape)
+    bare = Aligned(image, present, image[:0], wide, case.labeled, stretched=True, alone=back)
+    return _labelled(case, task, bare)
+
+
+def _labelled(case: Case, task: Task, bare: Aligned) -> Aligned:
+    """With label, what each of its voxels counts, and the regions that were looked for."""
+    label, regions = aligned_label(case, bare.grid, task), known(task, case.annotated, case.id)
+    if not case.labeled:
+        return replace(bare, label=label)
+    weight = counts(case, bare.grid.shape, partial(resample, target=bare.grid))
+    return replace(bare, label=cleared(task, label, regions), weight=weight, known=regions)
 
 
 def aligned_label(case: Case, grid: Grid, task: Task) -> Array:
     """Membership (outputs, *S) of each output on `grid`, uint8 in 1/255, zero if not labelled.
 
-    Drawn on the reference modality, else on the first there is. Memberships are resampled, not
+    Of `Case.drawn`. Memberships are resampled, not
     label values: on a coarser grid an edge voxel belongs in part, which keeps small structures.
     """
     shape = (task.outputs, *grid.shape)
     if not case.labels:
         return np.broadcast_to(np.uint8(0), shape)  # takes no memory
     member = np.zeros(shape, dtype=np.uint8)
-    volume = case.labels.get(case.reference, next(iter(case.labels.values())))
+    volume = case.drawn
     for row, inside in zip(member, task.membership.astype(bool)):
         mask = np.isin(volume.array, np.flatnonzero(inside != inside[0])) != inside[0]
         outside = float(inside[0])
@@ -212,8 +227,7 @@ def orientation(grid: Grid) -> tuple[list[int], Array]:
     if grid.dims == 2:
         return [0, 1], np.ones(2)
     direction = grid.affine[:3, :3] / np.array(grid.spacing)
-    order: list[int] = [-1, -1, -1]
-    strength = np.abs(direction)
+    order, strength = [-1, -1, -1], np.abs(direction)
     for _ in range(3):
         world, voxel = np.unravel_index(np.argmax(strength), (3, 3))
         order[world] = int(voxel)
@@ -229,9 +243,7 @@ def covered(source: Grid, target: Grid) -> Array:
         index = matrix[axis, -1]
         for other, length in enumerate(target.shape):
             steps = np.arange(length) * matrix[axis, other]
-            index = index + steps.reshape(
-                [-1 if this == other else 1 for this in range(target.dims)]
-            )
+            index = index + steps.reshape([-1 if one == other else 1 for one in range(target.dims)])
         inside &= (index >= -0.501) & (index <= size - 0.499)
     return inside
 
@@ -306,9 +318,8 @@ class Relation:
         others = [other for other in range(len(shape)) if other != axis]
         ends = [self.linear[axis, other] * (shape[other] - 1) for other in others]
         middle = self.linear[axis, axis] * np.arange(shape[axis]) + self.shift[axis]
-        return middle + sum(min(0.0, end) for end in ends), middle + sum(
-            max(0.0, end) for end in ends
-        )
+        low, high = (sum(edge(0.0, end) for end in ends) for edge in (min, max))
+        return middle + low, middle + high
 
 
 SLAB = 32 << 20  # bytes of a source that are resampled at once

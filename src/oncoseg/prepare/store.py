@@ -1,8 +1,8 @@
 """The store: prepared cases as compressed chunks, so that a patch is read without loading its case.
 
 A folder a case with `image.b2nd` (M, *S) float16, `present.b2nd` (M, *S) bool, `label.b2nd`
-(outputs, *S) uint8 membership in 1/255 and `case.json`, written last: without it a case is not
-there.
+(outputs, *S) uint8 membership in 1/255, where voxels differ `weight.b2nd` (1, *S) uint8 in 1/255,
+and `case.json`, written last: without it a case is not there.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Stored:
     def arrays(self) -> dict[str, Any]:
         """The opened chunked arrays, by name."""
         blosc2 = require("blosc2", "train")
-        names = ("image", "present", "label")
+        names = ("image", "present", "label", *["weight"] * self.weighted)
         paths = {name: self.folder / f"{name}.b2nd" for name in names}
         try:
             for path in paths.values():
@@ -92,12 +92,21 @@ class Stored:
             return None
         return tuple(Box(self.id, tuple(start), tuple(stop)) for start, stop in parts)
 
+    @property
+    def weighted(self) -> bool:
+        """Whether its voxels do not all count the same."""
+        return bool(self.record.get("weighted"))
+
+    def known(self, task: Task) -> tuple[str, ...]:
+        """The regions that were looked for in it."""
+        return tuple(self.record.get("known") or task.regions)
+
     def but(self, **changes: Any) -> Stored:
         """The same case with some of its record replaced, on disk as it was."""
         return Stored(self.folder, {**self.record, **changes})
 
     def read(self, name: str, box: tuple[slice, ...] | None = None) -> Array:
-        """The array `image`, `present` or `label`.
+        """The array `image`, `present`, `label` or `weight`, which is there if it is `weighted`.
 
         It is whole or the part in `box` (spatial slices inside the array).
         """
@@ -116,10 +125,12 @@ def write(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "case.json").unlink(missing_ok=True)
     spatial = aligned.grid.shape
+    weighted = aligned.weight.ndim > 0
     for name, array in (
         ("image", aligned.image.astype(np.float16)),
         ("present", aligned.present),
         ("label", aligned.label),
+        *([("weight", aligned.weight[None])] if weighted else []),
     ):
         target = folder / f"{name}.b2nd"
         target.unlink(missing_ok=True)
@@ -136,8 +147,10 @@ def write(
         **record,
         "shape": list(spatial),
         "labeled": aligned.labeled,
+        "weighted": weighted,
+        "known": list(aligned.known),
         "points": {
-            name: _points(member > 127, rng)
+            name: _points((member > 127) & (aligned.weight > 0), rng)
             for name, member in zip(task.regions, aligned.label[int(task.exclusive) :])
         },
     }

@@ -20,6 +20,7 @@ from oncoseg.case import Array, Case, Grid, Source, Volume
 from oncoseg.errors import BadData, BadFile, OncosegError
 from oncoseg.read import dicom, meta, nifti, nrrd, picture
 from oncoseg.read import labels as drawn
+from oncoseg.read.stated import stated
 
 __all__ = [
     "Found",
@@ -90,7 +91,8 @@ def find(path: Path, *, layout: str = "") -> Found:
         dataset = registry.build("datasets", name)
         if layout or dataset.matches(path):
             sources = [_named(source) for source in dataset.find(path)]
-            return Found(name, _distinct(path, sources), _described(dataset.describe(path)))
+            description = _described(dataset.describe(path))
+            return Found(name, stated(path, sources, description), description)
     raise BadData(
         f"{path}: is laid out in none of the ways that are known ({', '.join(LAYOUTS)}); "
         "put each case in a folder, as case/t1.nii.gz and case/label.nii.gz"
@@ -178,8 +180,21 @@ def read_case(
         has = ", ".join(source.images) or "no image"
         raise BadData(f"case {source.case}: has none of {', '.join(sorted(wanted))}; it has {has}")
     maps = _labels(source, images, labels, failures)
-    annotated = tuple(labels or ()) if maps else ()
-    return Case(source.case, source.patient, images, maps, annotated, source.site)
+    annotated = (source.annotated or tuple(labels or ())) if maps else ()
+    weights = tuple(_weight(one) for one in source.weights) if maps else ()
+    who = source.case, source.patient
+    return Case(*who, images, maps, annotated, source.site, source.ignore, weights)
+
+
+def _weight(given: float | Path) -> float | Volume:
+    """A weight, or a map of them; raises `BadFile` unless all are from 0 to 1."""
+    if not isinstance(given, Path):
+        return given
+    volume = read_volume(given)
+    if volume.array.min() < 0 or volume.array.max() > 1:
+        cause = f"holds weights from {volume.array.min():g} to {volume.array.max():g}"
+        raise BadFile(given, cause, "give numbers from 0 to 1")
+    return volume
 
 
 def _check_name(source: Source) -> None:
@@ -243,7 +258,7 @@ def _labels(
     for name, path in (chosen or there).items():
         with _listed(failures):
             label = read_label(path, labels=scheme, image=source.images.get(name))
-            _check_values(label, scheme)
+            _check_values(label, scheme, source.ignore)
             own = images if name in images else _images(source, {name}, failures)
             if name in own:
                 _check_grid(label, own[name], name)
@@ -252,10 +267,10 @@ def _labels(
     return maps
 
 
-def _check_values(label: Volume, scheme: Mapping[str, int] | None) -> None:
+def _check_values(label: Volume, scheme: Mapping[str, int] | None, ignore: int) -> None:
     if scheme is None:
         return
-    allowed = {0, *scheme.values()}
+    allowed = {0, ignore, *scheme.values()}
     extra = [int(value) for value in np.unique(label.array) if int(value) not in allowed]
     if extra:
         listed = ", ".join(str(value) for value in extra[:5]) + (", ..." if len(extra) > 5 else "")
@@ -373,18 +388,6 @@ def _named(source: Source) -> Source:
         images={canonical(name): path for name, path in source.images.items()},
         labels={canonical(name): path for name, path in source.labels.items()},
     )
-
-
-def _distinct(folder: Path, sources: Sequence[Source]) -> list[Source]:
-    if not sources:
-        raise BadData(f"{folder}: holds no scan that is recognised; check the folder")
-    seen: dict[str, Source] = {}
-    for source in sources:
-        first = seen.setdefault(source.case.casefold(), source)
-        if first is not source:
-            here = next(iter(source.images.values()), folder)
-            raise BadData(f"{here}: a second case is named {source.case}; rename one of the two")
-    return sorted(sources, key=lambda source: source.case)
 
 
 def _described(description: dict[str, Any]) -> dict[str, Any]:
