@@ -13,6 +13,8 @@ A voxels in a row there and a in one of the scan, in bytes:
                                       classes take 20 C g of it, for g = 16384 voxels at once
     labels         N                  the label map
     kept           2 R N              probabilities, if they are asked for; on disk none
+    doubt          D N                maps of doubt (uint8), if they are asked for; on disk none. In
+                                      each thread 4 C a + 24 a more
     maps           2 maps N           further maps
     engine                            what the first window took, measured: networks differ
     spare                             a quarter of all but the engine, up to 64 MB: what was freed
@@ -20,9 +22,10 @@ A voxels in a row there and a in one of the scan, in bytes:
     base                              what the process held before the first scan was worked on, but
                                       for that: interpreter, libraries, model
 
-Writing takes 3 N beside what is kept. The peak is the base with the larger of running and writing,
-or what reading took, which is over by then. Where the next scan is read meanwhile, it comes on top,
-taken to be as large as this one: what is stored, its largest image again, 5 M V + 8 V + 3 N.
+Writing takes 3 N beside what is kept, 6 N where lesions are told apart. The peak is the base with
+the larger of running and writing, or what reading took, which is over by then. Where the next scan
+is read meanwhile, it comes on top, taken to be as large as this one: what is stored, its largest
+image again, 5 M V + 8 V + 3 N.
 """
 
 from __future__ import annotations
@@ -66,6 +69,7 @@ class Load:
     axis: int
     along: int
     kept: bool = False
+    doubts: int = 0
     air: bool = False
     disk: bool = False
     engine: int = 0
@@ -85,7 +89,7 @@ class Load:
         slab = plane * self.patch[self.axis]
         row = scan // self.native[self.along]
         block = max(4 * channels * plane, min(BLOCK, 4 * channels * slab))
-        light = self.exclusive and not (self.kept or self.maps)
+        light = self.exclusive and not (self.kept or self.maps or self.doubts)
         piece = min(4 * channels * row, 20 * channels * PIECE) if light else 4 * channels * row
         parts = {
             "scan": 5 * self.modalities * volume,
@@ -93,9 +97,10 @@ class Load:
             "window": 12 * patch + 9 * self.modalities * patch,
             "air": 4 * channels * patch * self.air,
             "rows": 12 * channels * plane + block,
-            "reduced": THREADS * (piece + 12 * row),
+            "reduced": THREADS * (piece + 12 * row + (4 * channels + 24) * row * bool(self.doubts)),
             "labels": scan,
             "kept": 2 * self.regions * scan * (self.kept and not self.disk),
+            "doubt": self.doubts * scan * (not self.disk),
             "maps": 2 * self.maps * scan,
         }
         spare = min(SPARE, sum(parts.values()) // 4)
@@ -110,7 +115,8 @@ class Load:
     def writing(self) -> int:
         """What is held while results are written."""
         parts = self.parts()
-        return 3 * parts["labels"] + parts["kept"] + parts["maps"]
+        passing = (6 if self.doubts else 3) * parts["labels"]
+        return passing + parts["kept"] + parts["doubt"] + parts["maps"]
 
     @property
     def reading(self) -> int:

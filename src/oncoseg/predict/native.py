@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy import ndimage
 
+from oncoseg.blocks.expected_dice import ratio
 from oncoseg.case import Array, Task
+from oncoseg.predict.doubt import doubt as doubtful
 from oncoseg.prepare.align import CUT, Relation
 
 OUTSIDE = -20.0
@@ -112,7 +114,7 @@ class Confidence:
         """
         total = self.probable + self.size
         return {
-            name: round(2 * inside / whole, 4) if whole * voxels > 1 else 1.0
+            name: ratio(inside * voxels, whole * voxels)
             for name, inside, whole in zip(self.task.regions, self.inside, total)
         }
 
@@ -123,7 +125,8 @@ class Native:
     Both are shapes; `relation` says how they lie in one another.
 
     `label` (*S) uint8; `probability` (regions, *S) float16 if `kept` is such an array, of logits
-    that went through `soften`; `maps` (n, *S) float16.
+    that went through `soften`; `maps` (n, *S) float16; `doubt`, if it is such an array, what
+    `oncoseg.predict.doubt` says, (n, *S) uint8.
     """
 
     def __init__(
@@ -135,6 +138,7 @@ class Native:
         axis: int,
         *,
         kept: Array | None = None,
+        doubt: Array | None = None,
         maps: int = 0,
         soften: Soften = lambda logits: logits,
     ) -> None:
@@ -145,8 +149,11 @@ class Native:
         order = [along, *(axes.index(each) for each in range(dims) if each != axis)]
         self.label = np.zeros(target, np.uint8, order="F" if along == dims - 1 else "C")
         self.maps = np.zeros((maps, *target), dtype=np.float16)
-        self.views = [self._turned(each, order) for each in (self.label[None], self.maps)]
-        self.views += [] if kept is None else [self._turned(kept, order)]
+        self.doubt = np.zeros((0, *target), np.uint8) if doubt is None else doubt
+        self.doubt[1:2] = 255  # where nothing was seen, there is surely nothing
+        nothing = np.zeros((0, *target), np.float16) if kept is None else kept
+        arrays = (self.label[None], self.maps, self.doubt, nothing)
+        self.views = [self._turned(each, order) for each in arrays]
         self.places = [
             Places.of(relation.index(each, target[each]), source[axes[each]], relation.border)
             for each in order
@@ -230,7 +237,7 @@ class Native:
         if not self.relation.straight:
             self._slanted(row)
         elif self.places[0].inside[row]:
-            whole = len(self.views) > 2 or len(self.maps) > 0
+            whole = any(view.shape[1] for view in self.views[1:])
             if whole or not self._from_cells(row):
                 self._from_planes(row)
 
@@ -317,8 +324,14 @@ class Native:
         self.views[0][row, 0] = self.task.decode(logits) * inside
         for place, plane in enumerate(planes):
             self.views[1][row, place] = plane * inside
-        for view in self.views[2:]:
-            view[row] = self.task.probabilities(self.soften(logits)) * inside
+        if self.kept is None and not len(self.doubt):
+            return
+        logits, kept = self.soften(logits), self.kept is not None
+        if len(self.doubt):
+            for place, values in enumerate(doubtful(self.task, logits, kept=kept)):
+                np.copyto(self.views[2][row, place], values, where=inside)
+        if kept:
+            self.views[3][row] = self.task.probabilities(logits) * inside
 
 
 def moved(array: Array, axis: int) -> Array:

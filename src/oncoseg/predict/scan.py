@@ -16,6 +16,7 @@ from tqdm import tqdm
 from oncoseg import memory
 from oncoseg.case import Array, Case, Grid, Prediction
 from oncoseg.errors import BadData, printable
+from oncoseg.predict.doubt import names
 from oncoseg.predict.load import Disk, Load, lane
 from oncoseg.predict.native import Native, Soften
 from oncoseg.predict.window import Infer, Progress, Room, stream, windows
@@ -51,9 +52,10 @@ class Segmenter:
     """A model at work on scans: `plan`, an engine, and what is to be kept.
 
     `maps` names the channels that `infer` gives after the logits; `keep`: predictions hold the
-    probability of each region, of logits after `soften`. Where more memory would be taken than
-    `limit` (bytes; 0: than the machine has), sums go to files in `folder`, if it is given, and what
-    does not fit even so is refused. `tell` hears what each scan takes, after its first window.
+    probability of each region, of logits after `soften`; `doubt`: they hold maps of how sure those
+    are. Where more memory would be taken than `limit` (bytes; 0: than the machine has), sums go to
+    files in `folder`, if it is given, and what does not fit even so is refused. `tell` hears what
+    each scan takes, after its first window.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Segmenter:
         overlap: float = 0.5,
         maps: Sequence[str] = (),
         keep: bool = True,
+        doubt: bool = False,
         soften: Soften = lambda logits: logits,
         limit: int = 0,
         folder: Path | None = None,
@@ -72,6 +75,7 @@ class Segmenter:
     ) -> None:
         self.plan, self.infer, self.overlap, self.maps = plan, infer, overlap, tuple(maps)
         self.keep, self.soften, self.limit, self.folder = keep, soften, limit, folder
+        self.doubts = names(plan.task, kept=keep) if doubt else ()
         self.tell, self.bar = tell, bar
         self.engine = self.base = 0
 
@@ -127,7 +131,7 @@ class Segmenter:
             missing=missing,
             images=scan.images,
             notes=(*scan.notes, *_notes(used, missing)),
-            maps=dict(zip(self.maps, native.maps)),
+            maps={**dict(zip(self.maps, native.maps)), **dict(zip(self.doubts, native.doubt))},
             confidence=native.confidence.values(voxels),
             seconds=seconds,
         )
@@ -168,6 +172,7 @@ class Run(Room):
             axis=axis,
             along=aligned.relation(self.scan.grid).axes.index(axis),
             kept=owner.keep,
+            doubts=len(owner.doubts),
             air=self._repeated(),
             engine=owner.engine or 4 * channels * math.prod(task.patch),
             stored=sum(self.scan.stored),
@@ -226,7 +231,7 @@ class Run(Room):
     def native(self) -> Native:
         """What takes the rows, on the scan's own grid."""
         owner, scan, task = self.owner, self.scan, self.owner.plan.task
-        shape = (len(task.regions), *scan.grid.shape)
+        shape, doubts = (len(task.regions), *scan.grid.shape), (len(owner.doubts), *scan.grid.shape)
         return Native(
             task,
             scan.aligned.relation(scan.grid),
@@ -234,6 +239,7 @@ class Run(Room):
             scan.grid.shape,
             self.load.axis,
             kept=self.zeros(shape, np.float16) if owner.keep else None,
+            doubt=self.zeros(doubts, np.uint8) if owner.doubts else None,
             maps=len(owner.maps),
             soften=owner.soften,
         )
