@@ -20,8 +20,8 @@ class DiceCe(Loss):
     """(1 - Dice) * `dice` + cross-entropy * `ce`.
 
     Dice is taken over the whole batch for every output that has weight, background left out;
-    cross-entropy is the softmax's for exclusive classes, the sigmoid's for regions. Classes whose
-    weight is 0 everywhere in an item were not annotated there: exclusive ones are merged with
+    cross-entropy is the softmax's for exclusive classes, the sigmoid's for regions. Where a class
+    has less weight than others of its voxel it was not looked for: exclusive ones are merged with
     background (marginal loss), regions are left out.
     """
 
@@ -55,10 +55,9 @@ class DiceCe(Loss):
         return self.ce * mean + self.dice * self._dice(shares, target[:, 1:], foreground)
 
     def _merge(self, logits: Tensor, target: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """Move what was not annotated in an item into its background, logits and target alike."""
-        known = weight.flatten(2).amax(2) > 0
+        """Move what was not looked for in a voxel into its background, logits and target alike."""
+        known = weight >= weight.amax(1, keepdim=True)
         known[:, 0] = True
-        known = known.view(*known.shape, *(1,) * (logits.ndim - 2))
         rest = logits.masked_fill(known, -torch.inf)
         background = torch.logsumexp(
             torch.cat([logits[:, :1], rest[:, 1:]], dim=1), dim=1, keepdim=True

@@ -38,3 +38,16 @@ def test_a_class_that_was_not_annotated_is_never_learned_as_background():
     wrong[:, 1] = 9  # says class 1, which was looked for and is not there
     assert float(loss(unsure, target, weight)) < 0.05 + 1  # Dice of an absent class is at most 1
     assert float(loss(wrong, target, weight)) > float(loss(unsure, target, weight)) + 5
+
+
+def test_what_is_known_may_differ_within_an_item():
+    """Two scans pasted into one: the right half was searched for class 2, the left was not."""
+    loss = registry.build("losses", "dice_ce:dice=0", exclusive=True)
+    target = torch.zeros(1, 3, 1, 2)
+    target[:, 0] = 1
+    weight = torch.ones(1, 3, 1, 2)
+    weight[:, 2, :, 0] = 0
+    logits = torch.zeros(1, 3, 1, 2, requires_grad=True)
+    loss(logits, target, weight).backward()
+    left, right = logits.grad[0, 2, 0]
+    assert left < 0 < right  # background or class 2 on the left, no class 2 on the right
