@@ -17,6 +17,7 @@ _HOMES = {
     "Case": "case",
     "Grid": "case",
     "Prediction": "case",
+    "Predictor": "predict",
     "Prompts": "case",
     "Source": "case",
     "Task": "case",

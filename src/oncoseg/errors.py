@@ -32,6 +32,14 @@ class BadFile(OncosegError):
         self.path, self.cause, self.remedy = Path(path), cause, remedy
 
 
+class DiskFull(BadFile):
+    """A file that no room is left for; its former content is as it was."""
+
+
+class Stopped(OncosegError):
+    """Work that was asked to end and is saved; it can be gone on with."""
+
+
 class BadData(OncosegError):
     """A case, a data set or a pair of them that contradicts itself or the task."""
 

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
 import os
 import re
 import secrets
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from oncoseg.errors import BadData, BadFile
+from oncoseg.errors import BadData, BadFile, BadRun, DiskFull
+
+if sys.platform != "win32":
+    import fcntl
 
 # Names that Windows gives to devices, with any ending.
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 FORBIDDEN = re.compile(r'[\\/:*?"<>|\x00-\x1f\x7f]')
+PART = re.compile(r"\.[0-9a-f]{12}\.part\..+")  # what `atomic` names its temporary files
 LONGEST_NAME = 180  # bytes, which leaves room for endings
+FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
 @contextmanager
@@ -27,22 +34,65 @@ def atomic(path: str | Path) -> Iterator[Path]:
 
     It is flushed to disk first. The temporary name keeps every ending of the real one
     (`.nii.gz`), since writers choose their format by it. If the block fails, or the process is
-    killed, `path` keeps its former content. Raises `BadFile` when the disk is full or the folder
-    cannot be written.
+    killed, `path` keeps its former content. Raises `DiskFull` when the disk is, and `BadFile` when
+    the folder cannot be written.
     """
     path = Path(path)
     temporary = path.with_name(f".{secrets.token_hex(6)}.part.{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        with temporary.open("rb+") as handle:
-            os.fsync(handle.fileno())
+        with temporary.open("xb") as held:
+            with suppress(OSError):
+                _lock(held.fileno())
+            yield temporary
+            with temporary.open("rb+") as handle:
+                os.fsync(handle.fileno())
         temporary.replace(path)
     except OSError as error:
         remedy = "free some space, or write to another folder; nothing was left half-written"
-        raise BadFile(path, f"could not be written ({error.strerror or error})", remedy) from error
+        kind = DiskFull if error.errno in FULL else BadFile
+        raise kind(path, f"could not be written ({error.strerror or error})", remedy) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def alone(path: str | Path) -> Iterator[None]:
+    """Hold a file, made where it is not, for this process; `BadRun` while another one does.
+
+    A process that is killed holds nothing any more.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as handle:
+        try:
+            _lock(handle.fileno())
+        except BlockingIOError as error:
+            cause = "another process is at work there; wait for it, or write elsewhere"
+            raise BadRun(f"{path.parent}: {cause}") from error
+        except OSError:
+            pass  # a file system without locks
+        yield
+
+
+def _lock(handle: int) -> None:
+    """Hold a file for this process alone, if the system can; `OSError` if another one does."""
+    if sys.platform != "win32":
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def sweep(folder: str | Path) -> None:
+    """Remove what killed processes left half-written in a folder.
+
+    What a living process writes stays: it holds a lock (on Windows: an open file), which ends with
+    the process. Where a file system has no locks, all stays.
+    """
+    for path in Path(folder).glob(".*.part.*"):
+        if PART.fullmatch(path.name):
+            with suppress(OSError):
+                with path.open("rb") as handle:
+                    _lock(handle.fileno())
+                path.unlink()
 
 
 def plain_name(name: str) -> str:

@@ -11,6 +11,7 @@ import pytest
 
 from oncoseg.__main__ import call, parser
 from oncoseg.cli import learn
+from oncoseg.cli.words import complain
 from oncoseg.errors import BadFile, BadRun
 
 
@@ -58,7 +59,8 @@ class Recipe:
 
 
 def outcome(*done, **failed):
-    return SimpleNamespace(done=[Path(each) for each in done], failed=failed)
+    paths = [Path(each) for each in done]
+    return SimpleNamespace(done=paths, kept=[], failed=failed, promised={})
 
 
 COMMANDS = parser()[1]
@@ -106,16 +108,17 @@ def test_wrong_words_are_one_sentence_and_exit_2(words, sentence, capsys):
 def test_predict_passes_only_what_was_given(verb, capsys):
     calls = verb("predict", outcome("out/a.json", "out/b.json"))
     assert call(["predict", "glioma", "my scans/é", "--to", "out"]) == 0
-    assert calls == [(("glioma", Path("my scans/é")), {"to": Path("out")})]
+    assert calls == [(("glioma", Path("my scans/é")), {"to": Path("out"), "say": complain})]
     assert capsys.readouterr().out == "2 cases predicted, written to out\n"
 
 
 def test_predict_passes_every_option(verb):
     calls = verb("predict", outcome("a.json"))
     line = "predict m.onco s --to o --engine torch --device cpu --overlap 0.25 --probabilities"
-    assert call(line.split()) == 0
+    assert call([*line.split(), "--cluster"]) == 0
     wanted = {"engine": "torch", "device": "cpu", "overlap": 0.25, "probabilities": True}
-    assert calls == [(("m.onco", Path("s")), {"to": Path("o"), **wanted})]
+    wanted["cluster"] = "auto"
+    assert calls == [(("m.onco", Path("s")), {"to": Path("o"), "say": complain, **wanted})]
 
 
 def test_failed_cases_are_named_and_exit_1(verb, capsys):
@@ -126,10 +129,20 @@ def test_failed_cases_are_named_and_exit_1(verb, capsys):
     assert said.err == "oncoseg: case b failed: b/T1.nii.gz: is cut short; copy it again\n"
 
 
+def test_what_was_there_already_is_told(verb, capsys):
+    found = outcome("out/a.json", "out/b.json", "out/c.json")
+    found.kept = ["a", "b"]
+    verb("predict", found)
+    assert call(["predict", "m", "s", "--to", "out"]) == 0
+    said = "1 case predicted, written to out; 2 cases there already, of the same model and files\n"
+    assert capsys.readouterr().out == said
+
+
 def test_predict_as_json_names_done_and_failed(verb, capsys):
     verb("predict", outcome("a.json", b="why"))
     assert call(["predict", "m", "s", "--to", "o", "--json"]) == 1
-    assert json.loads(capsys.readouterr().out) == {"done": ["a.json"], "failed": {"b": "why"}}
+    said = {"done": ["a.json"], "kept": [], "failed": {"b": "why"}, "promised": {}}
+    assert json.loads(capsys.readouterr().out) == said
 
 
 def test_evaluate_splits_metrics_from_their_options(verb, capsys, tmp_path):

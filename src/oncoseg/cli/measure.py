@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from oncoseg.cli.stop import ending_cleanly
 from oncoseg.cli.words import (
     CASES,
     Words,
@@ -58,7 +59,8 @@ def _add_predict(commands: Any) -> None:
         examples="  oncoseg predict glioma scans/ --to out/\n"
         "  oncoseg predict model.onco scans/ --to out/ --probabilities --json\n"
         "  oncoseg predict model.onco scans/ --to out/ --memory 4GB\n"
-        "  oncoseg predict model.onco dicom/ --to out/ --as seg,rtstruct,sr",
+        "  oncoseg predict model.onco dicom/ --to out/ --as seg,rtstruct,sr\n"
+        "  oncoseg predict model.onco scans/ --to out/ --cluster head:6379",
     )
     parser.add_argument("model", help="a model file (.onco), or the name of one in 'oncoseg list'")
     parser.add_argument("scans", type=Path, help="folder of cases, or one case")
@@ -73,6 +75,13 @@ def _add_predict(commands: Any) -> None:
     parser.add_argument("--overlap", type=fraction, help="of neighbouring windows, in [0, 1); 0.5")
     parser.add_argument(
         "--memory", metavar="SIZE", help="to take at most, as 4GB; what the machine has"
+    )
+    parser.add_argument(
+        "--cluster",
+        nargs="?",
+        const="auto",
+        metavar="ADDRESS",
+        help="spread the cases over a Ray cluster; without an address, the one found here",
     )
     parser.add_argument("--cases", **CASES)
 
@@ -148,11 +157,14 @@ def predict(words: Words) -> int:
     from oncoseg.predict import predict as run
 
     chosen = options(
-        words, "engine", "device", "overlap", "probabilities", "kinds", "memory"
+        words, "engine", "device", "overlap", "probabilities", "kinds", "memory", "cluster"
     ) | named(words)
-    outcome = run(words.model, words.scans, to=words.to, say=complain, **chosen)
-    data = {"done": paths(outcome.done), "failed": outcome.failed, "promised": outcome.promised}
-    text = f"{_cases(len(outcome.done))} predicted, written to {words.to}"
+    with ending_cleanly():
+        outcome = run(words.model, words.scans, to=words.to, say=complain, **chosen)
+    data = vars(outcome) | {"done": paths(outcome.done)}
+    text = f"{_cases(len(outcome.done) - len(outcome.kept))} predicted, written to {words.to}"
+    if outcome.kept:
+        text += f"; {_cases(len(outcome.kept))} there already, of the same model and files"
     answer(words, data, text)
     for case, cause in outcome.failed.items():
         complain(f"case {case} failed: {cause}")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from oncoseg import results, write
+from oncoseg import files, results, write
 from oncoseg.blocks.layouts import only
 from oncoseg.case import Array, Case, Prediction, Source
 from oncoseg.errors import BadData, BadFile, OncosegError
@@ -18,7 +21,9 @@ from oncoseg.memory import peak, said
 from oncoseg.memory import size as size_of
 from oncoseg.model import NONSENSE, REMEDY, Model, finished, open_model
 from oncoseg.parts import Posthoc
+from oncoseg.predict import cluster as ray_cluster
 from oncoseg.predict.engines import engine as make_engine
+from oncoseg.predict.kept import kept
 from oncoseg.predict.load import Load
 from oncoseg.predict.native import Soften, background
 from oncoseg.predict.scan import Scan, Segmenter
@@ -27,7 +32,9 @@ from oncoseg.prepare.plan import Plan
 from oncoseg.read import find, read_case
 from oncoseg.verb import called
 
-__all__ = ["Outcome", "background", "predict", "segment"]
+__all__ = ["Outcome", "Predictor", "background", "predict", "segment"]
+Ready = tuple[Scan, tuple[str, ...]]  # a scan, and what must be said of it
+Say = Callable[[str], None]
 USELESS = 0.2  # Dice in validation below which a subset of modalities is refused
 
 
@@ -35,13 +42,119 @@ USELESS = 0.2  # Dice in validation below which a subset of modalities is refuse
 class Outcome:
     """What became of a batch.
 
-    Records written, a sentence for every case that could not be done, and how much memory (bytes)
-    each was said to take at most.
+    Records that are whole, the cases of them that were before, a sentence for every case that could
+    not be done, and how much memory (bytes) each was said to take at most.
     """
 
     done: list[Path] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     promised: dict[str, int] = field(default_factory=dict)
+
+
+class Predictor:
+    """A model that is loaded once and called many times.
+
+    Options as those of `predict`. `folder` is where large arrays may lie while a scan does not fit
+    in memory; without one it is refused.
+    """
+
+    def __init__(
+        self,
+        model: str | Path,
+        *,
+        engine: str = "openvino",
+        device: str = "",
+        overlap: float = 0.5,
+        probabilities: bool = False,
+        kinds: Sequence[str] = (),
+        memory: str = "",
+        folder: Path | None = None,
+        bar: bool = False,
+    ) -> None:
+        write.known(kinds)
+        self.limit = size_of(memory) if memory else 0
+        self.opened = open_model(model)
+        if self.opened.card.get("segments") is False:
+            made = self.opened.card.get("method", "a method for that")
+            remedy = "train from it with --start, or name it where a part takes a model"
+            raise BadFile(
+                self.opened.path, f"does not segment: {made} made it to start from", remedy
+            )
+        self.soften, self.steps = softening(self.opened)
+        self.engine, self.device, self.overlap = engine, device, overlap
+        self.probabilities, self.kinds = probabilities, tuple(kinds)
+        self.folder, self.bar = folder, bar
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """All that results depend on beside scan, model and version; told in records."""
+        return {
+            "engine": self.engine,
+            "device": self.device,
+            "overlap": self.overlap,
+            "probabilities": self.probabilities,
+            "kinds": list(self.kinds),
+        }
+
+    @cached_property
+    def segmenter(self) -> Segmenter:
+        """The model at work; loads the engine."""
+        return Segmenter(
+            self.opened.plan,
+            make_engine(self.opened, self.engine, self.device),
+            overlap=self.overlap,
+            maps=self.opened.maps,
+            keep=self.probabilities or any("probability" in step.needs for step in self.steps),
+            soften=self.soften,
+            limit=self.limit,
+            folder=self.folder,
+            bar=self.bar,
+        )
+
+    def __call__(self, scan: str | Path | Case) -> Prediction:
+        """The prediction of one case: its folder, its one file, or read already.
+
+        Raises `BadData` if the path holds several cases, and what reading and segmenting raise.
+        """
+        if isinstance(scan, Case):
+            return self.segmented(*self._scan(scan, 0.0))
+        sources = find(Path(scan)).sources
+        if len(sources) != 1:
+            raise BadData(f"{scan}: holds {len(sources)} cases, not one; call predict for a cohort")
+        return self.segmented(*self.read(sources[0]))
+
+    def read(self, source: Source) -> Ready:
+        """A case from disk, ready for `segmented`."""
+        began = time.perf_counter()
+        bare = type(source)(source.case, source.patient, source.images, {}, source.site)
+        case = read_case(bare, modalities=self.opened.task.modalities)
+        paths = {name: image.path for name, image in case.images.items()}
+        write.check(case.id, paths, case.grid, self.kinds)
+        return self._scan(case, time.perf_counter() - began)
+
+    def _scan(self, case: Case, took: float) -> Ready:
+        return Scan.of(case, self.opened.plan, took), validated(case, self.opened)
+
+    def segmented(self, scan: Scan, known: Sequence[str]) -> Prediction:
+        """The finished prediction of a scan, of which so much is `known`."""
+        prediction = self.segmenter(scan)
+        notes = (*prediction.notes, *known)
+        prediction = prediction.but(model=self.opened.described, notes=notes)
+        label = prediction.label
+        prediction = finished(self.opened, self.steps, prediction)
+        # The confidence was that of the label before.
+        return prediction if prediction.label is label else prediction.but(confidence={})
+
+    def save(self, prediction: Prediction, to: Path) -> Path:
+        """Write what was asked for to a folder; returns the path of the record."""
+        return results.save(
+            prediction,
+            Path(to),
+            probabilities=self.probabilities,
+            kinds=self.kinds,
+            asked=self.asked,
+        )
 
 
 def predict(
@@ -56,7 +169,8 @@ def predict(
     kinds: Sequence[str] = (),
     cases: Sequence[str] = (),
     memory: str = "",
-    say: Callable[[str], None] = lambda sentence: None,
+    cluster: str = "",
+    say: Say = lambda sentence: None,
 ) -> Outcome:
     """Segment every case found in `scans` and write label maps and records to `to`.
 
@@ -64,72 +178,109 @@ def predict(
     them. `memory` (as `4GB`) is what may be taken at most, else what the machine has: see
     `oncoseg.predict.load`. While a case is inferred the next one is read, if that fits too.
 
+    A case whose record in `to` is whole and says the same model, options, version and files is not
+    predicted again. `cluster` is the address of a Ray cluster, or `auto`: see
+    `oncoseg.predict.cluster`; without it all is done in this process.
+
     A case that cannot be read or segmented, or does not fit, is reported in the outcome and leaves
     nothing behind; the rest finish. Raises `BadData` if there is no case at all, and whatever
     opening the model raises.
     """
-    write.known(kinds)
-    limit = size_of(memory) if memory else 0
-    opened = open_model(model)
-    if opened.card.get("segments") is False:
-        made = opened.card.get("method", "a method for that")
-        remedy = "train from it with --start, or name it where a part takes a model"
-        raise BadFile(opened.path, f"does not segment: {made} made it to start from", remedy)
+    scans, to = Path(scans), Path(to)
+    options: dict[str, Any] = {
+        "engine": engine,
+        "device": device,
+        "overlap": overlap,
+        "probabilities": probabilities,
+        "kinds": tuple(kinds),
+        "memory": memory,
+        "folder": to,
+    }
+    predictor = Predictor(model, **options, bar=True)
     found = find(scans)
     if not found.sources:
         raise BadData(f"{scans}: holds no scans; give a folder of cases, or one scan")
-    outcome = Outcome()
-    soften, steps = softening(opened)
-    segmenter = Segmenter(
-        opened.plan,
-        make_engine(opened, engine, device),
-        overlap=overlap,
-        maps=opened.maps,
-        keep=probabilities or any("probability" in step.needs for step in steps),
-        soften=soften,
-        limit=limit,
-        folder=Path(to),
-        bar=True,
-    )
+    files.sweep(to)
+    opened, outcome, left = predictor.opened, Outcome(), []
+    for source in only(found.sources, cases):
+        if kept(source, to, opened.task, opened.described, predictor.asked):
+            outcome.done.append(to / f"{source.case}.json")
+            outcome.kept.append(source.case)
+        else:
+            left.append(source)
+    if cluster:
+        away(predictor, left, options, cluster, outcome)
+    elif left:
+        here(predictor, left, to, outcome, say)
+    outcome.done.sort()
+    return outcome
 
-    def read(source: Source) -> tuple[Scan, tuple[str, ...]]:
-        began = time.perf_counter()
-        bare = type(source)(source.case, source.patient, source.images, {}, source.site)
-        case = read_case(bare, modalities=opened.task.modalities)
-        known = validated(case, opened)
-        paths = {name: image.path for name, image in case.images.items()}
-        write.check(case.id, paths, case.grid, kinds)
-        return Scan.of(case, opened.plan, time.perf_counter() - began), known
 
-    with Ahead(only(found.sources, cases), read) as ahead:
-        segmenter.tell = Promise(segmenter, ahead, outcome, say)
+def here(
+    predictor: Predictor, sources: Sequence[Source], to: Path, outcome: Outcome, say: Say
+) -> None:
+    """Predict cases one after the other, in this process."""
+    with Ahead(sources, predictor.read) as ahead:
+        predictor.segmenter.tell = Promise(predictor.segmenter, ahead, outcome, say)
         for source in ahead:
             try:
-                scan, known = ahead.taken()
-                prediction = segmenter(scan)
-                del scan  # its memory is the next one's
-                notes = (*prediction.notes, *known)
-                prediction = prediction.but(model=opened.described, notes=notes)
-                label = prediction.label
-                prediction = finished(opened, steps, prediction)
-                if prediction.label is not label:
-                    prediction = prediction.but(confidence={})  # that of another label
-                saved = results.save(prediction, to, probabilities=probabilities, kinds=kinds)
-                outcome.done.append(saved)
+                prediction = predictor.segmented(*ahead.taken())
+                outcome.done.append(predictor.save(prediction, to))
             except OncosegError as error:
                 outcome.failed[source.case] = str(error)
+            except MemoryError:
+                cause = "the machine has no more memory; allow less with --memory, as 2GB"
+                outcome.failed[source.case] = f"case {source.case}: {cause}"
+
+
+def away(
+    predictor: Predictor,
+    sources: Sequence[Source],
+    options: Mapping[str, Any],
+    address: str,
+    outcome: Outcome,
+) -> None:
+    """Predict cases on a cluster, a task each."""
+    model = predictor.opened.path.absolute(), predictor.opened.described["sha256"]
+    settings = tuple({**options, "folder": options["folder"].absolute()}.items())
+    cases = {}
+    for source in sources:
+        images = {name: path.absolute() for name, path in source.images.items()}
+        cases[source.case] = (*model, dataclasses.replace(source, images=images), settings)
+    gpus = int(predictor.device.startswith("cuda"))
+    for case, found in ray_cluster.spread(one, cases, address=address, gpus=gpus):
+        if isinstance(found, str):
+            outcome.failed[case] = found
+        else:
+            outcome.done += found.done
+            outcome.failed |= found.failed
+            outcome.promised |= found.promised
+
+
+@lru_cache(1)
+def warm(model: Path, settings: tuple[tuple[str, Any], ...]) -> Predictor:
+    """The model that this worker has loaded."""
+    predictor = Predictor(model, **dict(settings))
+    predictor.limit = predictor.limit or ray_cluster.share()
+    return predictor
+
+
+def one(model: Path, sha256: str, source: Source, settings: tuple[tuple[str, Any], ...]) -> Outcome:
+    """What a worker of a cluster does: one case, with the model that the others have."""
+    predictor, outcome = warm(model, settings), Outcome()
+    if predictor.opened.described["sha256"] != sha256:
+        raise BadFile(model, "is another model on this machine", "give all the same one")
+    here(predictor, [source], predictor.folder or Path(), outcome, lambda sentence: None)
     return outcome
 
 
 class Ahead:
     """Goes through cases, reading the next one in a thread from when it is told to `go`."""
 
-    def __init__(
-        self, sources: Sequence[Source], read: Callable[[Source], tuple[Scan, tuple[str, ...]]]
-    ) -> None:
+    def __init__(self, sources: Sequence[Source], read: Callable[[Source], Ready]) -> None:
         self.sources, self.read = list(sources), read
         self.place = 0
-        self.futures: dict[int, Future[tuple[Scan, tuple[str, ...]]]] = {}
+        self.futures: dict[int, Future[Ready]] = {}
         self.thread = ThreadPoolExecutor(1)
 
     def __enter__(self) -> Ahead:
@@ -143,7 +294,7 @@ class Ahead:
             self.place = place
             yield source
 
-    def taken(self) -> tuple[Scan, tuple[str, ...]]:
+    def taken(self) -> Ready:
         """The present case, once; raises what reading it raised."""
         future = self.futures.pop(self.place, None)
         return future.result() if future else self.read(self.sources[self.place])
@@ -163,7 +314,7 @@ class Promise:
     segmenter: Segmenter
     ahead: Ahead
     outcome: Outcome
-    say: Callable[[str], None]
+    say: Say
     largest: int = 0
 
     def __call__(self, scan: Scan, load: Load) -> None:

@@ -35,7 +35,7 @@ class Pseudonyms:
         path = Path(path)
         if not path.exists():
             with files.atomic(path) as temporary:
-                temporary.touch(mode=0o600)
+                temporary.chmod(0o600)
                 temporary.write_text(secrets.token_hex(BYTES) + "\n", encoding="ascii")
         try:
             key = bytes.fromhex(path.read_text(encoding="ascii").strip())

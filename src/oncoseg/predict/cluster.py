@@ -1,0 +1,89 @@
+"""Past one machine: the cases of a cohort spread over a Ray cluster, one task a case.
+
+A case whose worker was killed, or ran out of memory, is tried again elsewhere, `TRIES` times in
+all. Model, scans and results have the same paths on every machine.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+
+from oncoseg import memory
+from oncoseg.errors import BadRun
+from oncoseg.extras import require
+
+TRIES = 3
+HERE = "auto"  # the cluster this machine is part of, else one of its own cores
+
+
+def spread(
+    work: Callable[..., Any],
+    cases: Mapping[str, Sequence[Any]],
+    *,
+    address: str = HERE,
+    gpus: int = 0,
+) -> Iterator[tuple[str, Any]]:
+    """Case name and what `work` gives for what the case names, as they finish.
+
+    In its place comes a sentence (str) if the case could not be done. A task takes one of the slots
+    that a machine was started with (`ray start --num-cpus`), and `gpus`. Raises `BadRun` if there
+    is no such cluster, or none with a GPU where one is asked for.
+    """
+    ray = require("ray", "cluster")
+    with _joined(ray, address):
+        if gpus > ray.cluster_resources().get("GPU", 0):
+            raise BadRun(f"the cluster {address} has no GPU; use --device cpu")
+        task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(work)
+        running = {task.remote(*given): case for case, given in cases.items()}
+        tries: Counter[str] = Counter()
+        while running:
+            finished = ray.wait(list(running))[0][0]
+            case = running.pop(finished)
+            tries[case] += 1
+            try:
+                yield case, ray.get(finished)
+            except ray.exceptions.RayTaskError as error:
+                yield case, f"case {case}: {_sentence(error.cause)}"
+            except ray.exceptions.RayError as error:
+                if tries[case] < TRIES:
+                    running[task.remote(*cases[case])] = case
+                else:
+                    yield case, f"case {case}: its worker died {TRIES} times ({_sentence(error)})"
+
+
+def share() -> int:
+    """Bytes that a task may hold: what this machine has left, divided by its slots."""
+    ray = require("ray", "cluster")
+    here = ray.get_runtime_context().get_node_id()
+    slots = [node["Resources"].get("CPU", 1) for node in ray.nodes() if node["NodeID"] == here]
+    return memory.resident() + int(memory.available() // max([1, *slots]))
+
+
+def _sentence(error: object) -> str:
+    said = " ".join(str(error).split())[:200]
+    return said or type(error).__name__
+
+
+@contextmanager
+def _joined(ray: ModuleType, address: str) -> Iterator[None]:
+    """Part of a cluster while the block runs; one that was joined before stays joined."""
+    if ray.is_initialized():
+        yield
+        return
+    try:
+        ray.init(
+            address=None if address == HERE else address,
+            include_dashboard=None if address != HERE else False,
+            log_to_driver=False,
+            logging_level="ERROR",
+        )
+    except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+        raise BadRun(f"no Ray cluster at '{address}' ({_sentence(error)})") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
