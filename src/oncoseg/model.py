@@ -124,14 +124,19 @@ class Model:
         }
         return {**words, "sha256": self.sha256}
 
-    def network(self) -> Network:
-        """The network with its weights, on the CPU; needs torch."""
-        require("torch", "train")
+    @property
+    def spelled(self) -> str:
+        """The name of its network with its options, as on the command line."""
         spelled = self._json("network.json").get("network")
         if not isinstance(spelled, str):
             raise BadFile(self.path, "its network.json names no network", REMEDY)
-        self._check_size(spelled)
-        network: Network = self._built(spelled)
+        return spelled
+
+    def network(self) -> Network:
+        """The network with its weights, on the CPU; needs torch."""
+        require("torch", "train")
+        self._check_size(self.spelled)
+        network: Network = self._built(self.spelled)
         self.load_into(network)
         return network.eval()
 

@@ -95,7 +95,8 @@ def convert(folder: Path, to: Path, *, fold: str = "") -> Path:
         theirs = renamed(path, weights, len(plan.task.strides))
         fill(path, own, theirs, f"members.{place}.", bias=bias)
     network.load_state_dict(own)
-    card = described(plans, names[0], paths, words)
+    flat = 3 - len(configuration["patch_size"])
+    card = described(plans, names[0], paths, words, flat)
     return save_model(to, network, spelled, plan, card, LICENCE, whole=True)
 
 
@@ -363,9 +364,16 @@ def fill(
 
 
 def described(
-    plans: Mapping[str, Any], name: str, paths: Sequence[Path], words: Sequence[Mapping[str, Any]]
+    plans: Mapping[str, Any],
+    name: str,
+    paths: Sequence[Path],
+    words: Sequence[Mapping[str, Any]],
+    flat: int,
 ) -> dict[str, Any]:
-    """The card: where it comes from, and what its answers are equal to."""
+    """The card: where it comes from, and what its answers are equal to.
+
+    Its `mirrored_axes` are those of our patches, which have `flat` axes before its own.
+    """
     axes = words[0].get("inference_allowed_mirroring_axes")
     folds = [path.parent.name.removeprefix("fold_") for path in paths]
     return {
@@ -375,7 +383,9 @@ def described(
         "trainer": str(words[0].get("trainer_name", "")),
         "folds": ", ".join(folds),
         "checkpoints": ", ".join(sorted({path.name for path in paths})),
-        "mirrored_axes": ", ".join(map(str, axes)) if isinstance(axes, (list, tuple)) else "",
+        "mirrored_axes": ", ".join(str(flat + int(axis)) for axis in axes)
+        if isinstance(axes, (list, tuple))
+        else "",
         "answers": "those of nnU-Net without mirroring; where regions overlap, their probabilities "
         "are, and labels follow from them by the rule of oncoseg",
         "licence": "of whoever trained it",

@@ -98,6 +98,12 @@ class Nnunet(Network):
             return found[0]
         return [torch.stack(level).mean(0) for level in zip(*found)]
 
+    def samples(self, batch: Batch, count: int) -> Tensor:
+        """(count, B, outputs, *S): logits of one member after the other."""
+        image = batch.image * batch.present
+        members = self._each()[:count]
+        return torch.stack([each.decode(each.encode(image), every=False)[0] for each in members])
+
     def _each(self) -> list[Member]:
         return cast("list[Member]", list(self.members))
 

@@ -35,7 +35,7 @@ class ProbabilisticUnet(Network):
     draws from it. All but the last convolutions are cheap to repeat: `at` gives logits for any z.
     """
 
-    gives = ("posterior",)
+    gives = ("posterior", "draws")
 
     def __init__(
         self,
