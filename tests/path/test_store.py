@@ -102,7 +102,7 @@ def test_while_a_case_is_written_again_it_is_not_there(tmp_path, monkeypatch):
     def full(*options):
         raise BadFile("case.json", "could not be written (no space left)", "free some space")
 
-    monkeypatch.setattr("oncoseg.prepare.store.files.write_json", full)
+    monkeypatch.setattr("oncoseg.prepare.store.files.write_text", full)
     with pytest.raises(BadFile):
         write(tmp_path / "a", aligned(1, (4, 5, 6)), TASK, record("a"), seed=0)
     with pytest.raises(BadData, match="holds no prepared cases"):

@@ -10,6 +10,7 @@ from oncoseg.cli.words import (
     Words,
     add_command,
     answer,
+    complain,
     count,
     label_values,
     listed,
@@ -113,7 +114,7 @@ def prepare(words: Words) -> int:
     """`oncoseg prepare`."""
     from oncoseg.prepare import prepare as run
 
-    plan = run(words.data, words.to, **options(words, "plan", *TASK))
+    plan = run(words.data, words.to, tell=complain, **options(words, "plan", *TASK))
     answer(words, {"plan": str(plan)}, f"the plan is {plan}, the arrays lie beside it")
     return 0
 

@@ -5,20 +5,22 @@ Its cases become arrays that patches are read from.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
-from oncoseg.case import Case, Source, Task
-from oncoseg.errors import BadData, OncosegError
-from oncoseg.prepare.align import Aligned, align, crop, working_grid
+from oncoseg.case import Source, Task
+from oncoseg.errors import BadData
+from oncoseg.prepare.align import Aligned, align
+from oncoseg.prepare.look import Looks, Seen, each, gathered, named, refuse_duplicates, what_stays
 from oncoseg.prepare.plan import MOST, Fingerprint, Plan, make_plan
 from oncoseg.prepare.store import Stored, open_store, splits, write
-from oncoseg.read import Found, canonical, digest, find, read_case, read_label
+from oncoseg.read import Found, canonical, find, read_case, read_label
 from oncoseg.verb import called
 
 __all__ = [
@@ -47,17 +49,19 @@ def prepare(
     voxels: int = MOST,
     plan: Path | None = None,
     bare: bool = False,
+    tell: Callable[[str], None] | None = None,
 ) -> Path:
     """Data set folder -> store folder with `plan.json` and a folder a case.
 
     Returns the path of the plan.
 
     `labels`, `regions` and `modalities` win over what the data set says of itself; voxels of the
-    label `ignore` are not learned from. A `plan` made
-    before (and perhaps edited) is used as it is. Raises `BadData` naming every case that cannot be
-    used, and on the same image under two names; nothing is left out silently. Cases that an earlier
-    preparation left in `to` are replaced. `bare` allows a data set without any label map, for
-    methods that need none.
+    label `ignore` are not learned from. A `plan` made before (and perhaps edited) is used as it is.
+    Raises `BadData` naming every case that cannot be used, and on the same image under two names;
+    nothing is left out silently. Of what an earlier preparation left in `to`, cases of which no
+    file has changed stay, unless the plan makes other arrays of them; all else is replaced, and
+    `tell` is told which and why. `bare` allows a data set without any label map, for methods that
+    need none.
     """
     found = ignoring(find(data), labels)
     drawn = any(source.labels for source in found.sources)
@@ -66,26 +70,36 @@ def prepare(
     task = define_task(data, found.sources, found.description, labels, regions, modalities)
     if not (drawn or bare):
         raise BadData(f"{data}: no case has a label map; training needs at least one")
-    made = (
-        Plan.read(plan)
-        if plan
-        else make_plan(task, fingerprint(found.sources, task), voxels=voxels)
-    )
-    # An earlier preparation may hold cases that have been removed since.
+    given = Plan.read(plan) if plan else None
+    seen = Looks(given.task if given else task, to)(found.sources)
+    refuse_duplicates(seen)
+    made = given or make_plan(task, gathered(seen), voxels=voxels)
+    if tell and (said := what_stays(seen, made, to / "plan.json")):
+        tell(said)
+    staying = {one.source.case for one in seen if one.made == named(made)}
     for stale in (to / "plan.json", *to.glob("*/case.json")):
-        stale.unlink(missing_ok=True)
-    seen: dict[str, str] = {}
-    for number, source in enumerate(_progress(found.sources, "prepare")):
-        case = read_case(source, modalities=made.task.modalities, labels=made.task.labels)
-        _refuse_duplicates(case, seen)
-        record = {
-            "case": case.id,
-            "patient": case.patient,
-            "site": case.site,
-            "modalities": list(case.images),
-        }
-        write(to / case.id, align(case, made), made.task, record, seed=number)
+        if stale.parent.name not in staying or stale.name == "plan.json":
+            stale.unlink(missing_ok=True)
+    work = partial(_written, to, made)
+    for _ in each(work, [one for one in seen if one.source.case not in staying], "prepare"):
+        pass
     return made.write(to / "plan.json")
+
+
+def _written(to: Path, plan: Plan, seen: Seen) -> None:
+    """Align and store a case, which is read again unless it was kept."""
+    task = plan.task
+    case = seen.case or read_case(seen.source, modalities=task.modalities, labels=task.labels)
+    record = {
+        "case": case.id,
+        "patient": case.patient,
+        "site": case.site,
+        "modalities": list(case.images),
+        "look": seen.record,
+        "made": named(plan),
+    }
+    # By its name, so that it stays the same when other cases come and go.
+    write(to / case.id, align(case, plan), task, record, seed=zlib.crc32(case.id.encode()))
 
 
 def define_task(
@@ -125,29 +139,7 @@ def define_task(
 
 def fingerprint(sources: Sequence[Source], task: Task) -> Fingerprint:
     """Shapes and spacings of all cases, cut to the body, and intensities inside the labels."""
-    shapes, spacings = [], []
-    samples: dict[str, list[np.ndarray]] = {name: [] for name in task.modalities}
-    problems = []
-    for source in _progress(sources, "fingerprint"):
-        try:
-            case = read_case(source, modalities=task.modalities, labels=task.labels)
-        except OncosegError as error:
-            problems.append(str(error))
-            continue
-        turned = working_grid(crop(case, case.grid, list(case.images)))
-        shapes.append(turned.shape)
-        spacings.append(turned.spacing)
-        for name, values in _inside(case).items():
-            samples[name].append(values)
-    if problems:
-        listed = "\n  ".join(problems)
-        raise BadData(
-            f"{len(problems)} of {len(sources)} cases cannot be used; mend or remove "
-            f"them:\n  {listed}"
-        )
-    if len({len(shape) for shape in shapes}) > 1:
-        raise BadData("some cases are 2-D and some are 3-D; prepare them apart")
-    return Fingerprint(shapes, spacings, samples)
+    return gathered(Looks(task)(sources))
 
 
 def held_out(
@@ -170,26 +162,12 @@ def held_out(
     return [case for case in cases if case.patient not in apart], held
 
 
-def _inside(case: Case) -> dict[str, np.ndarray]:
-    """Modality -> up to 5000 intensities inside any label drawn on its own grid."""
-    rng = np.random.default_rng(0)
-    values = {}
-    for name, volume in case.images.items():
-        label = case.labels.get(name)
-        if label is None or label.array.shape != volume.array.shape or not label.array.any():
-            continue
-        known = (label.array > 0) & (label.array != (case.ignore or -1))
-        inside = volume.array[known].astype(np.float32)
-        values[name] = rng.choice(inside, min(5000, inside.size), replace=False)
-    return values
-
-
 def _values(sources: Sequence[Source]) -> dict[str, int]:
     """Label values found in the files, named by their number; a single label is called `tumour`."""
     seen: set[int] = set()
-    for source in sources:
-        for path in source.labels.values():
-            seen |= {int(value) for value in np.unique(read_label(path).array)}
+    paths = [path for source in sources for path in source.labels.values()]
+    for values in each(lambda path: np.unique(read_label(path).array), paths, "labels"):
+        seen |= {int(value) for value in values}
     seen -= {0, *(source.ignore for source in sources)}
     if seen in ({1}, {255}):
         return {"tumour": seen.pop()}
@@ -202,21 +180,6 @@ def ignoring(found: Found, labels: Mapping[str, int] | None) -> Found:
         return found
     sources = [replace(source, ignore=int(labels[IGNORE])) for source in found.sources]
     return replace(found, sources=sources)
-
-
-def _refuse_duplicates(case: Case, seen: dict[str, str]) -> None:
-    for name, volume in case.images.items():
-        other = seen.setdefault(digest(volume), case.id)
-        if other != case.id:
-            raise BadData(
-                f"cases {other} and {case.id} hold the same {name} image "
-                f"({volume.path.name}); remove one of them, or"
-                " a patient would be trained on and tested on"
-            )
-
-
-def _progress(items: Sequence[Any], name: str) -> Any:
-    return tqdm(items, desc=name, unit="case", disable=None, delay=2, leave=False)
 
 
 called(__name__)

@@ -237,13 +237,17 @@ def patch_and_strides(
     return tuple(int(length) for length in patch), tuple(strides)
 
 
+def absolute(name: str) -> bool:
+    """Whether a modality's name says that its unit means something, as HU and SUV do."""
+    return any(word in QUANTITATIVE for word in name.lower().replace("-", "_").split("_"))
+
+
 def normalisation(name: str, samples: Sequence[Array]) -> Normalisation:
     """Scheme `dataset` for modalities whose name says that their unit is absolute.
 
     All others get `image`.
     """
-    absolute = any(word in QUANTITATIVE for word in name.lower().replace("-", "_").split("_"))
-    if not absolute or not samples:
+    if not absolute(name) or not samples:
         return Normalisation()
     values = np.concatenate(samples)
     low, high = (float(edge) for edge in np.percentile(values, (0.5, 99.5)))

@@ -7,6 +7,7 @@ and `case.json`, written last: without it a case is not there.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -138,9 +139,9 @@ def write(
             np.ascontiguousarray(array),
             urlpath=str(target),
             mode="w",
-            chunks=(1, *(min(CHUNK, size) for size in spatial)),
+            chunks=(len(array), *(min(CHUNK, size) for size in spatial)),
             blocks=(1, *(min(BLOCK, size) for size in spatial)),
-            cparams={"codec": blosc2.Codec.ZSTD, "clevel": 3, "nthreads": 2},
+            cparams={"codec": blosc2.Codec.ZSTD, "clevel": 1, "nthreads": 1},
         )
     rng = np.random.default_rng(seed)
     full = {
@@ -154,7 +155,9 @@ def write(
             for name, member in zip(task.regions, aligned.label[int(task.exclusive) :])
         },
     }
-    files.write_json(folder / "case.json", full)
+    # Without line ends, since thousands of points would be millions of lines.
+    text = json.dumps(full, ensure_ascii=False, allow_nan=False) + "\n"
+    files.write_text(folder / "case.json", text)
     return Stored(folder, full)
 
 
