@@ -367,8 +367,8 @@ class Prediction:
     (*S) by name; `intervals` a region's volume from .. to, in ml (2-D: mm²), which holds the true
     one in a share `level` of cases; `inputs` says of each image what identifies it; `confidence` is
     the Dice to be expected of each region, `predicted_dice` its `value`, `low`, `high` and `level`
-    where held-out cases bound it, `samples` how many answers were averaged (0: there was one),
-    `seconds` what each stage took.
+    where held-out cases bound it, `lesions` the size and confidence of each if that was asked for,
+    `samples` how many answers were averaged (0: there was one), `seconds` what each stage took.
     """
 
     case: str
@@ -387,6 +387,7 @@ class Prediction:
     inputs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     confidence: Mapping[str, float] = field(default_factory=dict)
     predicted_dice: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    lesions: tuple[Mapping[str, Any], ...] = ()
     samples: int = 0
     seconds: Mapping[str, float] = field(default_factory=dict)
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -22,6 +23,7 @@ from oncoseg.read import read_volume
 from oncoseg.write import Pseudonyms, identify, made_of, write_prediction, write_volume
 
 FORMAT = "oncoseg-prediction-1"
+MAPS = ("probability.*", "entropy", "margin", "spread.*")  # names of maps that are written
 NOTICE = "For research use only. Not a medical device; not for diagnosis or treatment."
 
 
@@ -45,7 +47,8 @@ def save(
 
     Returns the path of the record. The record comes last, so a case with a record is a case whose
     files are whole. With `probabilities`, each region's probability is written beside them as
-    `<case>.probability.<region>.nii.gz` in steps of 1/255; `kinds` are further ones of
+    `<case>.probability.<region>.nii.gz` in steps of 1/255, as are maps of how sure they are, such
+    as `<case>.entropy.nii.gz`, if the prediction holds them; `kinds` are further ones of
     `oncoseg.write.KINDS`. `asked` is what was asked for, which the record tells. Whatever ends the
     writing early, a signal too, nothing of the case is left.
     """
@@ -69,7 +72,8 @@ def save(
 def _clear(record: Path) -> None:
     """Remove a record, then what it vouches for."""
     folder, case = record.parent, record.stem
-    maps = folder.glob(f"{glob.escape(case)}.probability.*.nii.gz")
+    stem = glob.escape(case)
+    maps = [path for kind in MAPS for path in folder.glob(f"{stem}.{kind}.nii.gz")]
     names = (record.name, f"{case}.nii.gz", *made_of(case))
     for path in (*(folder / name for name in names), *maps):
         path.unlink(missing_ok=True)
@@ -112,12 +116,23 @@ def deliver(
 def _maps(prediction: Prediction, *, probabilities: bool) -> Iterator[tuple[str, Array]]:
     """File name and array (*S) uint8, the label map first; each is made when it is its turn."""
     yield f"{prediction.case}.nii.gz", prediction.label
+    maps = dict(prediction.maps)
     if probabilities:
-        for name, probability in zip(prediction.task.regions, prediction.probability):
-            scaled = np.empty(probability.shape, dtype=np.uint8)
-            for row, values in zip(scaled, probability):
-                row[...] = np.round(values.astype(np.float32) * 255)
-            yield f"{prediction.case}.probability.{name}.nii.gz", scaled
+        named = zip(prediction.task.regions, prediction.probability)
+        maps |= {f"probability.{name}": values for name, values in named}
+    for name, values in maps.items():
+        if any(fnmatchcase(name, kind) for kind in MAPS):
+            yield f"{prediction.case}.{name}.nii.gz", _bytes(values)
+
+
+def _bytes(values: Array) -> Array:
+    """Values from 0 to 1 in steps of 1/255, uint8; such are as they are."""
+    if values.dtype == np.uint8:
+        return values
+    scaled = np.empty(values.shape, dtype=np.uint8)
+    for row, one in zip(scaled, values):
+        row[...] = np.round(np.clip(one, 0, 1).astype(np.float32) * 255)
+    return scaled
 
 
 def _record(prediction: Prediction, label: Path, began: float) -> dict[str, Any]:
@@ -135,6 +150,7 @@ def _record(prediction: Prediction, label: Path, began: float) -> dict[str, Any]
         "model": dict(prediction.model),
         "confidence": expected_dice(prediction),
         "predicted_dice": {name: dict(one) for name, one in prediction.predicted_dice.items()},
+        "lesions": [dict(one) for one in prediction.lesions],
         "samples": prediction.samples,
         "intervals": {name: list(ends) for name, ends in prediction.intervals.items()},
         "level": prediction.level,
@@ -212,6 +228,7 @@ def _loaded(path: Path, record: dict[str, Any]) -> Prediction:
             name: {key: float(one[key]) for key in ("value", "low", "high", "level")}
             for name, one in record.get("predicted_dice", {}).items()
         },
+        lesions=tuple(dict(one) for one in record.get("lesions", ())),
         samples=int(record.get("samples", 0)),
         inputs={name: dict(said) for name, said in record.get("inputs", {}).items()},
     )

@@ -7,12 +7,16 @@ import numpy as np
 import pytest
 
 from grids import oriented
+from oncoseg import phantom, registry, results
 from oncoseg.case import Case, Prediction, Task, Volume
-from oncoseg.predict.doubt import MAPS, doubt, lesions, names
+from oncoseg.model import save_model
+from oncoseg.predict import predict
+from oncoseg.predict.doubt import MAPS, doubt, lesions, names, with_lesions
 from oncoseg.predict.load import Load
 from oncoseg.predict.scan import Scan, Segmenter
 from oncoseg.prepare.align import resample
 from oncoseg.prepare.plan import Normalisation, Plan
+from oncoseg.read import read_volume
 
 CLASSES = Task("e", ("a",), {"x": 3, "y": 7, "z": 1}, {name: (name,) for name in "xyz"})
 REGIONS = replace(CLASSES, regions={"all": ("x", "y", "z"), "core": ("y", "z"), "z": ("z",)})
@@ -136,3 +140,48 @@ def test_maps_are_part_of_the_promise():
     assert more.most - plain.most >= 3 * 100**3
     assert replace(more, disk=True).parts()["doubt"] == 0
     assert names(REGIONS, kept=True) == MAPS
+
+
+def test_the_record_and_its_maps_say_how_sure_a_prediction_is(tmp_path):
+    one, plan = scan()
+    found = Segmenter(plan, network, keep=False, doubt=True)(one)
+    found = with_lesions(found.but(samples=2, maps={**found.maps, "other": found.maps["margin"]}))
+    assert list(found.maps) == ["entropy", "margin", "other"]
+    saved, record = results.load(results.save(found, tmp_path))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "c.entropy.nii.gz",
+        "c.json",
+        "c.margin.nii.gz",
+        "c.nii.gz",
+    ]
+    assert (saved.samples, saved.lesions) == (2, found.lesions)
+    assert record["lesions"]
+    assert np.array_equal(read_volume(tmp_path / "c.entropy.nii.gz").array, found.maps["entropy"])
+    results.save(found.but(maps={}), tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_predict_writes_samples_and_keeps_its_promise(tmp_path):
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    task, (case,) = phantom.world(1, 1, dims=3, size=16)
+    phantom.write(case, tmp_path / "data", layout="folders")
+    task = replace(task, patch=(16, 16, 16), strides=((2, 2, 2),))
+    built = registry.build("networks", "unet:width=4,blocks=1", task)
+    plan = Plan(task, {name: Normalisation() for name in task.modalities})
+    card = {"mirrored_axes": "0"}
+    model = save_model(tmp_path / "m.onco", built, "unet:width=4,blocks=1", plan, card, "licence")
+    outcome = predict(model, tmp_path / "data", to=tmp_path / "out", samples=2)
+    assert not outcome.failed
+    (path,) = outcome.done
+    found, record = results.load(path)
+    assert record["asked"]["samples"] == found.samples == 2
+    assert any(note.startswith("Mean of 2 mirrored views") for note in found.notes)
+    kinds = {name.removeprefix(f"{found.case}.") for name in record["files"]}
+    regions = [
+        f"{kind}.{name}.nii.gz" for kind in ("probability", "spread") for name in task.regions
+    ]
+    assert kinds == {"nii.gz", "entropy.nii.gz", "margin.nii.gz", *regions}
+    again = predict(model, tmp_path / "data", to=tmp_path / "out", uncertainty=True)
+    assert not again.kept
+    assert len(results.load(path)[1]["files"]) == 3

@@ -12,6 +12,7 @@ from oncoseg.cli.words import (
     add_command,
     answer,
     complain,
+    count,
     fraction,
     listed,
     named,
@@ -58,6 +59,7 @@ def _add_predict(commands: Any) -> None:
         predict,
         examples="  oncoseg predict glioma scans/ --to out/\n"
         "  oncoseg predict model.onco scans/ --to out/ --probabilities --json\n"
+        "  oncoseg predict model.onco scans/ --to out/ --uncertainty\n"
         "  oncoseg predict model.onco scans/ --to out/ --memory 4GB\n"
         "  oncoseg predict model.onco dicom/ --to out/ --as seg,rtstruct,sr\n"
         "  oncoseg predict model.onco scans/ --to out/ --cluster head:6379",
@@ -68,6 +70,15 @@ def _add_predict(commands: Any) -> None:
     _add_kinds(parser, required=False)
     parser.add_argument(
         "--probabilities", action="store_true", help="write each region's probability map too"
+    )
+    parser.add_argument(
+        "--uncertainty", action="store_true", help="write entropy and margin, and rate each lesion"
+    )
+    parser.add_argument(
+        "--samples",
+        type=count,
+        metavar="N",
+        help="average N draws, members or mirrored views; writes their mean and spread",
     )
     engines = ("openvino", "onnxruntime", "torch")
     parser.add_argument("--engine", choices=engines, help="what computes; openvino")
@@ -157,7 +168,16 @@ def predict(words: Words) -> int:
     from oncoseg.predict import predict as run
 
     chosen = options(
-        words, "engine", "device", "overlap", "probabilities", "kinds", "memory", "cluster"
+        words,
+        "engine",
+        "device",
+        "overlap",
+        "probabilities",
+        "uncertainty",
+        "samples",
+        "kinds",
+        "memory",
+        "cluster",
     ) | named(words)
     with ending_cleanly():
         outcome = run(words.model, words.scans, to=words.to, say=complain, **chosen)

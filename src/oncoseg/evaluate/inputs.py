@@ -15,7 +15,7 @@ from oncoseg.blocks import layouts
 from oncoseg.blocks.extents import Extents, extents
 from oncoseg.case import Array, Grid, Source, Task, Volume
 from oncoseg.errors import BadData, BadFile, BadOption, OncosegError
-from oncoseg.evaluate.probabilities import MARK, probability, where
+from oncoseg.evaluate.probabilities import BESIDE, probability, where
 from oncoseg.evaluate.scheme import Regions, Scheme, union
 from oncoseg.evaluate.stream import streamed
 from oncoseg.read import find, read_label
@@ -249,7 +249,9 @@ def _predictions(folder: Path) -> tuple[dict[str, Path], dict[str, str], Task | 
         return {}, broken, None
     maps = layouts.by_stem(layouts.scans(folder))
     maps = {
-        name: path for name, path in maps.items() if name.split(MARK)[0] not in maps.keys() - {name}
+        name: path
+        for name, path in maps.items()
+        if BESIDE.split(name)[0] not in maps.keys() - {name}
     }
     if not maps:
         raise BadData(f"{folder}: holds no prediction; give the folder 'oncoseg predict' wrote")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from oncoseg.parts import Metric
 from oncoseg.read import read_volume
 
 MARK = ".probability."
+BESIDE = re.compile(r"\.(?:probability\.|spread\.|entropy$|margin$)")  # maps beside a label map
 REMEDY = "run 'oncoseg predict' with --probabilities"
 
 

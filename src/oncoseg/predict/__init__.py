@@ -11,22 +11,22 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from oncoseg import files, results, write
 from oncoseg.blocks.layouts import only
-from oncoseg.case import Array, Case, Prediction, Source
+from oncoseg.case import Case, Prediction, Source
 from oncoseg.errors import BadData, BadFile, OncosegError
 from oncoseg.memory import peak, said
 from oncoseg.memory import size as size_of
-from oncoseg.model import NONSENSE, REMEDY, Model, finished, open_model
-from oncoseg.parts import Posthoc
+from oncoseg.model import Model, finished, open_model
 from oncoseg.predict import cluster as ray_cluster
+from oncoseg.predict.doubt import with_lesions
 from oncoseg.predict.engines import engine as make_engine
 from oncoseg.predict.kept import kept
 from oncoseg.predict.load import Load
 from oncoseg.predict.native import Soften, background
+from oncoseg.predict.samples import Samples, spreads
 from oncoseg.predict.scan import Scan, Segmenter
+from oncoseg.predict.soften import softening
 from oncoseg.predict.window import Infer
 from oncoseg.prepare.plan import Plan
 from oncoseg.read import find, read_case
@@ -67,6 +67,8 @@ class Predictor:
         device: str = "",
         overlap: float = 0.5,
         probabilities: bool = False,
+        uncertainty: bool = False,
+        samples: int = 0,
         kinds: Sequence[str] = (),
         memory: str = "",
         folder: Path | None = None,
@@ -83,7 +85,8 @@ class Predictor:
             )
         self.soften, self.steps = softening(self.opened)
         self.engine, self.device, self.overlap = engine, device, overlap
-        self.probabilities, self.kinds = probabilities, tuple(kinds)
+        self.samples, self.uncertainty = samples, uncertainty or samples > 0
+        self.probabilities, self.kinds = probabilities or samples > 0, tuple(kinds)
         self.folder, self.bar = folder, bar
 
     @property
@@ -94,6 +97,8 @@ class Predictor:
             "device": self.device,
             "overlap": self.overlap,
             "probabilities": self.probabilities,
+            "uncertainty": self.uncertainty,
+            "samples": self.samples,
             "kinds": list(self.kinds),
         }
 
@@ -102,15 +107,24 @@ class Predictor:
         """The model at work; loads the engine."""
         return Segmenter(
             self.opened.plan,
-            make_engine(self.opened, self.engine, self.device),
+            self.infer,
             overlap=self.overlap,
-            maps=self.opened.maps,
+            maps=(*self.opened.maps, *(spreads(self.opened.task) if self.samples else ())),
             keep=self.probabilities or any("probability" in step.needs for step in self.steps),
+            doubt=self.uncertainty,
             soften=self.soften,
             limit=self.limit,
             folder=self.folder,
             bar=self.bar,
         )
+
+    @cached_property
+    def infer(self) -> Infer:
+        """The engine, or one that samples."""
+        if not self.samples:
+            return make_engine(self.opened, self.engine, self.device)
+        given = self.samples, self.engine, self.device
+        return Samples(self.opened, *given, soften=self.soften)
 
     def __call__(self, scan: str | Path | Case) -> Prediction:
         """The prediction of one case: its folder, its one file, or read already.
@@ -138,13 +152,16 @@ class Predictor:
 
     def segmented(self, scan: Scan, known: Sequence[str]) -> Prediction:
         """The finished prediction of a scan, of which so much is `known`."""
-        prediction = self.segmenter(scan)
-        notes = (*prediction.notes, *known)
-        prediction = prediction.but(model=self.opened.described, notes=notes)
-        label = prediction.label
+        prediction, told = self.segmenter(scan), list(known)
+        if isinstance(self.infer, Samples):
+            told.append(self.infer.told)
+        prediction = prediction.but(
+            model=self.opened.described,
+            notes=(*prediction.notes, *told),
+            samples=self.samples,
+        )
         prediction = finished(self.opened, self.steps, prediction)
-        # The confidence was that of the label before.
-        return prediction if prediction.label is label else prediction.but(confidence={})
+        return with_lesions(prediction) if self.uncertainty else prediction
 
     def save(self, prediction: Prediction, to: Path) -> Path:
         """Write what was asked for to a folder; returns the path of the record."""
@@ -166,6 +183,8 @@ def predict(
     device: str = "",
     overlap: float = 0.5,
     probabilities: bool = False,
+    uncertainty: bool = False,
+    samples: int = 0,
     kinds: Sequence[str] = (),
     cases: Sequence[str] = (),
     memory: str = "",
@@ -177,6 +196,10 @@ def predict(
     Of `cases`, if any are named, those alone. `kinds` of `oncoseg.write.KINDS` are written beside
     them. `memory` (as `4GB`) is what may be taken at most, else what the machine has: see
     `oncoseg.predict.load`. While a case is inferred the next one is read, if that fits too.
+
+    With `uncertainty`, maps of entropy and margin are written beside the labels and each lesion has
+    its confidence in the record; with `samples`, so many answers are averaged, and their mean and
+    spread written too: see `oncoseg.predict.samples`.
 
     A case whose record in `to` is whole and says the same model, options, version and files is not
     predicted again. `cluster` is the address of a Ray cluster, or `auto`: see
@@ -192,6 +215,8 @@ def predict(
         "device": device,
         "overlap": overlap,
         "probabilities": probabilities,
+        "uncertainty": uncertainty,
+        "samples": samples,
         "kinds": tuple(kinds),
         "memory": memory,
         "folder": to,
@@ -329,28 +354,6 @@ class Promise:
             self.say(f"case {scan.case}: takes at most {said(most)} of memory")
 
 
-def softening(model: Model) -> tuple[Soften, list[Posthoc]]:
-    """The post-hoc steps that work on logits as they come, as a function, and those after them.
-
-    Raises `BadFile` if what they learned is nonsense.
-    """
-    steps = model.posthoc()
-    count = next((at for at, step in enumerate(steps) if "probability" in step.needs), len(steps))
-    first = [step for step in steps[:count] if "logits" in step.needs]
-
-    def soften(logits: Array) -> Array:
-        for step in first:
-            logits = step.logits(logits)
-        return logits
-
-    try:
-        soften(np.zeros((model.task.outputs, 1), dtype=np.float32))
-    except NONSENSE as error:
-        cause = f"what its posthoc steps learned makes no sense ({type(error).__name__})"
-        raise BadFile(model.path, cause, REMEDY) from error
-    return soften, [step for step in steps if step not in first]
-
-
 def validated(case: Case, model: Model) -> tuple[str, ...]:
     """What the model's card says of this case's subset of modalities, as sentences for the report.
 
@@ -376,12 +379,13 @@ def segment(
     *,
     overlap: float = 0.5,
     maps: Sequence[str] = (),
+    soften: Soften = lambda logits: logits,
 ) -> Prediction:
     """One case -> its prediction with probabilities, on the grid of its reference modality.
 
-    `maps` names the channels that `infer` gives after the logits.
+    `maps` names the channels that `infer` gives after the logits, which go through `soften`.
     """
-    return Segmenter(plan, infer, overlap=overlap, maps=maps)(Scan.of(case, plan))
+    return Segmenter(plan, infer, overlap=overlap, maps=maps, soften=soften)(Scan.of(case, plan))
 
 
 called(__name__)

@@ -66,6 +66,12 @@ def _bytes(values: Array) -> Array:
     return np.round(np.clip(values, 0, 1) * 255).astype(np.uint8)
 
 
+def with_lesions(prediction: Prediction) -> Prediction:
+    """The prediction with the confidence of its lesions, and no more the maps they were from."""
+    maps = {name: one for name, one in prediction.maps.items() if not name.startswith(CHANCE)}
+    return prediction.but(lesions=tuple(lesions(prediction)), maps=maps)
+
+
 def lesions(prediction: Prediction) -> list[dict[str, Any]]:
     """Each piece of a region (corners touch) from 50 mm³, named `<region> <number>`, largest first.
 

@@ -1,0 +1,37 @@
+"""Post-hoc steps at work while a scan is predicted: on logits as they come, where they can be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from oncoseg.case import Array
+from oncoseg.errors import BadFile
+from oncoseg.model import NONSENSE, REMEDY, Model
+from oncoseg.parts import Posthoc
+from oncoseg.predict.native import Soften
+
+
+def parted(steps: Sequence[Posthoc]) -> tuple[Soften, list[Posthoc]]:
+    """The steps that work on logits as they come, as a function, and those after them."""
+    count = next((at for at, step in enumerate(steps) if "probability" in step.needs), len(steps))
+    first = [step for step in steps[:count] if "logits" in step.needs]
+
+    def soften(logits: Array) -> Array:
+        for step in first:
+            logits = step.logits(logits)
+        return logits
+
+    return soften, [step for step in steps if step not in first]
+
+
+def softening(model: Model) -> tuple[Soften, list[Posthoc]]:
+    """The steps of a model, parted; raises `BadFile` if what they learned is nonsense."""
+    soften, steps = parted(model.posthoc())
+    try:
+        soften(np.zeros((model.task.outputs, 1), dtype=np.float32))
+    except NONSENSE as error:
+        cause = f"what its posthoc steps learned makes no sense ({type(error).__name__})"
+        raise BadFile(model.path, cause, REMEDY) from error
+    return soften, steps
