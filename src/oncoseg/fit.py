@@ -15,6 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from oncoseg import files, registry
+from oncoseg.blocks.annotated import whole
 from oncoseg.blocks.layouts import only
 from oncoseg.case import Array, Prediction, Source
 from oncoseg.errors import BadData, BadRun
@@ -132,7 +133,10 @@ def _predicted(
     task, pairs = model.task, []
     for source in tqdm(sources, desc="fit", unit="case", disable=None, delay=2, leave=False):
         case = read_case(source, modalities=task.modalities, labels=task.labels)
-        drawn = case.labels.get(case.reference, next(iter(case.labels.values())))
+        if not whole(case, task):
+            cause = "was searched or drawn in part, so what is missing would be taught as wrong"
+            raise BadData(f"case {case.id}: {cause}; leave it out with --cases")
+        drawn = case.drawn
         truth = resample(drawn.array.astype(np.int16), drawn.grid, case.grid, order=0)
         prediction = segment(case, model.plan, infer, maps=model.maps)
         pairs.append((finished(model, steps, prediction), truth))

@@ -59,3 +59,11 @@ def counts(case: Case, shape: tuple[int, ...], moved: Callable[[Array, Grid], Ar
         weight *= np.clip(moved(one.array, one.grid), 0, 1) if isinstance(one, Volume) else one
     whole = weight.min() == 1
     return np.full((), 255, np.uint8) if whole else np.round(255 * weight).astype(np.uint8)
+
+
+def whole(case: Case, task: Task) -> bool:
+    """Whether everything was looked for everywhere."""
+    some = known(task, case.annotated, case.id)
+    return len(some) == len(task.regions) and not (
+        case.ignore and (case.drawn.array == case.ignore).any()
+    )

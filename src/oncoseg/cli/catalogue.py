@@ -7,7 +7,7 @@ from typing import Any
 
 from oncoseg import registry
 from oncoseg.cli.words import Words, add_command, answer
-from oncoseg.errors import unknown
+from oncoseg.errors import printable, unknown
 from oncoseg.protocol import names as protocols
 from oncoseg.protocol import read_protocol
 from oncoseg.recipe import names as recipes
@@ -35,11 +35,12 @@ def add(commands: Any) -> None:
     parser = add_command(
         commands,
         "show",
-        "show the paper, the options with types and defaults, and the needs of one part",
+        "show the paper, options and needs of one part, or the card of a model",
         show_part,
-        examples="  oncoseg show dice\n  oncoseg show losses/dice_ce --json",
+        examples="  oncoseg show dice\n  oncoseg show losses/dice_ce --json\n"
+        "  oncoseg show model.onco",
     )
-    parser.add_argument("name", help="name of a part, or slot/name")
+    parser.add_argument("name", help="name of a part, or slot/name, or a model")
 
 
 def models() -> list[str]:
@@ -125,10 +126,51 @@ def describe(entry: registry.Entry) -> dict[str, Any]:
 
 def show_part(words: Words) -> int:
     """`oncoseg show NAME`."""
+    if words.name in models() or words.name.endswith(".onco"):
+        return show_model(words)
     found = find(words.name)
     data = [describe(entry) for entry in found]
     answer(words, {"parts": data}, "\n\n".join(page(entry) for entry in found))
     return 0
+
+
+def show_model(words: Words) -> int:
+    """`oncoseg show MODEL`: its card, and what it was found to reach from which modalities."""
+    from oncoseg.model import open_model
+
+    model = open_model(words.name)
+    card, task = model.card, model.task
+    regions = ", ".join(
+        name if members == (name,) else f"{name} ({' + '.join(members)})"
+        for name, members in task.regions.items()
+    )
+    lines = [f"{card.get('name', model.path.stem)} (model)", f"  segments {regions}"]
+    lines.append(f"  from     {', '.join(task.modalities)}, or some of them")
+    told = ("trained_on", "crossvalidated", "licence", "intended", "not_for", "limits", "citation")
+    lines += [f"  {key.replace('_', ' ')}: {card[key]}" for key in told if card.get(key)]
+    lines += dice_table(card, list(task.regions))
+    answer(words, {"model": card}, "\n".join(printable(line) for line in lines))
+    return 0
+
+
+def dice_table(card: Mapping[str, Any], regions: list[str]) -> list[str]:
+    """Rows of Dice a region in validation, by the modalities that there were."""
+    figures, cases = dict(card.get("dice_by_modalities", {})), card.get("cases_by_modalities", {})
+    said = card.get("validation")
+    if not figures and isinstance(said, dict) and isinstance(said.get("dice"), dict):
+        figures, cases = {"all": said["dice"]}, {"all": said.get("cases", 0)}
+    if not figures:
+        return []
+    width, wide = max(map(len, figures)), max(map(len, [*regions, "0.000"]))
+    lines = [f"  {'Dice in validation':<{width}}  " + "  ".join(f"{n:>{wide}}" for n in regions)]
+    width = max(width, len("Dice in validation"))
+    for some, row in figures.items():
+        values = [row.get(name) for name in regions]
+        cells = [f"{one:.3f}" if isinstance(one, (int, float)) else "-" for one in values]
+        count = cases.get(some, 0)
+        told = f"  {count} case{'s' * (count != 1)}" if count else ""
+        lines.append(f"  {some:<{width}}  " + "  ".join(f"{c:>{wide}}" for c in cells) + told)
+    return ["", *lines]
 
 
 def page(entry: registry.Entry) -> str:

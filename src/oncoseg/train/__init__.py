@@ -8,26 +8,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
-from oncoseg import __version__, checkpoint, files, registry, results
-from oncoseg.case import Array, Prediction
+from oncoseg import __version__, checkpoint, files, registry
 from oncoseg.errors import BadData, BadRun
-from oncoseg.evaluate import evaluate
 from oncoseg.model import save_model
 from oncoseg.parts import Posthoc
-from oncoseg.predict import segment
-from oncoseg.predict.engines import network_engine, torch_device
+from oncoseg.predict.engines import torch_device
 from oncoseg.prepare import Plan, Stored, held_out, open_store, prepare
-from oncoseg.prepare.align import resample
 from oncoseg.prepare.plan import MOST
-from oncoseg.read import find, read_case
 from oncoseg.run import AUGMENTATIONS, Run
 from oncoseg.train.loop import Loop, kept
-from oncoseg.trainable import Network
+from oncoseg.train.validation import validate
 from oncoseg.verb import called
 
 PEEK = 8
@@ -164,7 +157,9 @@ def finish(run: Run, plan: Plan, loop: Loop, held: Sequence[Stored]) -> Path:
     steps: list[Posthoc] = [registry.build("posthoc", text) for text in run.posthoc]
     if steps and not (scans and own):
         raise BadRun("posthoc steps learn from the scans of held-out cases; train from those")
-    figures = validate(run, plan, network, held, str(loop.device), steps) if scans and own else {}
+    device, seconds = str(loop.device), loop.progress.seconds
+    judged = scans and own
+    found = validate(run, plan, network, held, device, steps, seconds) if judged else {}
     card = {
         "name": run.name or Path(run.to).stem,
         "version": __version__,
@@ -173,53 +168,14 @@ def finish(run: Run, plan: Plan, loop: Loop, held: Sequence[Stored]) -> Path:
         "segments": loop.method.segments,
         "steps": loop.progress.step,
         "minutes": round(loop.progress.seconds / 60, 1),
-        "validation": figures,
+        "validation": {},
+        **found,
         "licence": "research use only",
         **(files.read_json(Path(run.card)) if run.card else {}),
     }
     fitted = [{"posthoc": text, "state": step.state} for text, step in zip(run.posthoc, steps)]
     trained = replace(plan, task=loop.trained)
     return save_model(Path(run.to), network, run.network, trained, card, LICENCE, fitted)
-
-
-def validate(
-    run: Run,
-    plan: Plan,
-    network: Network,
-    held: Sequence[Stored],
-    device: str,
-    steps: Sequence[Posthoc] = (),
-) -> dict[str, Any]:
-    """Predictions of held-out cases from their own files, on their own grids.
-
-    And Dice a region over them. The post-hoc `steps` are fitted to them, each to what the one
-    before makes of them.
-    """
-    names = {case.id for case in held}
-    sources = [source for source in find(Path(run.data)).sources if source.case in names]
-    infer = network_engine(network, device)
-    rows: dict[str, dict[str, float]] = {}
-    seen: list[tuple[Prediction, Array]] = []
-    for source in tqdm(sources, desc="validate", unit="case", disable=None, delay=2, leave=False):
-        case = read_case(source, modalities=plan.task.modalities, labels=plan.task.labels)
-        prediction = segment(case, plan, infer, maps=network.maps)
-        results.save(prediction, run.folder / "validation")
-        drawn = case.labels.get(case.reference, next(iter(case.labels.values())))
-        truth = resample(drawn.array.astype(np.int16), drawn.grid, case.grid, order=0)
-        found = evaluate(prediction.label, truth, regions=plan.task, metrics=("dice",)).means
-        rows[case.id] = {region: round(metrics["dice"], 4) for region, metrics in found.items()}
-        if steps:
-            seen.append((prediction, truth))
-    mean = {
-        region: round(float(np.mean([row[region] for row in rows.values()])), 4)
-        for region in plan.task.regions
-    }
-    files.write_json(run.folder / "validation.json", {"dice": mean, "cases": rows})
-    predictions, truths = [pair[0] for pair in seen], [pair[1] for pair in seen]
-    for step in steps:
-        step.fit(predictions, truths)
-        predictions = [step(prediction) for prediction in predictions]
-    return {"dice": mean, "cases": len(rows), "fold": run.fold, "folds": run.folds}
 
 
 called(__name__)

@@ -1,0 +1,168 @@
+"""Validation: held-out cases as a user would segment them, whole and with modalities missing."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from oncoseg import files, results
+from oncoseg.blocks.annotated import known, whole
+from oncoseg.blocks.layouts import COLOURS
+from oncoseg.case import Array, Case, Prediction, Task
+from oncoseg.errors import BadRun
+from oncoseg.evaluate import evaluate
+from oncoseg.parts import Posthoc
+from oncoseg.predict import segment
+from oncoseg.predict.engines import network_engine
+from oncoseg.prepare import Plan, Stored, ignoring
+from oncoseg.prepare.align import resample
+from oncoseg.read import find, read_case
+from oncoseg.run import Run
+from oncoseg.trainable import Network
+
+SHARE = 0.1  # of the seconds of training, what predicting subsets of modalities may take
+EVERY = 4  # modalities up to which all their subsets are tried
+Row = dict[str, float]
+
+
+def validate(
+    run: Run,
+    plan: Plan,
+    network: Network,
+    held: Sequence[Stored],
+    device: str,
+    steps: Sequence[Posthoc] = (),
+    seconds: float = 0.0,
+) -> dict[str, Any]:
+    """Predictions of held-out cases from their own files, on their own grids, and Dice a region.
+
+    With several modalities, also Dice of each subset of them, on as many cases as a tenth of the
+    `seconds` of training allows. The post-hoc `steps` are fitted to the whole predictions, each to
+    what the one before makes of them; cases that were searched or drawn in part teach them nothing.
+    """
+    names = {case.id for case in held}
+    found = ignoring(find(Path(run.data)), run.labels)
+    sources = [source for source in found.sources if source.case in names]
+    infer = network_engine(network, device)
+    rows: dict[str, Row] = {}
+    seen: list[tuple[Prediction, Array]] = []
+    subsets = Subsets(plan.task, SHARE * seconds)
+    sources.sort(key=lambda source: -len(source.images))  # so that one has every subset
+    for source in tqdm(sources, desc="validate", unit="case", disable=None, delay=2, leave=False):
+        case = read_case(source, modalities=plan.task.modalities, labels=plan.task.labels)
+        prediction = segment(case, plan, infer, maps=network.maps)
+        results.save(prediction, run.folder / "validation")
+        rows[case.id] = dice_of(case, prediction.label, plan.task)
+        subsets.rows[prediction.used].append(rows[case.id])
+        for part in subsets.of(case):
+            label = segment(part, plan, infer, maps=network.maps).label
+            subsets.rows[tuple(part.images)].append(dice_of(part, label, plan.task))
+        if steps and whole(case, plan.task):
+            seen.append((prediction, truth_of(case)))
+    mean = mean_of(list(rows.values()), plan.task)
+    fit(steps, seen)
+    by_modalities = subsets.table()
+    record = {"dice": mean, "cases": dict(sorted(rows.items())), "by_modalities": by_modalities}
+    files.write_json(run.folder / "validation.json", record)
+    figures = {"dice": mean, "cases": len(rows), "fold": run.fold, "folds": run.folds}
+    return {"validation": figures, **in_card(by_modalities)}
+
+
+def in_card(by_modalities: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """What a model's card says of the subsets: Dice a region, and of how many cases."""
+    if not by_modalities:
+        return {}
+    return {
+        "dice_by_modalities": {name: row["dice"] for name, row in by_modalities.items()},
+        "cases_by_modalities": {name: row["cases"] for name, row in by_modalities.items()},
+    }
+
+
+def fit(steps: Sequence[Posthoc], seen: Sequence[tuple[Prediction, Array]]) -> None:
+    """Teach each step what those before it make of the predictions."""
+    if steps and not seen:
+        raise BadRun("posthoc steps learn from held-out cases that were searched for all; give one")
+    predictions, truths = [pair[0] for pair in seen], [pair[1] for pair in seen]
+    for step in steps:
+        step.fit(predictions, truths)
+        predictions = [step(prediction) for prediction in predictions]
+
+
+def truth_of(case: Case) -> Array:
+    """The label map of a case on the grid that its results are given on."""
+    drawn = case.drawn
+    return resample(drawn.array.astype(np.int16), drawn.grid, case.grid, order=0)
+
+
+def dice_of(case: Case, label: Array, task: Task) -> Row:
+    """Dice of each region that was looked for in a case, without the voxels to be ignored."""
+    truth = truth_of(case)
+    if case.ignore:
+        kept = truth != case.ignore
+        truth, label = truth * kept, label * kept
+    regions = known(task, case.annotated, case.id)
+    found = evaluate(label, truth, regions=task, metrics=("dice",)).means
+    return {name: round(found[name]["dice"], 4) for name in regions}
+
+
+def mean_of(rows: Sequence[Row], task: Task) -> Row:
+    """Mean of each region over the cases in which it was looked for."""
+    values = {name: [row[name] for row in rows if name in row] for name in task.regions}
+    return {name: round(float(np.mean(some)), 4) for name, some in values.items() if some}
+
+
+@dataclass
+class Subsets:
+    """Dice by the modalities there were: of whole cases, and of parts while `seconds` last."""
+
+    task: Task
+    seconds: float
+    rows: dict[tuple[str, ...], list[Row]] = field(default_factory=lambda: defaultdict(list))
+    spent: float = 0.0
+
+    @property
+    def several(self) -> bool:
+        """Whether there is anything to leave out; colours of a picture come together or not."""
+        return self.task.inputs > 1 and set(self.task.modalities) != set(COLOURS)
+
+    def of(self, case: Case) -> Iterator[Case]:
+        """The case with some of its modalities alone: one each, all but one each, then the rest.
+
+        As time allows, but those of one modality for at least one case.
+        """
+        there = tuple(name for name in self.task.modalities if name in case.images)
+        for kept in partial(there) if self.several else ():
+            lone = len(kept) == 1 and kept not in self.rows
+            if self.spent > self.seconds and not lone:
+                continue
+            began = time.monotonic()
+            yield replace(case, images={name: case.images[name] for name in kept})
+            self.spent += time.monotonic() - began
+
+    def table(self) -> dict[str, dict[str, Any]]:
+        """Modalities joined by + -> mean Dice a region, and of how many cases; the most first."""
+        if not self.several:
+            return {}
+        order = self.task.modalities
+        names = sorted(self.rows, key=lambda some: (-len(some), [order.index(one) for one in some]))
+        return {
+            "+".join(some): {"dice": mean_of(self.rows[some], self.task), "cases": len(rows)}
+            for some in names
+            if (rows := self.rows[some])
+        }
+
+
+def partial(names: Sequence[str]) -> list[tuple[str, ...]]:
+    """Proper subsets of the modalities of a case: of one, of all but one, and up to four, all."""
+    sizes = [1, len(names) - 1, *range(2, len(names) - 1)]
+    wanted = sizes if len(names) <= EVERY else sizes[:2]
+    sizes = [size for size in dict.fromkeys(wanted) if 0 < size < len(names)]
+    return [some for size in sizes for some in combinations(names, size)]

@@ -1,0 +1,88 @@
+"""What held-out cases say of a model: also with modalities missing, and where little was drawn."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from oncoseg import phantom
+from oncoseg.__main__ import main
+from oncoseg.blocks.annotated import whole
+from oncoseg.case import Case, Grid, Task, Volume
+from oncoseg.model import open_model
+from oncoseg.run import Run
+from oncoseg.train import train
+from oncoseg.train.validation import Subsets, dice_of, partial
+
+GRID = Grid((1, 4), np.eye(3))
+TASK = Task("t", ("a",), {"x": 1, "y": 2}, {"x": ("x",), "y": ("y",)}, patch=(1, 4))
+
+
+def drawn(values, **said):
+    volume = Volume(np.array([values]), GRID, Path("x"))
+    return Case("c", "c", {"a": volume}, {"a": volume}, **said)
+
+
+def test_only_what_was_looked_for_is_scored():
+    label = np.array([[1, 1, 2, 2]])
+    assert dice_of(drawn([1, 0, 0, 0]), label, TASK) == {"x": 0.6667, "y": 0}
+    assert dice_of(drawn([1, 0, 0, 0], annotated=("x",)), label, TASK) == {"x": 0.6667}
+    ignored = drawn([1, 9, 2, 9], ignore=9)
+    assert dice_of(ignored, label, TASK) == {"x": 1, "y": 1}
+    assert not whole(ignored, TASK)
+    assert not whole(drawn([1, 0, 0, 0], annotated=("x",)), TASK)
+    assert whole(drawn([1, 0, 0, 0], ignore=9, annotated=("x", "y")), TASK)
+
+
+def test_subsets_of_a_case():
+    assert partial("ab") == [("a",), ("b",)]
+    assert partial("a") == []
+    assert len(partial("abcd")) == 14
+    assert partial("abcd")[:5] == [("a",), ("b",), ("c",), ("d",), ("a", "b", "c")]
+    assert len(partial("abcdefgh")) == 16
+
+
+def test_without_time_each_modality_alone_is_tried_once():
+    task = replace(TASK, modalities=("a", "b", "c"))
+    subsets, case = Subsets(task, -1.0), drawn([1, 0, 0, 0])
+    case = replace(case, images=dict.fromkeys("cab", case.images["a"]))
+    for _ in range(2):
+        for part in subsets.of(case):
+            subsets.rows[tuple(part.images)].append({"x": 0.5})
+    assert subsets.table() == {name: {"dice": {"x": 0.5}, "cases": 1} for name in "abc"}
+    colours = replace(TASK, modalities=("red", "green", "blue"))
+    assert not Subsets(colours, 9.0).several
+
+
+def test_a_card_says_dice_by_modalities(tmp_path, capsys, monkeypatch):
+    task, cases = phantom.world(2, 4, dims=2, size=16)
+    for case in cases:
+        phantom.write(case, tmp_path / "data", layout="folders")
+    for path in (tmp_path / "data" / "world_000").glob("b_*"):
+        path.unlink()
+    run = Run(
+        data=str(tmp_path / "data"),
+        to=str(tmp_path / "model.onco"),
+        network="unet:width=4",
+        labels=dict(task.labels),
+        regions=dict(task.regions),
+        hold=("world_000", "world_001"),
+        minutes=0,
+        steps=2,
+        device="cpu",
+        precision="f32",
+    )
+    train(run)
+    card = open_model(run.to).card
+    assert list(card["dice_by_modalities"]) == ["a+b", "a", "b"]
+    assert card["cases_by_modalities"] == {"a+b": 1, "a": 2, "b": 1}
+    record = json.loads((run.folder / "validation.json").read_text())
+    rows, found = record["cases"], card["dice_by_modalities"]
+    assert found["a+b"] == rows["world_001"]
+    assert set(record["by_modalities"]["b"]["dice"]) == set(task.regions)
+    monkeypatch.setattr("sys.argv", ["oncoseg", "show", run.to])
+    assert main() == 0
+    shown = capsys.readouterr().out
+    assert "1 case" in shown
+    assert f"{found['b']['c1']:.3f}" in shown
