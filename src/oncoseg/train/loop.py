@@ -264,9 +264,12 @@ class Loop:
             logits = slide(infer, image, case.read("present"), task.patch, overlap=0.25)
             truth = task.decode(case.read("label") / np.float32(127.5) - 1)
             label = task.decode(logits[: task.outputs])
+            if case.weighted:
+                counts = case.read("weight")[0] > 0
+                label, truth = label * counts, truth * counts
             found = evaluate(label, truth, regions=task, metrics=("dice",)).means
-            for region, metrics in found.items():
-                scores.setdefault(region, []).append(metrics["dice"])
+            for region in case.known(task):
+                scores.setdefault(region, []).append(found[region]["dice"])
         self.looking = time.monotonic() - began
         self.looked += self.looking
         return {region: round(float(np.mean(values)), 4) for region, values in scores.items()}
