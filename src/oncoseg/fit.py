@@ -17,12 +17,13 @@ from tqdm import tqdm
 from oncoseg import files, registry
 from oncoseg.blocks.annotated import whole
 from oncoseg.blocks.layouts import only
-from oncoseg.case import Array, Prediction, Source
+from oncoseg.case import Source
 from oncoseg.errors import BadData, BadRun
 from oncoseg.model import Model, finished, open_model, pack
 from oncoseg.parts import Posthoc
 from oncoseg.predict import segment
 from oncoseg.predict.engines import engine as make_engine
+from oncoseg.predict.soften import Pair, parted, teach
 from oncoseg.prepare.align import resample
 from oncoseg.read import find, read_case
 from oncoseg.verb import called
@@ -72,10 +73,12 @@ def fit(
     if data is not None:
         used, held = _parted(_unseen(opened, Path(data), cases), folds, fold)
         kept = [step for step, one in zip(opened.posthoc(), _records(opened)) if one in before]
-        pairs = _predicted(opened, kept, used, make_engine(opened, engine, device))
-        for step in steps.values():
-            step.fit([one for one, _ in pairs], [truth for _, truth in pairs])
-            pairs = [(step(one), truth) for one, truth in pairs]
+        infer = make_engine(opened, engine, device)
+
+        def predicted(done: Sequence[Posthoc]) -> list[Pair]:
+            return _predicted(opened, [*kept, *done], used, infer)
+
+        teach(list(steps.values()), predicted(()), predicted)
     for text, step in steps.items():
         if not step.state and type(step).fit is not Posthoc.fit:
             raise BadRun(f"{text} learns from labelled cases the model never saw; give a data set")
@@ -128,9 +131,10 @@ def _parted(sources: list[Source], folds: int, fold: int) -> tuple[list[Source],
 
 def _predicted(
     model: Model, steps: Sequence[Posthoc], sources: Sequence[Source], infer: Any
-) -> list[tuple[Prediction, Array]]:
+) -> list[Pair]:
     """Predictions on the cases' own grids after the steps there are, and the true label maps."""
     task, pairs = model.task, []
+    soften, rest = parted(steps)
     for source in tqdm(sources, desc="fit", unit="case", disable=None, delay=2, leave=False):
         case = read_case(source, modalities=task.modalities, labels=task.labels)
         if not whole(case, task):
@@ -138,8 +142,8 @@ def _predicted(
             raise BadData(f"case {case.id}: {cause}; leave it out with --cases")
         drawn = case.drawn
         truth = resample(drawn.array.astype(np.int16), drawn.grid, case.grid, order=0)
-        prediction = segment(case, model.plan, infer, maps=model.maps)
-        pairs.append((finished(model, steps, prediction), truth))
+        prediction = segment(case, model.plan, infer, maps=model.maps, soften=soften)
+        pairs.append((finished(model, rest, prediction), truth))
     return pairs
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import oncoseg
-from oncoseg import phantom
+from oncoseg import phantom, results
 from oncoseg.__main__ import call
 from oncoseg.errors import BadData, BadRun
 from oncoseg.evaluate import evaluate
@@ -112,3 +112,26 @@ def test_a_threshold_that_is_given_needs_no_data_and_replaces_the_last(world, ca
     record = json.loads(done.done[0].read_text())
     assert any("Operating point of" in note for note in record["notes"])
     assert np.isfinite(list(record["confidence"].values())).all()
+
+
+def test_the_predicted_dice_is_learned_from_the_confidence_that_predict_will_give(world):
+    """The temperature is taught in the same call, and changes the confidence."""
+    steps = ["temperature", "predicted_dice:level=0.3"]
+    fitted = oncoseg.fit(world / "toy.onco", steps, data=world / "data", to=world / "sure.onco")
+    assert fitted.learned["temperature"]["temperature"] != 1
+    outcome = predict(fitted.model, world / "data", to=world / "sure", cases=fitted.cases)
+    rows = evaluate(world / "sure", world / "data", cases=fitted.cases).rows
+    scores: dict[str, list[float]] = {}
+    for path in outcome.done:
+        _, record = results.load(path)
+        assert record["predicted_dice"]
+        for name, dice in record["confidence"].items():
+            (true,) = [
+                row.value
+                for row in rows
+                if (row.case, row.region, row.metric) == (record["case"], name, "dice")
+            ]
+            scores.setdefault(name, []).append(np.log((1.02 - true) / (1.02 - dice)))
+    for name, (low, middle, high) in fitted.learned[steps[1]]["scores"].items():
+        assert middle == pytest.approx(np.median(scores[name]), abs=2e-3)
+        assert (low, high) == pytest.approx((min(scores[name]), max(scores[name])), abs=2e-3)

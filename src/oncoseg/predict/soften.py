@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from oncoseg.case import Array
+from oncoseg.case import Array, Prediction
 from oncoseg.errors import BadFile
-from oncoseg.model import NONSENSE, REMEDY, Model
+from oncoseg.model import NONSENSE, REMEDY, Model, after
 from oncoseg.parts import Posthoc
 from oncoseg.predict.native import Soften
+
+Pair = tuple[Prediction, Array]
 
 
 def parted(steps: Sequence[Posthoc]) -> tuple[Soften, list[Posthoc]]:
@@ -35,3 +37,20 @@ def softening(model: Model) -> tuple[Soften, list[Posthoc]]:
         cause = f"what its posthoc steps learned makes no sense ({type(error).__name__})"
         raise BadFile(model.path, cause, REMEDY) from error
     return soften, steps
+
+
+def teach(
+    steps: Sequence[Posthoc],
+    pairs: Sequence[Pair],
+    again: Callable[[Sequence[Posthoc]], list[Pair]],
+) -> None:
+    """Teach each step what those before it make of held-out cases: predictions and true labels.
+
+    The confidence is summed up while a case is predicted, so a step that reads it learns from cases
+    that are predicted `again`, with the steps that change it at work, as they are in use.
+    """
+    for place, step in enumerate(steps):
+        if "confidence" in step.needs and any("logits" in one.needs for one in steps[:place]):
+            pairs = again(steps[:place])
+        step.fit([one for one, _ in pairs], [truth for _, truth in pairs])
+        pairs = [(after(step, one), truth) for one, truth in pairs]
