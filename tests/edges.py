@@ -93,6 +93,8 @@ GOLDEN = {
     **dict.fromkeys(("ece", "mce", "brier"), CERTAIN),
     "ece:margin_mm=inf": (0, 1 / 120, 1 / 120, 1 / 4, 1 / 60, 1 / 60, 1 / 120),
     "nll": tuple(-math.log(0.002) * share for share in CERTAIN),
+    # All are as sure, so what is wrong cannot be told from what is right.
+    "error_auroc": (1, *[1 / 2] * 6),
 }
 
 

@@ -70,6 +70,21 @@ def confidence(probability: Array, true: Array, *, classwise: bool) -> tuple[Arr
     return np.maximum(probability, 1 - probability), (probability >= 0.5) == true
 
 
+def auroc(sure: Array, right: Array) -> float:
+    """The chance that a voxel that is right is surer than one that is wrong; ties count half.
+
+    1 if every voxel is right, 0 if all are wrong, NaN if there is none.
+    """
+    _, place = np.unique(sure, return_inverse=True)
+    size = int(place.max(initial=-1)) + 1
+    good, bad = (np.bincount(place[which], minlength=size) for which in (right, ~right))
+    pairs = float(good.sum()) * float(bad.sum())
+    if not pairs:
+        return float(right.all()) if len(right) else float("nan")
+    surer = good.sum() - np.cumsum(good)
+    return float(np.sum(bad * (surer + good / 2)) / pairs)
+
+
 def binned(claimed: Array, right: Array, bins: int) -> Array:
     """(bins, 3): voxels, sum of what is claimed, number that came true.
 
