@@ -1,4 +1,4 @@
-"""Where each value of a label map lies, in one pass over its voxels."""
+"""Where the values of a label map lie, or the body in a scan."""
 
 from __future__ import annotations
 
@@ -30,3 +30,13 @@ def around(found: list[tuple[slice, ...]], dims: int) -> tuple[slice, ...]:
         return (slice(0, 1),) * dims
     edges = zip(*found)
     return tuple(slice(min(e.start for e in axis), max(e.stop for e in axis)) for axis in edges)
+
+
+def body(array: Array) -> Array:
+    """Voxels that are not the constant air around a scan.
+
+    These are those above its minimum, if that fills at least 5 %.
+    """
+    mask: Array = array > array.min()
+    filled = np.count_nonzero(mask) / mask.size
+    return mask if 0 < filled < 0.95 else np.ones_like(mask)

@@ -16,6 +16,8 @@ import numpy as np
 from scipy import ndimage
 
 from oncoseg.blocks.annotated import cleared, counts, known
+from oncoseg.blocks.extents import body
+from oncoseg.blocks.surface import bounds
 from oncoseg.case import Array, Case, Grid, Task
 from oncoseg.errors import BadData
 from oncoseg.prepare.plan import Plan
@@ -98,7 +100,7 @@ def _stretched(case: Case, plan: Plan, rule: Stretch) -> Aligned:
     inside = filled(arrays)
     if not inside.any():
         raise BadData(f"case {case.id} holds nothing but 0; export it again")
-    box = ndimage.find_objects(inside.view(np.uint8))[0]
+    box = bounds(inside)
     grid, inside = subgrid(turned(case.grid, order, flips), box), inside[box]
     spacing = rule.wanted(grid.spacing, task.spacing)
     shape = new_shape(grid.shape, grid.spacing, spacing)
@@ -125,41 +127,35 @@ def _labelled(case: Case, task: Task, bare: Aligned) -> Aligned:
 def aligned_label(case: Case, grid: Grid, task: Task) -> Array:
     """Membership (outputs, *S) of each output on `grid`, uint8 in 1/255, zero if not labelled.
 
-    Of `Case.drawn`. Memberships are resampled, not
-    label values: on a coarser grid an edge voxel belongs in part, which keeps small structures.
+    Memberships of `Case.drawn` are resampled, not label values: on a coarser grid an edge voxel
+    belongs in part, which keeps small structures.
     """
     shape = (task.outputs, *grid.shape)
     if not case.labels:
         return np.broadcast_to(np.uint8(0), shape)  # takes no memory
     member = np.zeros(shape, dtype=np.uint8)
-    volume = case.drawn
+    values, source = case.drawn.array, case.drawn.grid
+    if Relation.between(source, grid).exact:
+        values, source = resample(values, source, grid, order=0), grid
     for row, inside in zip(member, task.membership.astype(bool)):
-        mask = np.isin(volume.array, np.flatnonzero(inside != inside[0])) != inside[0]
-        outside = float(inside[0])
-        resampled = resample(mask.astype(np.uint8), volume.grid, grid, outside=outside)
-        row[:] = np.round(255 * resampled)
+        mask = np.isin(values, np.flatnonzero(inside != inside[0])) != inside[0]
+        if source is grid:
+            np.multiply(mask, np.uint8(255), out=row)
+        else:
+            row[:] = np.round(255 * resample(mask, source, grid, outside=float(inside[0])))
     return member
-
-
-def body(array: Array) -> Array:
-    """Voxels that are not the constant air around a scan.
-
-    These are those above its minimum, if that fills at least 5 %.
-    """
-    mask = array > array.min()
-    return mask if mask.mean() < 0.95 and mask.any() else np.ones(array.shape, dtype=bool)
 
 
 def crop(case: Case, grid: Grid, used: list[str]) -> Grid:
     """The part of the reference grid with body in any used modality, or any on another grid."""
-    inside = np.zeros(grid.shape, dtype=bool)
+    inside: Array = np.zeros((), dtype=bool)
     for name in used:
         volume = case.images[name]
-        inside |= body(volume.array) if volume.grid.same_as(grid) else covered(volume.grid, grid)
+        near = volume.grid.same_as(grid)
+        inside = inside | (body(volume.array) if near else covered(volume.grid, grid))
     if not inside.any():
         raise _apart(case, ", ".join(used))
-    box = ndimage.find_objects(inside.view(np.uint8))[0]
-    return subgrid(grid, box)
+    return subgrid(grid, bounds(inside))
 
 
 def _apart(case: Case, names: str) -> BadData:
@@ -241,8 +237,8 @@ def covered(source: Grid, target: Grid) -> Array:
     inside = np.ones(target.shape, dtype=bool)
     for axis, size in enumerate(source.shape):
         index = matrix[axis, -1]
-        for other, length in enumerate(target.shape):
-            steps = np.arange(length) * matrix[axis, other]
+        for other in np.flatnonzero(matrix[axis, :-1]):
+            steps = np.arange(target.shape[other]) * matrix[axis, other]
             index = index + steps.reshape([-1 if one == other else 1 for one in range(target.dims)])
         inside &= (index >= -0.501) & (index <= size - 0.499)
     return inside

@@ -49,15 +49,14 @@ class Normalisation:
         """
         if self.scheme != "image":
             return np.where(present, self._scaled(image, present), 0).astype(np.float32)
-        values = image[present]
-        if not values.size:
+        if not present.any():
             return np.zeros_like(image)
-        inside = present & (image > values.min())
-        if inside.sum() > 0.95 * values.size or not inside.any():
-            inside = present
+        inside = present & (image > image.min(initial=np.inf, where=present))
+        filled = np.count_nonzero(inside) / np.count_nonzero(present)
+        inside = inside if 0 < filled <= 0.95 else present
         values = image[inside]
         scaled = (image - float(values.mean())) / max(float(values.std()), 1e-6)
-        return np.where(inside, scaled, 0).astype(np.float32)
+        return np.where(inside, scaled, 0).astype(np.float32, copy=False)
 
     def _scaled(self, image: Array, present: Array) -> Array:
         if self.scheme == "dataset":
