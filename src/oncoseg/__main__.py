@@ -23,7 +23,7 @@ from oncoseg.cli import (
     tune,
 )
 from oncoseg.cli.words import Parser, complain
-from oncoseg.errors import BadOption, BadRun, OncosegError, UnknownName, unknown
+from oncoseg.errors import BadOption, BadRun, OncosegError, Stopped, UnknownName, unknown
 
 ABOUT = """Turns scans into trusted tumour measurements. Research use only, not a medical device.
 
@@ -64,6 +64,8 @@ def call(words: Sequence[str]) -> int:
         if "--debug" in words:
             raise
         complain(str(error))
+        if isinstance(error, Stopped):
+            return INTERRUPTED
         return USAGE if isinstance(error, (BadOption, BadRun, UnknownName)) else FAILED
     except KeyboardInterrupt:
         complain("stopped; what was finished is kept, and nothing is left half-written")

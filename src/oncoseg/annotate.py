@@ -97,8 +97,8 @@ class Pool:
             if loop.trained != self.plan.task:
                 raise BadRun(f"{run.method} does not learn the task itself; use another method")
             last = run.folder / "last.safetensors"
-            if last.exists():
-                loop.progress = checkpoint.load(last, loop.modules, loop.optimiser)
+            if checkpoint.found(last):
+                loop.progress = checkpoint.resume(last, loop.modules, loop.optimiser)
             loop()
             found.append(kept(loop.average))
         return found

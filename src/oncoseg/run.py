@@ -55,7 +55,8 @@ class Run:
     the network starts from where they fit. With `labelled` above 0, the labels of so many training
     patients, drawn by the seed, are used and those of the others hidden. `voxels` bounds a patch; 0
     means as many as leave time for a thousand steps. `posthoc` steps are fitted
-    to the predictions of held-out cases and kept in the model.
+    to the predictions of held-out cases and kept in the model. `deterministic` refuses whatever
+    would not give the same bits each time; without it, a CPU does so too.
     """
 
     data: str
@@ -80,6 +81,7 @@ class Run:
     device: str = ""
     precision: str = "bf16"
     compiled: bool = False
+    deterministic: bool = False
     workers: int = 2
     tensorboard: bool = False
     plan: str = ""
@@ -115,6 +117,10 @@ class Run:
             raise BadRun(
                 f"--fold counts from 0 to {self.folds - 1} with --folds {self.folds}, "
                 f"not {self.fold}"
+            )
+        if self.deterministic and not self.steps:
+            raise BadRun(
+                "a training by the clock never gives the same weights twice; bound it with --steps"
             )
         self._check_needs()
         if self.precision not in {"bf16", "f32"}:

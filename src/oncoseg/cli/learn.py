@@ -25,7 +25,7 @@ TASK = ("labels", "regions", "modalities")
 RUN = (
     *("data", "to", "network", "method", "loss", "augmentations", "minutes", "steps", "folds"),
     *("fold", "hold", "balanced", "start", "seed", "rate", "batch", "device", "precision"),
-    *("workers", "tensorboard", "plan", "name", "labelled", "posthoc", *TASK),
+    *("deterministic", "workers", "tensorboard", "plan", "name", "labelled", "posthoc", *TASK),
 )
 FOLDS = 5
 
@@ -92,6 +92,11 @@ def _add_train(commands: Any) -> None:
     parser.add_argument("--rate", type=positive, help="learning rate")
     parser.add_argument("--batch", type=count, help="patches a step; the plan's if not given")
     parser.add_argument("--precision", choices=("bf16", "f32"), help="of the arithmetic")
+    parser.add_argument(
+        "--deterministic",
+        action="store_true",
+        help="with --steps: the same weights to the bit each time, also on a GPU, or a refusal",
+    )
     parser.add_argument("--workers", type=count, help="threads that read patches")
     parser.add_argument("--device", help="cpu, cuda, ...; the best there is if not given")
     parser.add_argument("--name", help="name of the model, in its card")

@@ -27,7 +27,7 @@ PEEK = 8
 LEAST = 32**3  # voxels of a patch
 PACE = 300_000  # voxels a second through a U-Net of width 16, forth and back, on two cores
 SAME = (
-    *("network", "method", "loss", "folds", "fold", "hold", "labelled", "start"),
+    *("network", "method", "loss", "folds", "fold", "hold", "labelled", "start", "seed"),
     *("labels", "regions", "modalities"),
 )
 LICENCE = (
@@ -36,31 +36,38 @@ LICENCE = (
 )
 
 
-def train(run: Run, *, resume: bool = False) -> Path:
+def train(run: Run, *, resume: bool = False, store: Path | None = None) -> Path:
     """Prepare (once), train, validate on what was held out, and write the model to `run.to`.
 
     Beside it, `<name>.run/` holds run.toml, the prepared data, checkpoints, metrics.jsonl and, if
     cases were held out, their predictions and validation.json. With `resume` it goes on from the
-    last checkpoint; without, a run folder that already holds one is refused.
+    last checkpoint, whenever it was killed; without, a run folder that already holds one is
+    refused, and one that another process trains into always is. A `store` of the same data that is
+    prepared already is used as it is.
     """
     run.check()
     run = resolved(run)
-    folder = run.folder
-    last = folder / "last.safetensors"
-    if last.exists() and not resume:
+    with files.alone(run.folder / ".lock"):
+        return _train(run, resume, store)
+
+
+def _train(run: Run, resume: bool, store: Path | None) -> Path:
+    folder, last = run.folder, run.folder / "last.safetensors"
+    if checkpoint.found(last) and not resume:
         raise BadRun(f"{folder} already holds a run; go on with --resume, or train to another file")
-    if resume and last.exists():
+    if resume and (folder / "run.toml").exists():
         _refuse_changed(run)
-    store = prepared(run, again=not resume)
+    files.sweep(folder)
+    run.write(folder / "run.toml")  # before it prepares, so that going on is with the same data
+    store = store or prepared(run, again=not resume)
     plan, cases = Plan.read(store / "plan.json"), open_store(store)
     training, held = held_out(cases, run.folds, run.fold, run.hold)
     training = hidden(training, run.labelled, run.seed)
     held = [case for case in held if case.labeled]
-    run.write(folder / "run.toml")
     files.write_json(folder / "held_out.json", [case.id for case in held])
     loop = Loop(run, plan, training, held[:PEEK])
-    if resume and last.exists():
-        loop.progress = checkpoint.load(last, loop.modules, loop.optimiser)
+    if checkpoint.found(last):
+        loop.progress = checkpoint.resume(last, loop.modules, loop.optimiser)
     loop()
     return finish(run, plan, loop, held)
 
@@ -170,6 +177,7 @@ def finish(run: Run, plan: Plan, loop: Loop, held: Sequence[Stored]) -> Path:
         "minutes": round(loop.progress.seconds / 60, 1),
         "validation": {},
         **found,
+        **({"went_back_at_steps": loop.progress.broke} if loop.progress.broke else {}),
         "licence": "research use only",
         **(files.read_json(Path(run.card)) if run.card else {}),
     }

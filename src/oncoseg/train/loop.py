@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
+import logging
 import math
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from oncoseg.blocks.crop import centre
 from oncoseg.blocks.ema import Ema
 from oncoseg.case import Batch, Task
 from oncoseg.checkpoint import Progress
-from oncoseg.errors import BadRun
+from oncoseg.errors import BadRun, Stopped
 from oncoseg.evaluate import evaluate
 from oncoseg.extras import require
 from oncoseg.model import open_model
@@ -28,12 +29,15 @@ from oncoseg.predict.window import slide, windows
 from oncoseg.prepare import Plan, Stored
 from oncoseg.run import Run
 from oncoseg.sample import Sampler, stream
+from oncoseg.train import keep
 from oncoseg.trainable import Augmentation, Loss, Method, Network, Optimise
 
 EPOCHS = 20
 WARM_UP = 0.03
 CLIP = 12.0
+PULSE = 20  # steps after which the loss is looked at: on a GPU that waits for it
 LOOK = 0.1  # of the time that has gone by, what validating may have taken
+LOG = logging.getLogger(__name__)
 
 
 def trained_task(run: Run, task: Task) -> Task:
@@ -143,11 +147,14 @@ class Loop:
     def __call__(self) -> None:
         """Train from where `progress` stands to the end of the budget.
 
-        Validating and saving each epoch.
+        Each epoch it validates, writes a line of metrics and saves; in between it saves so often
+        that a kill costs minutes. Where the loss breaks down it goes back. Raises `Stopped` when
+        asked to end, with all saved.
         """
-        began = time.monotonic() - self.progress.seconds
-        epoch = self._epoch(self._done())
-        stop = self.run.steps or 10**9
+        self.last, self.metrics = (
+            self.run.folder / name for name in ("last.safetensors", "metrics.jsonl")
+        )
+        self.stop, self.began = keep.Stop(self.run.folder), time.monotonic() - self.progress.seconds
         bar = tqdm(
             total=100,
             desc="train",
@@ -156,20 +163,97 @@ class Loop:
             leave=False,
             initial=round(100 * self._done()),
         )
-        batches = stream(self.sampler, self.progress.step, stop, self.run.workers)
-        for step, batch in batches:
-            losses = self._step(batch, step)
-            self.progress.step, self.progress.seconds = step + 1, time.monotonic() - began
-            done = self._done()
-            bar.update(min(100, round(100 * done)) - bar.n)
-            if self._epoch(done) > epoch or done >= 1:
-                epoch = self._epoch(done)
-                bar.set_postfix(self._end_epoch(losses))
-                self.progress.seconds = time.monotonic() - began
+        with keep.deterministic(self.run.deterministic), self.stop, bar:
+            self._begin()
+            while self._done() < 1:
+                try:
+                    self._go(bar)
+                except FloatingPointError:
+                    self._back()
+
+    def _begin(self) -> None:
+        """Save before the first step, so that there always is something to go back to."""
+        keep.note(self.metrics, None, self.progress.step)
+        here, there = keep.where(self.device), self.progress.where
+        if self.run.deterministic and there and here != there:
+            LOG.warning("begun with %s, now it is %s: other bits are to be expected", there, here)
+        self.progress.where = here
+        if not keep.sound(self.modules):
+            raise BadRun("the weights to start from are not all numbers; start from another model")
+        self.saved = time.monotonic()
+        if not self.progress.step:
+            self._save()
+
+    def _go(self, bar: tqdm) -> None:
+        """Train to the end of the budget; `FloatingPointError` where the loss breaks down."""
+        stop, epoch = self.run.steps or 10**9, self._epoch(self._done())
+        with closing(stream(self.sampler, self.progress.step, stop, self.run.workers)) as batches:
+            for step, batch in batches:
+                losses = self._step(batch, step)
+                self.progress.step = step + 1
+                done = self._clock()
+                bar.update(min(100, round(100 * done)) - bar.n)
+                if not self.progress.step % PULSE:
+                    numbers(losses)
+                if self._epoch(done) > epoch or done >= 1:
+                    epoch = self._epoch(done)
+                    bar.set_postfix(self._end_epoch(losses))
+                elif time.monotonic() - self.saved > keep.EVERY:
+                    self._save()
+                self._heed()
                 if self._done() >= 1:
                     break
-        batches.close()
-        bar.close()
+
+    def _heed(self) -> None:
+        """End, with all saved, if that is asked for."""
+        if asked := self.stop.asked:
+            self._save()
+            self.stop.honoured()
+            raise Stopped(
+                f"stopped by {asked} after step {self.progress.step}, and saved; go on with "
+                "--resume"
+            )
+
+    def _save(self) -> None:
+        """A checkpoint, however long the disk is full; only of weights that are numbers."""
+        if not keep.sound(self.modules):
+            raise FloatingPointError
+        self.began += keep.patiently(
+            lambda: checkpoint.save(self.last, self.modules, self.optimiser, self.progress),
+            self.stop,
+        )
+        self.saved = time.monotonic()
+
+    def _back(self) -> None:
+        """Go back to the last checkpoint with a lower rate; `BadRun` where that was in vain."""
+        broke = [*self.progress.broke, self.progress.step]
+        if len(broke) > keep.TRIES:
+            raise BadRun(
+                f"the loss is no longer a number at step {broke[-1]}, also after going back "
+                f"{keep.TRIES} times with lower rates; train to another file with a lower --rate "
+                "or --precision f32"
+            )
+        self.progress = checkpoint.resume(self.last, self.modules, self.optimiser)
+        self.progress.broke, rate = broke, self.run.rate * keep.LOWER ** len(broke)
+        done = self._clock()  # what was lost has taken of the minutes all the same
+        LOG.warning(
+            "the loss is no longer a number at step %d; going back to step %d, with a rate of %.3g",
+            *(broke[-1], self.progress.step, rate),
+        )
+        line = {"broke": broke[-1], "rate": rate, "done": round(done, 3), "loss": {}, "dice": {}}
+        self._note(line)
+        self._save()
+
+    def _note(self, line: Mapping[str, object]) -> None:
+        """A line of metrics, written before the checkpoint: a kill in between makes it again."""
+        step, seconds = self.progress.step, round(self.progress.seconds, 1)
+        whole = {"step": step, "seconds": seconds, **line}
+        self.began += keep.patiently(lambda: keep.note(self.metrics, whole, step), self.stop)
+
+    def _clock(self) -> float:
+        """Take the time; gives the share of the budget that is used."""
+        self.progress.seconds = time.monotonic() - self.began
+        return self._done()
 
     def _done(self) -> float:
         """Share of the budget that is used, 0 to 1."""
@@ -185,7 +269,7 @@ class Loop:
         """Augment, learn, follow; all randomness comes from the run's seed and the step."""
         torch.manual_seed(self.run.seed * 1_000_003 + step)
         for group in self.optimiser.param_groups:
-            group["lr"] = self.run.rate * self._rate()
+            group["lr"] = self.run.rate * self._rate() * keep.LOWER ** len(self.progress.broke)
         batch = batch.to(self.device, non_blocking=True)
         for augment in self.augmentations:
             batch = augment(batch)
@@ -207,34 +291,17 @@ class Loop:
 
     def _end_epoch(self, losses: Mapping[str, Tensor]) -> dict[str, str]:
         """Check, validate, save and write one line of metrics."""
-        values = {name: float(value.detach()) for name, value in losses.items()}
-        if not all(math.isfinite(value) for value in values.values()):
-            raise BadRun(
-                f"the loss is no longer a number at step {self.progress.step}; go on "
-                f"from the last checkpoint with"
-                " --resume and a lower rate, or precision f32"
-            )
+        values = numbers(losses)
         dice = self._validate() if self._may_look() else {}
         mean = float(np.mean(list(dice.values()))) if dice else -1.0
-        best = mean > self.progress.best
-        if best:
+        if mean > self.progress.best:
             self.progress.best, self.progress.best_step = mean, self.progress.step
-        folder = self.run.folder
-        checkpoint.save(folder / "last.safetensors", self.modules, self.optimiser, self.progress)
-        if best:
-            checkpoint.save(
-                folder / "best.safetensors", self.modules, self.optimiser, self.progress
-            )
-        line = {
-            "step": self.progress.step,
-            "seconds": round(self.progress.seconds, 1),
-            "loss": values,
-            "dice": dice,
-        }
-        with (folder / "metrics.jsonl").open("a", encoding="utf-8") as handle:
-            handle.write(json.dumps(line) + "\n")
+        self._clock()
+        self._note({"loss": values, "dice": dice})
+        self._save()
         if self.run.tensorboard:
-            chart(folder / "tensorboard", self.progress.step, {"loss": values, "dice": dice})
+            groups = {"loss": values, "dice": dice}
+            chart(self.run.folder / "tensorboard", self.progress.step, groups)
         return {"loss": f"{sum(values.values()):.3f}", **({"dice": f"{mean:.3f}"} if dice else {})}
 
     def _may_look(self) -> bool:
@@ -273,6 +340,14 @@ class Loop:
         self.looking = time.monotonic() - began
         self.looked += self.looking
         return {region: round(float(np.mean(values)), 4) for region, values in scores.items()}
+
+
+def numbers(losses: Mapping[str, Tensor]) -> dict[str, float]:
+    """The values of losses; `FloatingPointError` if one is no number."""
+    values = {name: float(value.detach()) for name, value in losses.items()}
+    if not all(math.isfinite(value) for value in values.values()):
+        raise FloatingPointError
+    return values
 
 
 def chart(folder: Path, step: int, groups: Mapping[str, Mapping[str, float]]) -> None:

@@ -1,0 +1,376 @@
+"""Nothing a run has learned is lost: kills, stops, full disks, broken losses, two runs at once."""
+
+import json
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from oncoseg import checkpoint, files, phantom
+from oncoseg.__main__ import INTERRUPTED, call
+from oncoseg.errors import BadFile, BadRun, DiskFull, Stopped
+from oncoseg.model import open_model
+from oncoseg.prepare import Plan, open_store
+from oncoseg.run import Run
+from oncoseg.train import keep as module
+from oncoseg.train import prepared, resolved, train
+from oncoseg.train.loop import Loop
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """A toy world that is prepared, and how it is run."""
+    folder = tmp_path_factory.mktemp("keep")
+    task, cases = phantom.world(2, 6, dims=2, size=24)
+    for case in cases:
+        phantom.write(case, folder / "data", layout="folders")
+    run = Run(
+        data=str(folder / "data"),
+        to=str(folder / "model.onco"),
+        network="unet:width=4",
+        augmentations=("spatial", "intensity", "modality_dropout"),
+        labels=dict(task.labels),
+        regions=dict(task.regions),
+        minutes=0,
+        steps=10,
+        device="cpu",
+        precision="f32",
+        workers=1,
+    )
+    return prepared(resolved(run)), run
+
+
+@pytest.fixture
+def run(store, tmp_path):
+    folder, run = store
+    return replace(run, data=str(folder), to=str(tmp_path / "é ü" / "model.onco"))
+
+
+def loop(run):
+    run = resolved(run)
+    run.folder.mkdir(parents=True, exist_ok=True)
+    store = Path(run.data)
+    return Loop(run, Plan.read(store / "plan.json"), open_store(store), [])
+
+
+def weights(run):
+    return open_model(run.to).members["weights.safetensors"]
+
+
+def lines(run):
+    text = (run.folder / "metrics.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def told(caplog):
+    return [record.message for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def words(run):
+    given = ["train", run.data, "--to", run.to, "--steps", str(run.steps), "--resume"]
+    given += ["--network", run.network, "--device", "cpu", "--precision", "f32", "--workers", "1"]
+    for name in run.augmentations:
+        given += ["--augmentation", name]
+    return given
+
+
+@pytest.fixture(scope="module")
+def whole(store, tmp_path_factory):
+    """The weights of a run that nothing happens to."""
+    folder, run = store
+    run = replace(run, data=str(folder), to=str(tmp_path_factory.mktemp("whole") / "model.onco"))
+    train(run)
+    return weights(run)
+
+
+@pytest.mark.parametrize("how", ["SIGTERM", "SIGINT", "file"])
+def test_a_stop_is_saved_and_gone_on_with_to_the_same_bits(run, whole, how, monkeypatch, capsys):
+    genuine = Loop._step
+
+    def asked(self, batch, step):
+        if step == 4 and not (run.folder / "was").exists():
+            (run.folder / "was").touch()
+            if how == "file":
+                (run.folder / "stop").touch()
+            else:
+                os.kill(os.getpid(), signal.Signals[how])
+        return genuine(self, batch, step)
+
+    monkeypatch.setattr(Loop, "_step", asked)
+    before = [signal.getsignal(number) for number in module.SIGNALS]
+    assert call(words(run)) == INTERRUPTED
+    assert [signal.getsignal(number) for number in module.SIGNALS] == before
+    said = capsys.readouterr().err
+    by = f"the file {run.folder / 'stop'}" if how == "file" else how
+    assert f"stopped by {by} after step 5, and saved; go on with --resume" in said
+    assert not (run.folder / "stop").exists()
+    assert json.loads(checkpoint.read(run.folder / "last.safetensors")[1]["progress"])["step"] == 5
+    assert call(words(run)) == 0
+    assert weights(run) == whole
+    assert [line["step"] for line in lines(run)] == list(range(1, 11))
+
+
+def test_a_second_signal_acts_at_once(tmp_path):
+    with module.Stop(tmp_path) as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.asked == "SIGINT"
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_run_in_a_thread_leaves_signals_alone(tmp_path):
+    seen = []
+
+    def inside():
+        with module.Stop(tmp_path):
+            seen.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=inside)
+    thread.start()
+    thread.join()
+    assert seen == [signal.getsignal(signal.SIGTERM)]
+
+
+KILL = """
+import os, random, signal, sys
+from oncoseg import checkpoint
+from oncoseg.__main__ import call
+stage, number = sys.argv[1], int(sys.argv[2])
+calls = []
+
+def kill_in(module, name):
+    genuine = getattr(module, name)
+    def wrapped(*given, **options):
+        calls.append(name)
+        if len(calls) == number:
+            if name == "save_file":
+                given[1].write_bytes(b"half")
+            os.kill(os.getpid(), signal.SIGKILL)
+        return genuine(*given, **options)
+    setattr(module, name, wrapped)
+
+kill_in({"save_file": checkpoint, "link": os, "_step": __import__(
+    "oncoseg.train.loop", fromlist=["Loop"]).Loop}[stage], stage)
+sys.exit(call(sys.argv[3:]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs kill -9")
+def test_kill_9_in_and_between_saves_resumes_to_the_same_bits(run, whole):
+    for stage, number in (("save_file", 1), ("save_file", 3), ("link", 3), ("_step", 3)):
+        given = [sys.executable, "-c", KILL, stage, str(number), *words(run)]
+        done = subprocess.run(given, capture_output=True, check=False)
+        assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+        if stage == "save_file":
+            assert list(run.folder.glob(".*.part.*"))
+    assert call(words(run)) == 0
+    assert weights(run) == whole
+    assert [line["step"] for line in lines(run)] == list(range(1, 11))
+    assert not list(run.folder.glob(".*.part.*"))
+
+
+def test_a_run_that_ended_makes_no_further_step(run, whole, monkeypatch):
+    train(run)
+    Path(run.to).unlink()  # as one that is killed while it writes the model
+    monkeypatch.setattr(Loop, "_step", None)
+    train(run, resume=True)
+    assert weights(run) == whole
+    clock = replace(run, steps=0, minutes=0.0001)
+    ended = loop(clock)
+    ended.progress.seconds = 60.0
+    ended()
+
+
+def test_between_epochs_it_saves_so_that_a_kill_costs_minutes(run, monkeypatch):
+    saved = []
+    genuine = checkpoint.save
+
+    def counted(path, modules, optimiser, progress):
+        saved.append(progress.step)
+        return genuine(path, modules, optimiser, progress)
+
+    monkeypatch.setattr(checkpoint, "save", counted)
+    loop(replace(run, steps=40))()
+    assert saved == list(range(0, 41, 2))
+    saved.clear()
+    monkeypatch.setattr(module, "EVERY", 0.0)
+    shutil.rmtree(run.folder)
+    loop(replace(run, steps=40))()
+    assert saved == list(range(41))
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """A disk of half a megabyte, where this process may mount one."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    given = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(disk)]
+    mounts = shutil.which("mount") and subprocess.run(given, capture_output=True, check=False)
+    if not mounts or mounts.returncode:
+        pytest.skip("may not mount a small disk")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_a_full_disk_pauses_the_run_until_there_is_room(run, whole, tiny, monkeypatch, caplog):
+    run = replace(run, to=str(tiny / "model.onco"))
+    ballast, waits = tiny / "ballast", []
+    genuine = Loop._step
+
+    def filled(self, batch, step):
+        if step == 4:
+            with suppressed(), ballast.open("wb", buffering=0) as handle:
+                while True:
+                    handle.write(bytes(4096))
+        return genuine(self, batch, step)
+
+    def wait(seconds):
+        waits.append(seconds)
+        if len(waits) == 3:
+            ballast.unlink()
+
+    monkeypatch.setattr(Loop, "_step", filled)
+    monkeypatch.setattr("time.sleep", wait)
+    loop(run)()
+    assert waits == [module.WAIT] * 3
+    (said,) = told(caplog)
+    assert "the disk is full; training waits for room (up to 60 minutes) and then goes on" in said
+    assert [line["step"] for line in lines(run)] == list(range(1, 11))
+
+
+def suppressed():
+    return pytest.raises(OSError, match="No space left")
+
+
+def test_the_wait_for_room_ends_with_the_hour_or_a_stop(tmp_path, monkeypatch):
+    def full():
+        raise DiskFull(tmp_path / "last", "could not be written", "free some space")
+
+    clock = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("time.sleep", lambda seconds: clock.__setitem__(0, clock[0] + seconds))
+    with pytest.raises(DiskFull):
+        module.patiently(full, module.Stop(tmp_path))
+    assert clock[0] == module.PATIENCE
+    (tmp_path / "stop").touch()
+    with pytest.raises(DiskFull):
+        module.patiently(full, module.Stop(tmp_path))
+    assert clock[0] == module.PATIENCE
+
+    def forbidden():
+        raise BadFile(tmp_path / "last", "could not be written (Permission denied)", "")
+
+    (tmp_path / "stop").unlink()
+    with pytest.raises(BadFile, match="Permission"):
+        module.patiently(forbidden, module.Stop(tmp_path))
+
+
+def breaking(monkeypatch, times, at=7):
+    """The weights are no numbers any more after step `at`, so many times."""
+    genuine, left = Loop._step, [times]
+
+    def broken(self, batch, step):
+        losses = genuine(self, batch, step)
+        if step == at and left[0]:
+            left[0] -= 1
+            with torch.no_grad():
+                next(self.method.parameters()).fill_(float("nan"))
+        return losses
+
+    monkeypatch.setattr(Loop, "_step", broken)
+
+
+def test_a_broken_loss_goes_back_with_a_lower_rate_and_says_so(run, monkeypatch, caplog):
+    breaking(monkeypatch, 2)
+    train(run)
+    assert told(caplog) == [
+        f"the loss is no longer a number at step 8; going back to step 7, with a rate of {rate}"
+        for rate in ("0.0003", "9e-05")
+    ]
+    said = lines(run)
+    assert [line["step"] for line in said] == [*range(1, 8), 7, 7, 8, 9, 10]
+    assert [line["broke"] for line in said if "broke" in line] == [8, 8]
+    assert open_model(run.to).card["went_back_at_steps"] == [8, 8]
+    last, header = checkpoint.read(run.folder / "last.safetensors")
+    assert all(value.isfinite().all() for value in last.values())
+    assert json.loads(header["progress"])["broke"] == [8, 8]
+
+
+def test_going_back_is_bounded_and_the_last_checkpoint_is_sound(run, monkeypatch):
+    breaking(monkeypatch, 99)
+    with pytest.raises(BadRun, match="no longer a number at step 8, also after going back 3 times"):
+        train(run)
+    last, _ = checkpoint.read(run.folder / "last.safetensors")
+    assert all(value.isfinite().all() for value in last.values())
+
+
+def test_weights_that_are_no_numbers_are_no_start(run):
+    broken = loop(run)
+    with torch.no_grad():
+        next(broken.method.parameters()).fill_(float("inf"))
+    with pytest.raises(BadRun, match="to start from are not all numbers"):
+        broken()
+    assert not (run.folder / "last.safetensors").exists()
+
+
+def test_two_runs_in_one_folder_are_refused(run):
+    with files.alone(run.folder / ".lock"):
+        given = [sys.executable, "-m", "oncoseg", *words(run)]
+        done = subprocess.run(given, capture_output=True, check=False)
+        assert done.returncode == 2
+        assert b"another process is at work there; wait for it" in done.stderr
+    assert not (run.folder / "last.safetensors").exists()
+
+
+def test_half_a_line_of_metrics_and_those_to_be_made_again_go(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1}\n{"step": 2}\n{"step": 3}\n{"st')
+    module.note(path, {"step": 2, "dice": {}}, 2)
+    assert path.read_text() == '{"step": 1}\n{"step": 2}\n{"step": 2, "dice": {}}\n'
+
+
+def test_deterministic_training_is_bounded_by_steps_and_refuses_what_is_not(run, whole):
+    exact = replace(run, deterministic=True)
+    train(exact)
+    assert weights(exact) == whole  # on a CPU it is so anyway
+    assert not torch.are_deterministic_algorithms_enabled()
+    with pytest.raises(BadRun, match="by the clock never gives the same weights twice"):
+        replace(exact, steps=0, minutes=1.0).check()
+    sentence = "x does not have a deterministic implementation, but you set"
+    with (
+        pytest.raises(BadRun, match="train on the cpu, or without --deterministic"),
+        module.deterministic(wanted=True),
+    ):
+        raise RuntimeError(sentence)
+    with pytest.raises(RuntimeError, match="else"), module.deterministic(wanted=True):
+        raise RuntimeError("anything else")
+
+
+def test_going_on_elsewhere_is_said_where_bits_matter(run, caplog):
+    first = loop(replace(run, deterministic=True))
+    first.progress.where = "torch 1 on an abacus"
+    first()
+    assert "begun with torch 1 on an abacus, now it is torch" in told(caplog)[0]
+
+
+def test_another_seed_is_another_run(run):
+    train(run)
+    with pytest.raises(BadRun, match="was begun with seed"):
+        train(replace(run, seed=1), resume=True)
+
+
+def test_stopped_has_its_own_exit_code(monkeypatch, capsys):
+    def stopped(*_, **__):
+        raise Stopped("stopped by SIGTERM")
+
+    monkeypatch.setattr("oncoseg.__main__.act", stopped)
+    assert call(["train"]) == INTERRUPTED
+    assert "stopped by SIGTERM" in capsys.readouterr().err
