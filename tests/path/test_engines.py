@@ -70,7 +70,8 @@ class Fake(OpenVino):
 def fake(noise=0.0, most=np.inf):
     made = object.__new__(Fake)
     made.model, made.reduced, made.precision = SimpleNamespace(task=TASK), "bf16", ""
-    made.network, made.noise, made.most, made.runs = None, noise, most, []
+    made.network, made.held, made.parts = None, "", {}
+    made.noise, made.most, made.runs = noise, most, []
     return made
 
 
@@ -102,6 +103,20 @@ def test_where_reduced_precision_overflows_later_float32_goes_on():
     found = infer(image, present)
     assert np.isfinite(found).all()
     assert infer.precision == "f32"
+
+
+def test_the_precision_of_a_scan_does_not_depend_on_the_scan_before():
+    infer, (image, present) = fake(most=10), patches(2)
+    bright = image.copy()
+    bright[1, 0, 3] = 20
+    alone = infer(image, present)
+    assert infer.precision == "bf16"
+    infer.begun()
+    infer(bright, present)
+    assert infer.precision == "f32"
+    infer.begun()
+    assert np.array_equal(infer(image, present), alone)
+    assert infer.precision == infer.runs[-1][0] == "bf16"
 
 
 def test_the_part_that_is_tried_holds_most_and_fits_the_strides():

@@ -47,7 +47,8 @@ class OpenVino:
 
     Before the first patch that holds a scan, the part of it that holds most is inferred in float32
     too. If the reduced precision gives more than `DISAGREE` of its voxels another label, or no
-    numbers there or anywhere later, float32 is used from then on.
+    numbers there or anywhere later, float32 is used from then on, until the next scan is `begun`:
+    what a scan is segmented as depends on no other.
     """
 
     def __init__(self, model: Model, device: str = "") -> None:
@@ -57,8 +58,14 @@ class OpenVino:
         self.graph = _graph(self.core, model, device)
         kinds = self.core.get_property(self.device, "OPTIMIZATION_CAPABILITIES")
         self.reduced = next((NATIVE[kind] for kind in NATIVE if kind in kinds), "")
-        self.precision = "" if self.reduced else "f32"  # decided on the first patch
         self.network: Any = None
+        self.held = ""  # the precision of the network
+        self.parts: dict[tuple[str, tuple[int, ...]], Any] = {}
+        self.begun()
+
+    def begun(self) -> None:
+        """Decide the precision on the next patch, that of another scan."""
+        self.precision = "" if self.reduced else "f32"
 
     def __call__(self, image: Array, present: Array) -> Array:
         """Patches one after another: a graph takes one, and its cores are busy with it."""
@@ -69,11 +76,13 @@ class OpenVino:
         if not self.precision and not image.any():
             return self._run(self._compiled("f32"), image, present)
         self.precision = self.precision or self._chosen(image, present)
-        self.network = self.network or self._compiled(self.precision)
+        if self.held != self.precision:
+            self.network = None  # let go before there is another
+            self.network, self.held = self._compiled(self.precision), self.precision
         found = self._run(self.network, image, present)
         if self.precision == "f32" or np.isfinite(found).all():
             return found
-        self.precision, self.network = "f32", None
+        self.precision = "f32"
         return self._one(image, present)
 
     def _chosen(self, image: Array, present: Array) -> str:
@@ -81,8 +90,8 @@ class OpenVino:
         inside = (slice(None), slice(None), *box)
         part, there = image[inside], present[inside]
         try:
-            exact = self._run(self._compiled("f32", part.shape), part, there)
-            quick = self._run(self._compiled(self.reduced, part.shape), part, there)
+            exact = self._run(self._part("f32", part.shape), part, there)
+            quick = self._run(self._part(self.reduced, part.shape), part, there)
         except BadFile:  # a graph that takes patches of one size alone
             exact = self._run(self._compiled("f32"), image, present)
             quick = self._run(self._compiled(self.reduced), image, present)
@@ -91,6 +100,11 @@ class OpenVino:
         ]
         same = np.isfinite(quick).all() and (label[0] != label[1]).mean() <= DISAGREE
         return self.reduced if same else "f32"
+
+    def _part(self, precision: str, shape: tuple[int, ...]) -> Any:
+        key = precision, shape
+        self.parts[key] = self.parts.get(key) or self._compiled(precision, shape)
+        return self.parts[key]
 
     def _compiled(self, precision: str, shape: Sequence[int] = ()) -> Any:
         hints = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
