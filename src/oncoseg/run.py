@@ -32,6 +32,7 @@ BOUNDS = {
     "workers": (1, 256),
     "labelled": (0, 10**6),
 }
+EACH = -1  # as a fold: each in turn, then a model of all cases
 KINDS = {
     str: "text",
     bool: "true or false",
@@ -48,7 +49,8 @@ class Run:
 
     Parts are spelt `name:option=value,...`; an empty `network` means a U-Net as wide as the device
     can train. Either `minutes` (the default) or `steps` bounds the training; 0 means that the other
-    one does. `folds` of 1 trains on all cases. `fold` counts from 0. Empty `labels`, `regions` and
+    one does. `folds` of 1 trains on all cases. `fold` counts from 0, -1 is each in turn; no patient
+    is in two, or no site, as `apart` says. Empty `labels`, `regions` and
     `modalities` mean what the data set itself says; patients in `hold` are held out instead of a
     fold. `batch` 0 means the plan's (2 on a CPU), `device` "" the best there is. With `balanced`,
     sites are seen equally often, however many cases each has. `start` is a model file whose weights
@@ -69,6 +71,7 @@ class Run:
     steps: int = 0
     folds: int = 1
     fold: int = 0
+    apart: str = "patient"
     hold: tuple[str, ...] = ()
     seed: int = 0
     rate: float = 1e-3
@@ -113,7 +116,9 @@ class Run:
             raise BadRun(f"a model is written to a file ending in .onco, not '{self.to}'")
         if self.minutes <= 0 and self.steps <= 0:
             raise BadRun("say how long to train: --minutes or --steps must be above 0")
-        if self.folds > 1 and not 0 <= self.fold < self.folds:
+        if self.apart not in {"patient", "site"}:
+            raise BadRun(f"folds are kept apart by patient or site, not '{self.apart}'")
+        if self.folds > 1 and self.fold != EACH and not 0 <= self.fold < self.folds:
             raise BadRun(
                 f"--fold counts from 0 to {self.folds - 1} with --folds {self.folds}, "
                 f"not {self.fold}"

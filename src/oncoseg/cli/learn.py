@@ -20,10 +20,12 @@ from oncoseg.cli.words import (
 )
 from oncoseg.errors import BadOption
 from oncoseg.extras import require
+from oncoseg.run import EACH
 
 TASK = ("labels", "regions", "modalities")
 RUN = (
     *("data", "to", "network", "method", "loss", "augmentations", "minutes", "steps", "folds"),
+    "apart",
     *("fold", "hold", "balanced", "start", "seed", "rate", "batch", "device", "precision"),
     *("deterministic", "workers", "tensorboard", "plan", "name", "labelled", "posthoc", *TASK),
 )
@@ -55,6 +57,7 @@ def _add_train(commands: Any) -> None:
         train,
         examples="  oncoseg train data/ --to model.onco --minutes 60\n"
         "  oncoseg train data/ --to model.onco --network unet --loss dice_ce --fold 0\n"
+        "  oncoseg train data/ --to model.onco --folds 5 --minutes 60 --resume\n"
         "  oncoseg train --run run.toml",
     )
     parser.add_argument("data", nargs="?", default="", help="data set with labels, or prepared")
@@ -78,8 +81,13 @@ def _add_train(commands: Any) -> None:
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--minutes", type=positive, help="stop after so many minutes")
     length.add_argument("--steps", type=count, help="stop after so many steps")
-    parser.add_argument("--folds", type=count, help="parts to split the patients into; 5 if --fold")
-    parser.add_argument("--fold", type=count, help="the part to validate on, counted from 0")
+    parser.add_argument(
+        "--folds", type=count, help="parts to split the patients into, each held out in turn"
+    )
+    parser.add_argument("--fold", type=count, help="the one part to hold out, from 0; of 5 parts")
+    parser.add_argument(
+        "--apart", choices=("patient", "site"), help="what is never in two parts; patient"
+    )
     parser.add_argument("--hold", type=listed, help="P1,P2,...: patients to hold out instead")
     parser.add_argument("--start", metavar="MODEL", help="a model whose weights to start from")
     parser.add_argument(
@@ -129,6 +137,7 @@ def train(words: Words) -> int:
     require("torch", "train")
     from oncoseg.run import Run
     from oncoseg.train import train as learn
+    from oncoseg.train.folds import table
 
     given = choices(words)
     if hasattr(words, "run"):
@@ -138,7 +147,8 @@ def train(words: Words) -> int:
     else:
         raise BadOption("say what to train on and where: oncoseg train DATA --to MODEL.onco")
     model = learn(run, resume=hasattr(words, "resume"))
-    answer(words, {"model": str(model)}, f"the model is {model}")
+    said = f"\n\n{table(run)}" if run.folds > 1 and run.fold == EACH else ""
+    answer(words, {"model": str(model)}, f"the model is {model}{said}")
     return 0
 
 
@@ -153,4 +163,6 @@ def choices(words: Words) -> dict[str, Any]:
         given["steps"] = 0
     if "fold" in given and not hasattr(words, "run"):
         given.setdefault("folds", FOLDS)
+    elif given.get("folds", 1) > 1 and "hold" not in given:
+        given["fold"] = EACH
     return given

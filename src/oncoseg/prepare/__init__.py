@@ -19,7 +19,7 @@ from oncoseg.errors import BadData
 from oncoseg.prepare.align import Aligned, align
 from oncoseg.prepare.look import Looks, Seen, each, gathered, named, refuse_duplicates, what_stays
 from oncoseg.prepare.plan import MOST, Fingerprint, Plan, make_plan
-from oncoseg.prepare.store import Stored, open_store, splits, write
+from oncoseg.prepare.store import Stored, open_store, owners, splits, write
 from oncoseg.read import Found, canonical, find, read_case, read_label
 from oncoseg.verb import called
 
@@ -143,23 +143,31 @@ def fingerprint(sources: Sequence[Source], task: Task) -> Fingerprint:
 
 
 def held_out(
-    cases: Sequence[Stored], folds: int, fold: int, hold: Sequence[str] = ()
+    cases: Sequence[Stored],
+    folds: int,
+    fold: int,
+    hold: Sequence[str] = (),
+    by: str = "patient",
 ) -> tuple[list[Stored], list[Stored]]:
     """Cases to train on and cases held out.
 
     Held out are the patients named in `hold`, else one of `folds` (1 holds none out). Nothing of a
-    patient that is held out is trained on; what is not labelled of it is in neither list of a fold.
+    patient that is held out is trained on, nor of its site if `by` says so; what is not labelled of
+    it is in neither list of a fold.
     """
     patients = {case.patient for case in cases}
     for name in set(hold) - patients:
         raise BadData(f"no patient '{name}' to hold out; there are {', '.join(sorted(patients))}")
+    if folds > 1 and not hold and not 0 <= fold < folds:
+        raise BadData(f"one of {folds} folds is held out, counted from 0, not {fold}")
     if hold:
         names = {case.id for case in cases if case.patient in hold}
     else:
-        names = set(splits(list(cases), folds)[fold]) if folds > 1 else set()
+        names = set(splits(list(cases), folds, by=by)[fold]) if folds > 1 else set()
     held = [case for case in cases if case.id in names]
-    apart = {case.patient for case in held}
-    return [case for case in cases if case.patient not in apart], held
+    owner = owners(cases, by)
+    apart = {owner[case.id] for case in held}
+    return [case for case in cases if owner[case.id] not in apart], held
 
 
 def _values(sources: Sequence[Source]) -> dict[str, int]:

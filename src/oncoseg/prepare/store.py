@@ -194,23 +194,43 @@ def _stored(path: Path) -> Stored:
     return Stored(path.parent, record)
 
 
-def splits(cases: list[Stored], folds: int, seed: int = 0) -> list[list[str]]:
+def splits(cases: list[Stored], folds: int, seed: int = 0, by: str = "patient") -> list[list[str]]:
     """Names of the labelled cases held out in each fold.
 
-    Patients are shuffled by `seed`, none is in two folds.
+    Patients, or sites, are shuffled by `seed`, none is in two folds.
     """
-    patients = sorted({case.patient for case in cases if case.labeled})
+    owner = owners(cases, by)
+    patients = sorted({owner[case.id] for case in cases if case.labeled})
     if folds > len(patients):
         raise BadData(
-            f"{folds} folds need as many labelled patients, but there are "
+            f"{folds} folds need as many labelled {by}s, but there are "
             f"{len(patients)}; ask for fewer folds"
         )
     order = np.random.default_rng(seed).permutation(len(patients))
     fold_of = {patients[patient]: place % folds for place, patient in enumerate(order)}
     return [
-        [case.id for case in cases if case.labeled and fold_of[case.patient] == fold]
+        [case.id for case in cases if case.labeled and fold_of[owner[case.id]] == fold]
         for fold in range(folds)
     ]
+
+
+def owners(cases: Sequence[Stored], by: str) -> dict[str, str]:
+    """Case -> the patient or site that no split cuts through.
+
+    Raises `BadData` on a case without a site, and on a patient at two.
+    """
+    if by == "patient":
+        return {case.id: case.patient for case in cases}
+    found: dict[str, str] = {}
+    for case in cases:
+        site = str(case.record.get("site", ""))
+        if not site:
+            cause = f"case {case.id} has no site, so sites cannot be kept apart"
+            raise BadData(f"{cause}; name it in cases.tsv")
+        if found.setdefault(case.patient, site) != site:
+            both = f"{found[case.patient]} and {site}"
+            raise BadData(f"patient {case.patient} is at the sites {both}; name one of them")
+    return {case.id: found[case.patient] for case in cases}
 
 
 def _points(mask: Array, rng: np.random.Generator) -> list[list[int]]:

@@ -18,7 +18,8 @@ from oncoseg.parts import Posthoc
 from oncoseg.predict.engines import torch_device
 from oncoseg.prepare import Plan, Stored, held_out, open_store, prepare
 from oncoseg.prepare.plan import MOST
-from oncoseg.run import AUGMENTATIONS, Run
+from oncoseg.run import AUGMENTATIONS, EACH, Run
+from oncoseg.train.folds import each_fold
 from oncoseg.train.loop import Loop, kept
 from oncoseg.train.validation import validate
 from oncoseg.verb import called
@@ -27,7 +28,7 @@ PEEK = 8
 LEAST = 32**3  # voxels of a patch
 PACE = 300_000  # voxels a second through a U-Net of width 16, forth and back, on two cores
 SAME = (
-    *("network", "method", "loss", "folds", "fold", "hold", "labelled", "start", "seed"),
+    *("network", "method", "loss", "folds", "fold", "apart", "hold", "labelled", "start", "seed"),
     *("labels", "regions", "modalities"),
 )
 LICENCE = (
@@ -45,6 +46,8 @@ def train(run: Run, *, resume: bool = False, store: Path | None = None) -> Path:
     refused, and one that another process trains into always is. A `store` of the same data that is
     prepared already is used as it is.
     """
+    if run.folds > 1 and run.fold == EACH and not run.hold:
+        return each_fold(run, resume=resume)
     run.check()
     run = resolved(run)
     with files.alone(run.folder / ".lock"):
@@ -61,7 +64,7 @@ def _train(run: Run, resume: bool, store: Path | None) -> Path:
     run.write(folder / "run.toml")  # before it prepares, so that going on is with the same data
     store = store or prepared(run, again=not resume)
     plan, cases = Plan.read(store / "plan.json"), open_store(store)
-    training, held = held_out(cases, run.folds, run.fold, run.hold)
+    training, held = held_out(cases, run.folds, run.fold, run.hold, run.apart)
     training = hidden(training, run.labelled, run.seed)
     held = [case for case in held if case.labeled]
     files.write_json(folder / "held_out.json", [case.id for case in held])

@@ -1,0 +1,140 @@
+"""Cross-validation by one command: a model a fold to judge by, then one of all cases to keep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from oncoseg import files
+from oncoseg.blocks.statistics import interval
+from oncoseg.errors import BadData, BadRun
+from oncoseg.prepare import held_out, open_store
+from oncoseg.run import Run
+
+SAMPLES, SEED = 2000, 0  # of the bootstrap, as evaluate has it
+RECORD = "crossvalidation.json"
+FREE = ("device", "workers", "tensorboard", "card", "name")  # may differ when it goes on
+
+
+def each_fold(run: Run, *, resume: bool = False) -> Path:
+    """Train a model a fold, judge each on the cases it never saw, then train one on all cases.
+
+    That last one is written to `run.to`, with the Dice of all cases by models that never saw them:
+    an ensemble of the folds might gain a little, but each scan would take as many times longer. The
+    folds lie in `<name>.run/folds/`, what they say in `<name>.run/crossvalidation.json`. Each
+    training gets the minutes or steps of the run. With `resume`, folds that are finished stay.
+    """
+    from oncoseg.train import prepared, resolved, train  # noqa: PLC0415 - which comes here itself
+
+    if run.posthoc:
+        raise BadRun("posthoc steps learn from held-out cases, and the model to keep saw all; give"
+                     " --fold, or teach them later with 'oncoseg fit'")  # fmt: skip
+    run.check()
+    folder = run.folder / "folds"
+    begun = [place for place in (folder, run.folder) if (place / "run.toml").exists()]
+    if begun and not resume:
+        raise BadRun(f"{run.folder} already holds a run; go on with --resume, or train elsewhere")
+    _refuse_others(run, folder / "run.toml")
+    run.write(folder / "run.toml")
+    store = prepared(resolved(run), again=not resume)
+    cases = open_store(store)
+    patients = {case.id: case.patient for case in cases}
+    for fold in range(run.folds):  # before hours of work, not after
+        held_out(cases, run.folds, fold, by=run.apart)
+    records = []
+    for fold in range(run.folds):
+        one = replace(run, to=str(folder / f"fold_{fold}.onco"), fold=fold)
+        if not Path(one.to).exists():
+            train(one, resume=True, store=store)
+        records.append(files.read_json(one.folder / "validation.json"))
+    files.write_json(run.folder / RECORD, together(records, patients))
+    card = {**in_card(run.folder), **(files.read_json(Path(run.card)) if run.card else {})}
+    said = files.write_json(run.folder / "card.json", card)
+    return train(replace(run, folds=1, fold=0, card=str(said)), resume=True, store=store)
+
+
+def _refuse_others(run: Run, begun: Path) -> None:
+    """Folds of other runs would be taken for those of this one."""
+    if not begun.exists():
+        return
+    was = Run.read(begun)
+    asked = {name: value for name, value in vars(run).items() if name not in FREE}
+    changed = [name for name, value in asked.items() if value != getattr(was, name)]
+    if changed:
+        name = changed[0]
+        differs = f"{getattr(was, name) or 'not given'}, now it is {asked[name] or 'not given'}"
+        raise BadRun(f"{run.to} was begun with {name} {differs}; resume with the same")
+
+
+def together(records: Sequence[Mapping[str, Any]], patients: Mapping[str, str]) -> dict[str, Any]:
+    """Dice a region over all cases of all folds with intervals over patients, and of subsets."""
+    cases = {
+        name: {"fold": fold, **row}
+        for fold, record in enumerate(records)
+        for name, row in record["cases"].items()
+    }
+    regions = list(dict.fromkeys(name for record in records for name in record["dice"]))
+    dice: dict[str, Any] = {}
+    for region in regions:
+        some = [name for name, row in cases.items() if region in row]
+        values = np.array([cases[name][region] for name in some])
+        owners = [patients[name] for name in some]
+        low, high = interval(values, owners, samples=SAMPLES, seed=SEED)
+        dice[region] = {
+            "mean": round(float(np.nanmean(values)), 4),
+            "interval": [round(low, 4), round(high, 4)],
+            "cases": len(some),
+        }
+    return {"dice": dice, "cases": cases, "by_modalities": pooled(records, regions)}
+
+
+def pooled(records: Sequence[Mapping[str, Any]], regions: Sequence[str]) -> dict[str, Any]:
+    """Dice by modalities over all folds, each as heavy as the cases it had."""
+    names = dict.fromkeys(name for record in records for name in record["by_modalities"])
+    found = {}
+    for name in sorted(names, key=lambda name: -name.count("+")):
+        rows = [one["by_modalities"][name] for one in records if name in one["by_modalities"]]
+        dice = {}
+        for region in regions:
+            some = [row for row in rows if region in row["dice"]]
+            if some:
+                shares = [row["cases"] for row in some]
+                mean = np.average([row["dice"][region] for row in some], weights=shares)
+                dice[region] = round(float(mean), 4)
+        found[name] = {"dice": dice, "cases": sum(row["cases"] for row in rows)}
+    return found
+
+
+def in_card(folder: Path) -> dict[str, Any]:
+    """What the card of a model says of the cross-validation in its run's folder."""
+    from oncoseg.train.validation import in_card as subsets  # noqa: PLC0415 - needs torch
+
+    found = files.read_json(folder / RECORD)
+    means = {name: row["mean"] for name, row in found["dice"].items()}
+    folds = 1 + max(row["fold"] for row in found["cases"].values())
+    figures = {"dice": means, "cases": len(found["cases"]), "folds": folds}
+    return {"validation": figures, **subsets(found["by_modalities"])}
+
+
+def table(run: Run) -> str:
+    """The cross-validation of a finished run, for people: regions, then the worst cases."""
+    found = files.read_json(run.folder / RECORD)
+    if not found["cases"]:
+        raise BadData(f"{run.folder / RECORD}: holds no case")
+    regions = list(found["dice"])
+    width = max(map(len, [*found["cases"], "all (95 % interval)"]))
+    rows = [f"{'Dice by models that never saw the case':<{width}}"]
+    rows.append(f"{'case':<{width}}  fold  " + "  ".join(f"{name:>14}" for name in regions))
+    for name, row in found["cases"].items():
+        cells = [f"{row[one]:.3f}" if one in row else "-" for one in regions]
+        rows.append(f"{name:<{width}}  {row['fold']:>4}  " + "  ".join(f"{c:>14}" for c in cells))
+    spans = [
+        f"{row['mean']:.3f} {row['interval'][0]:.2f}-{row['interval'][1]:.2f}"
+        for row in found["dice"].values()
+    ]
+    rows.append(f"{'all (95 % interval)':<{width}}        " + "  ".join(f"{c:>14}" for c in spans))
+    return "\n".join(rows)
