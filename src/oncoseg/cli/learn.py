@@ -97,6 +97,9 @@ def _add_train(commands: Any) -> None:
         "--balanced", action="store_true", help="see every site equally often, however many cases"
     )
     parser.add_argument("--seed", type=count, help="the same seed gives the same run")
+    parser.add_argument(
+        "--seeds", type=count, metavar="N", help="train N times and say how much is chance"
+    )
     parser.add_argument("--rate", type=positive, help="learning rate")
     parser.add_argument("--batch", type=count, help="patches a step; the plan's if not given")
     parser.add_argument("--precision", choices=("bf16", "f32"), help="of the arithmetic")
@@ -146,9 +149,21 @@ def train(words: Words) -> int:
         run = Run(**given)
     else:
         raise BadOption("say what to train on and where: oncoseg train DATA --to MODEL.onco")
+    if hasattr(words, "seeds"):
+        return _seeds(words, run)
     model = learn(run, resume=hasattr(words, "resume"))
     said = f"\n\n{table(run)}" if run.folds > 1 and run.fold == EACH else ""
     answer(words, {"model": str(model)}, f"the model is {model}{said}")
+    return 0
+
+
+def _seeds(words: Words, run: Any) -> int:
+    from oncoseg import files
+    from oncoseg.train import seeds
+
+    model = seeds.each_seed(run, words.seeds, resume=hasattr(words, "resume"))
+    record = files.read_json(run.folder / seeds.RECORD)
+    answer(words, {"model": str(model), **record}, f"the model is {model}\n\n{seeds.table(run)}")
     return 0
 
 
