@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from oncoseg.blocks.surface import bounds
 from oncoseg.case import Array, Prediction, Task
 
 MAPS = ("entropy", "margin")
@@ -80,18 +81,22 @@ def lesions(prediction: Prediction) -> list[dict[str, Any]]:
     """
     grid, found = prediction.grid, []
     flat = grid.dims == 2
-    for place, name in enumerate(prediction.task.regions):
-        chance = _chance(prediction, place, name)
+    for place, (name, members) in enumerate(prediction.task.regions.items()):
+        drawn = np.zeros(256, dtype=bool)
+        drawn[[prediction.task.labels[label] for label in members]] = True
+        mask = drawn[prediction.label]
+        if not mask.any():
+            continue
+        inner = bounds(mask)
+        chance = _chance(prediction, place, name)[inner]
         scale = 255 if chance.dtype == np.uint8 else 1
-        members = [prediction.task.labels[label] for label in prediction.task.regions[name]]
-        pieces, _ = ndimage.label(np.isin(prediction.label, members), np.ones((3,) * grid.dims))
+        pieces, _ = ndimage.label(mask[inner], np.ones((3,) * grid.dims))
         rows = []
         for number, box in enumerate(ndimage.find_objects(pieces), start=1):
             values = chance[box][pieces[box] == number]
             size = len(values) * grid.voxel_volume
             if flat or size >= SMALLEST_MM3 * (1 - 1e-6):
-                mean = float(values.mean(dtype=np.float64))
-                rows.append((size, round(mean / scale, 4)))
+                rows.append((size, round(float(values.mean(dtype=np.float64)) / scale, 4)))
         rows.sort(key=lambda row: -row[0])
         found += [
             {

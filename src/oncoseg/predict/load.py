@@ -22,10 +22,10 @@ A voxels in a row there and a in one of the scan, in bytes:
     base                              what the process held before the first scan was worked on, but
                                       for that: interpreter, libraries, model
 
-Writing takes 3 N beside what is kept, 6 N where lesions are told apart. The peak is the base with
-the larger of running and writing, or what reading took, which is over by then. Where the next scan
-is read meanwhile, it comes on top, taken to be as large as this one: what is stored, its largest
-image again, 5 M V + 8 V + 3 N.
+Writing takes 3 N beside what is kept, engine and spare; before it, telling lesions apart takes 6 N
+while the scan is there. The peak is the base with the largest of running and writing, or what
+reading took, which is over by then. Where the next scan is read meanwhile, it comes on top, taken
+to be as large as this one: what is stored, its largest image again, 5 M V + 8 V + 3 N.
 """
 
 from __future__ import annotations
@@ -115,8 +115,8 @@ class Load:
     def writing(self) -> int:
         """What is held while results are written."""
         parts = self.parts()
-        passing = (6 if self.doubts else 3) * parts["labels"]
-        return passing + parts["kept"] + parts["doubt"] + parts["maps"]
+        held = ("kept", "doubt", "maps", "engine", "spare", *(("scan",) if self.doubts else ()))
+        return (6 if self.doubts else 3) * parts["labels"] + sum(parts[name] for name in held)
 
     @property
     def reading(self) -> int:
