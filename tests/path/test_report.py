@@ -12,6 +12,7 @@ from oncoseg.errors import BadData, UnknownName
 from oncoseg.report import report
 from oncoseg.report.pictures import Atlas
 from oncoseg.report.plates import plates
+from oncoseg.report.slices import tinted
 from oncoseg.write import write_volume
 
 RAS = np.diag([1.0, 1, 2, 1])
@@ -184,3 +185,38 @@ def test_contours_run_midway_around_pixels_and_holes():
     assert len(contours(mask)) == 2
     assert svg_path(np.zeros((3, 3), bool)) == ""
     assert len(contours(np.eye(4, dtype=bool))) == 1  # diagonal neighbours are one piece
+
+
+def test_doubt_is_shown_where_it_was_written(tmp_path):
+    prediction = predict(tmp_path)
+    entropy = np.zeros(prediction.label.shape, np.uint8)
+    entropy[prediction.label == 2] = 200
+    one = {"name": "WT 1", "region": "WT", "volume_ml": 1.9, "confidence": 0.71}
+    two = {"name": "TC 1", "region": "TC", "volume_ml": 0.1, "confidence": 0.66}
+    told = {"value": 0.81, "low": 0.6, "high": 0.9, "level": 0.9}
+    sure = prediction.but(
+        maps={"entropy": entropy},
+        lesions=(one, two),
+        predicted_dice={"WT": told, "TC": {**told, "value": 0.7}},
+    )
+    results.save(sure, tmp_path / "out")
+    (page,) = report(tmp_path / "out")
+    text = page.read_text(encoding="utf-8")
+    assert "Where the model is unsure" in text
+    assert "Of 2 pieces the model is least sure of TC 1: 66% of it should be right." in text
+    assert "0.81 (0.60-0.90, 90%)" in text
+    assert "Predicted Dice<small>from held-out cases" in text
+    plain = json.loads((tmp_path / "out" / "p1.report.json").read_text(encoding="utf-8"))
+    assert plain["lesions"] == [one, two]
+    rows = [row["name"] for row in plain["findings"]["quality"]["rows"]]
+    assert rows.count("predicted Dice") == rows.count("expected Dice") == 2
+    (tmp_path / "out" / "p1.entropy.nii.gz").unlink()
+    assert "Where the model is unsure" not in report(tmp_path / "out")[0].read_text("utf-8")
+
+
+def test_what_is_unsure_is_red():
+    grey = np.array([[0, 100, 200]], np.uint8)
+    found = tinted(grey, np.array([[0, 255, 127]], np.uint8), (255, 40, 40))
+    assert found[0, 0].tolist() == [0, 0, 0]
+    assert found[0, 1].tolist() == [255, 40, 40]
+    assert found[0, 2, 0] > 200 > found[0, 2, 1]

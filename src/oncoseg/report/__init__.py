@@ -8,9 +8,11 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
+import numpy as np
+
 from oncoseg import __version__, files, registry, results
 from oncoseg.blocks.planes import tilt, unit
-from oncoseg.case import Case, Prediction, Volume
+from oncoseg.case import Array, Case, Prediction, Volume
 from oncoseg.errors import BadData, OncosegError, unknown
 from oncoseg.read import read_volume
 from oncoseg.report.page import STAMP, Content, Measured, index, page, summary
@@ -63,7 +65,8 @@ def measure(
     """Every finding by its name; the expected Dice is the record's, made from all probabilities."""
     case = Case(prediction.case, prediction.case, images)
     found = {name: registry.build("findings", name)(prediction, case) for name in FINDINGS}
-    held = {row.get("region") for row in found["quality"]["rows"]}
+    rows = found["quality"]["rows"]
+    held = {row["region"] for row in rows if row["name"] == "expected Dice"}
     found["quality"]["rows"] += [
         {"region": region, "name": "expected Dice", "value": value, "unit": ""}
         for region, value in record.get("confidence", {}).items()
@@ -78,7 +81,8 @@ def _one(path: Path, to: Path) -> tuple[Path, Content]:
     found = measure(prediction, record, images)
     notes = [_bare(note, prediction) for note in prediction.notes] + told
     content = _content(prediction, record, found, notes)
-    drawn = plates(prediction, images, found["diameters"])
+    doubt = _doubt(path, prediction, record)
+    drawn = plates(prediction, images, found["diameters"], doubt)
     written = files.write_text(to / f"{path.stem}.html", page(replace(content, plates=drawn)))
     plain = {
         "format": FORMAT,
@@ -89,6 +93,7 @@ def _one(path: Path, to: Path) -> tuple[Path, Content]:
         "missing": list(prediction.missing),
         "pictures": bool(images),
         "findings": found,
+        "lesions": [dict(one) for one in prediction.lesions],
         "notes": notes,
         "model": dict(content.model),
         "provenance": dict(content.provenance),
@@ -96,6 +101,16 @@ def _one(path: Path, to: Path) -> tuple[Path, Content]:
     }
     files.write_json(to / f"{path.stem}.report.json", plain)
     return written, content
+
+
+def _doubt(path: Path, prediction: Prediction, record: Mapping[str, Any]) -> Array | None:
+    """The map of entropy that was written with the record, if it is there and fits."""
+    name = f"{prediction.case}.entropy.nii.gz"
+    if name not in record.get("files", ()) or not path.with_name(name).exists():
+        return None
+    volume = read_volume(path.with_name(name))
+    fits = volume.grid.same_as(prediction.grid) and volume.array.dtype == np.uint8
+    return volume.array if fits else None
 
 
 def _images(prediction: Prediction) -> tuple[dict[str, Volume], list[str]]:
@@ -142,7 +157,9 @@ def _content(
         "across": f"Longest diameter{TIMES}perpendicular<small>{plane}</small>",
         "space": "Largest 3-D diameter",
         "pieces": "Pieces",
-        "confidence": "Expected Dice<small>if calibrated</small>",
+        "confidence": "Predicted Dice<small>from held-out cases</small>"
+        if prediction.predicted_dice
+        else "Expected Dice<small>if calibrated</small>",
     }
     model = {name: _bare(str(text), prediction) for name, text in prediction.model.items()}
     provenance = {
@@ -162,7 +179,7 @@ def _content(
         regions=[_measured(prediction, name, found) for name in prediction.task.regions],
         plates=(),
         headings=headings,
-        methods=[section["method"] for section in found.values()],
+        methods=[*(section["method"] for section in found.values()), *_unsure(prediction)],
         used={
             name: prediction.images[name].name if name in prediction.images else ""
             for name in prediction.used
@@ -198,7 +215,6 @@ def _measured(
     members = prediction.task.regions[region]
     empty = size["value"] == 0
     few, small = values["components"], values["smaller components"]
-    dice = values.get("expected Dice")
     return Measured(
         region=region,
         members="" if members == (region,) else " + ".join(members),
@@ -210,9 +226,28 @@ def _measured(
         else f"{values['longest diameter']:.1f}{TIMES}{values['perpendicular']:.1f} {length}",
         space="-" if empty else f"{values.get('3-D diameter', 0):.1f} {length}",
         pieces=f"{few}" + (f" (+ {small} smaller)" if small else ""),
-        confidence="not known" if dice is None else f"{dice:.2f}",
+        confidence=_confidence(prediction, region, values.get("expected Dice")),
         empty=empty,
     )
+
+
+def _confidence(prediction: Prediction, region: str, expected: float | None) -> str:
+    """The Dice that is predicted, `0.86 (0.71-0.93, 90%)`, else that which is expected."""
+    found = prediction.predicted_dice.get(region)
+    if found:
+        ends = f"{found['low']:.2f}-{found['high']:.2f}, {found['level']:.0%}"
+        return f"{found['value']:.2f} ({ends})"
+    return "not known" if expected is None else f"{expected:.2f}"
+
+
+def _unsure(prediction: Prediction) -> list[str]:
+    """A sentence on the lesion that the model is least sure of."""
+    if not prediction.lesions:
+        return []
+    least = min(prediction.lesions, key=lambda one: float(one["confidence"]))
+    several = len(prediction.lesions) > 1
+    which = f"Of {len(prediction.lesions)} pieces the model is least" if several else "The model is"
+    return [f"{which} sure of {least['name']}: {least['confidence']:.0%} of it should be right."]
 
 
 def _short(value: float) -> str:

@@ -22,6 +22,7 @@ from oncoseg.report.slices import ACROSS, Frame
 
 # Okabe and Ito, in an order that stays apart on grey pictures for colour-blind readers.
 COLOURS = ("#56B4E9", "#E69F00", "#CC79A7", "#009E73", "#F0E442", "#D55E00", "#0072B2")
+RED = (255, 40, 40)  # of doubt: no region has it
 LARGE, SMALL = 480, 300
 LINE = 1.7
 VIEWS = (
@@ -92,6 +93,11 @@ class Atlas:
         """A slice with the whole body (of a long scan: the part around the tumour)."""
         low, high = self.field
         return self._drawn(modality, self._frame(plane, index, low, high), pixels)
+
+    def doubtful(self, modality: str, plane: str, doubt: Array) -> str:
+        """The widest slice, the redder the larger a map (upright, uint8) is there."""
+        frame = self._frame(plane, self.widest(plane), *self.field)
+        return self._drawn(modality, frame, LARGE, doubt=doubt)
 
     def ruled(self, modality: str, plane: str, row: Mapping[str, Any]) -> str:
         """The slice in which diameters were measured, close up, with both lines as measured."""
@@ -224,7 +230,14 @@ class Atlas:
         x, y = (float(value) for value in centre - side / 2)
         return Frame(plane, index, x, y, side, side)
 
-    def _drawn(self, modality: str, frame: Frame, pixels: int, lines: str = "") -> str:
+    def _drawn(
+        self,
+        modality: str,
+        frame: Frame,
+        pixels: int,
+        lines: str = "",
+        doubt: Array | None = None,
+    ) -> str:
         wide, high = (float(self.steps[axis]) for axis in ACROSS[frame.plane])
         mask = slices.picture_of(self.tumour, frame.plane, frame.index)
         rows = _span(frame.y, frame.height, high, mask.shape[0])
@@ -235,9 +248,13 @@ class Atlas:
             image = self.images[modality]
             values = slices.slice_of(image, self.grid, frame.plane, frame.index)
             grey = image.greys(values[part])
+        size = grey.shape[1] * wide, grey.shape[0] * high
+        if doubt is not None:
+            doubted = slices.picture_of(doubt, frame.plane, frame.index)[part]
+            grey = slices.tinted(grey, doubted, RED)
         x, y = columns[0] * wide, rows[0] * high
         place = f"translate({x:.3f} {y:.3f}) scale({wide / 2:.5f} {high / 2:.5f})"
-        inside = slices.image_tag(grey, (x, y, grey.shape[1] * wide, grey.shape[0] * high), pixels)
+        inside = slices.image_tag(grey, (x, y, *size), pixels)
         share = 1 if pixels == LARGE else 0.75
         paths = [
             (svg_path(slices.picture_of(self.masks[name], frame.plane, frame.index)[part]), colour)

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from oncoseg.blocks.planes import slice_axis
-from oncoseg.case import Prediction, Volume
+from oncoseg.blocks.planes import slice_axis, upright
+from oncoseg.case import Array, Prediction, Volume
 from oncoseg.report.page import Figure, Plate
 from oncoseg.report.pictures import SMALL, Atlas, flat
 
@@ -16,9 +16,15 @@ SIDES = "Radiological convention: the patient's right is on the left of axial an
 
 
 def plates(
-    prediction: Prediction, images: Mapping[str, Volume], diameters: Mapping[str, Any]
+    prediction: Prediction,
+    images: Mapping[str, Volume],
+    diameters: Mapping[str, Any],
+    doubt: Array | None = None,
 ) -> Sequence[Plate]:
-    """Overview, every modality, slice by slice, surfaces, and diameters as measured."""
+    """Overview, every modality, doubt, slice by slice, surfaces, and diameters as measured.
+
+    `doubt` (*S) uint8 is the map of entropy, if there is one.
+    """
     if not images and prediction.images:
         return []
     if prediction.grid.dims == 2:
@@ -30,6 +36,8 @@ def plates(
     drawn = [_overview(atlas, best, seen)]
     if len(images) > 1:
         drawn.append(_modalities(atlas, plane))
+    if doubt is not None:
+        drawn.append(_doubt(atlas, best, upright(doubt, prediction.grid)[0]))
     return [
         *drawn,
         _montage(atlas, best, plane, seen),
@@ -60,6 +68,23 @@ def _modalities(atlas: Atlas, plane: str) -> Plate:
     ]
     text = f"The same {plane} slice, {atlas.position(plane, at)}, in every image used."
     return Plate("In every modality", text, figures, max(3, min(4, len(figures))), "small")
+
+
+def _doubt(atlas: Atlas, best: str, doubt: Array) -> Plate:
+    planes = ("axial", "coronal", "sagittal")
+    figures = [
+        Figure(
+            atlas.doubtful(best, plane, doubt),
+            plane.capitalize(),
+            atlas.position(plane, atlas.widest(plane)),
+        )
+        for plane in planes
+    ]
+    text = (
+        "The redder a voxel, the less sure the model is of its label (entropy, from none to the "
+        "largest there is). What is not red can be wrong too."
+    )
+    return Plate("Where the model is unsure", text, figures, 3)
 
 
 def _montage(atlas: Atlas, best: str, plane: str, seen: str) -> Plate:

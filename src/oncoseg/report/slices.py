@@ -109,6 +109,12 @@ def contrast(values: Array, inside: Array, shell: Array) -> float:
     return float(abs(one.mean() - other.mean()) / np.sqrt((one.var() + other.var()) / 2 + 1e-12))
 
 
+def tinted(grey: Array, share: Array, colour: tuple[int, int, int]) -> Array:
+    """Grey values (rows, columns) that a colour covers where `share` (0 to 255) is large."""
+    cover = (share / 255.0)[..., None]
+    return np.asarray((1 - cover) * grey[..., None] + cover * np.array(colour)).astype(np.uint8)
+
+
 def data_uri(picture: Image.Image) -> str:
     """A picture as the text of an embedded PNG."""
     buffer = io.BytesIO()
