@@ -2,13 +2,16 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from oncoseg.__main__ import call
-from oncoseg.case import Grid
-from oncoseg.check import check
+from oncoseg.case import Grid, Volume
+from oncoseg.check import Seen, check
+from oncoseg.check.across import volumes
+from oncoseg.check.labels import odd_label
 from oncoseg.write import write_volume
 
 SHAPE = (12, 13, 11)
@@ -191,3 +194,52 @@ def test_real_cases_have_no_error(data, repo):
     checked = check(folder)
     assert checked.errors == 0
     assert [one.kind for one in checked.problems if one.severity == "warning"] == ["label"]
+
+
+def ball(radius, hole=()):
+    label = np.zeros((24, 24, 24), np.uint8)
+    place = np.stack(np.indices(label.shape)) - 12
+    label[(place**2).sum(0) <= radius**2] = 1
+    label[hole] = 0 if hole else label[hole]
+    return label
+
+
+def test_pinholes_are_told_and_cavities_are_not():
+    grid = Grid((24, 24, 24), np.eye(4))
+
+    def causes(label):
+        volume = Volume(label, grid, Path("l.nii"))
+        return [one.cause for one in odd_label("c", volume, "mr", None, 10)]
+
+    assert causes(ball(6)) == []
+    assert causes(ball(6, np.s_[12, 12, 12])) == ["has 1 hole of fewer than 10 voxels"]
+    assert causes(ball(8, np.s_[10:14, 10:14, 10:14])) == []  # as a necrosis is left out
+
+
+def test_a_label_in_the_air_is_told():
+    grid = Grid((24, 24, 24), np.eye(4))
+    air = Volume(ball(4)[::-1], grid, Path("l.nii"))
+    rng = np.random.default_rng(0)
+    scan = np.full((24, 24, 24), -1000.0)
+    scan[2:22, 2:22, 2:22] = 40
+    scan[4:20, 4:20, :] = -800  # lungs, open at both ends of the scan
+    scan += rng.normal(0, 10, scan.shape)
+    assert odd_label("c", air, "ct", Volume(scan, grid, Path("i")), 10) == []
+    moved = Volume(np.roll(scan, 14, axis=0), grid, Path("i"))
+    moved.array[:12] = -1000
+    found = [one.cause for one in odd_label("c", air, "ct", moved, 10)]
+    assert found == ["lies outside the body in more than a tenth of its voxels"]
+    stripped = np.zeros((24, 24, 24))
+    stripped[:6] = rng.random((6, 24, 24)) + 1
+    assert len(odd_label("c", air, "t1", Volume(stripped, grid, Path("i")), 10)) == 1
+
+
+def test_a_volume_far_from_the_others_is_told():
+    sizes = [900.0, 1000, 1100, 800, 1500, 1200, 700, 950, 9.0]
+    cases = [Seen(str(at), str(at), "", (), {1: 5}, (), {1: size}) for at, size in enumerate(sizes)]
+    told = volumes(cases, {"tumour": 1, "ignore": 255})
+    assert [(one.case, one.cause.partition(":")[0]) for one in told] == [
+        ("8", "has an odd volume of tumour")
+    ]
+    assert [one.case for one in volumes(cases, None)] == ["8"]
+    assert volumes(cases[2:], None) == []

@@ -25,6 +25,7 @@ from oncoseg.check.across import (
     outliers,
     passed_over,
     twice,
+    volumes,
 )
 from oncoseg.check.cases import look
 from oncoseg.check.records import Image, Problem, Seen, failed
@@ -67,7 +68,12 @@ def check(
     problems = [problem for case in cases for problem in case.problems]
     problems += missing(cases, found, modalities)
     problems += [*labelling(folder, cases, scheme), *twice(cases), *grouping(cases)]
-    problems += [*kinds(cases), *outliers(cases), *passed_over(folder, found)]
+    problems += [
+        *kinds(cases),
+        *outliers(cases),
+        *volumes(cases, scheme),
+        *passed_over(folder, found),
+    ]
     return Checked(str(folder), found.layout, tuple(cases), _sorted(problems))
 
 

@@ -14,6 +14,7 @@ from oncoseg.check.records import Image, Problem, Seen, base, few, numbers
 from oncoseg.read import Found, canonical
 
 FAR = 3.0  # how many times another spacing, or field of view, is from the middle one to be odd
+ENOUGH, TIMES, DEVIATIONS = 8, 10.0, 5.0  # cases, and how far a volume is from the others'
 BRIGHT = 30.0  # as many times brighter or darker than the middle one
 FOREIGN = (".hdr", ".img", ".img.gz", ".mgz", ".mgh", ".mnc", ".npy", ".npz", ".mat", ".dcm")
 
@@ -120,6 +121,33 @@ def outliers(cases: Sequence[Seen]) -> list[Problem]:
                     cause = f"has an odd {what}: {theirs}"
                     remedy = "look whether its header and its unit are right"
                     problems.append(Problem("warning", "outlier", name, image.path, cause, remedy))
+    return problems
+
+
+def volumes(cases: Sequence[Seen], scheme: Mapping[str, int] | None) -> list[Problem]:
+    """Labels that fill far more or less than in other cases, by the spread of their logarithms.
+
+    Far is 5 deviations, and ten times, from the middle of at least 8 cases; without names all
+    labels are one.
+    """
+    wanted = {name: {value} for name, value in (scheme or {}).items() if name != "ignore"}
+    wanted = wanted or {"the label": {value for case in cases for value in case.volumes}}
+    problems = []
+    for name, values in wanted.items():
+        sums = [sum(case.volumes.get(value, 0.0) for value in values) for case in cases]
+        drawn = [(case, size) for case, size in zip(cases, sums) if size > 0]
+        if len(drawn) < ENOUGH:
+            continue
+        sizes = np.log([size for _, size in drawn])
+        middle = float(np.median(sizes))
+        away = np.abs(sizes - middle)
+        far = max(np.log(TIMES), DEVIATIONS * 1.4826 * float(np.median(away)))
+        for (case, size), distance in zip(drawn, away):
+            if distance > far:
+                cause = f"has an odd volume of {name}: {size:.4g} mm³, "
+                cause += f"in the middle {np.exp(middle):.4g}"
+                remedy = "look whether it is drawn, and its unit, as in the others"
+                problems.append(Problem("warning", "outlier", case.case, "", cause, remedy))
     return problems
 
 

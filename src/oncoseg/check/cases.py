@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Mapping
 
 import numpy as np
-from scipy import ndimage
 
 from oncoseg.case import Array, Case, Source, Volume
+from oncoseg.check.labels import odd_label
 from oncoseg.check.records import Image, Problem, Seen, failed
 from oncoseg.errors import OncosegError
 from oncoseg.read import digest, read_case
@@ -36,12 +36,17 @@ def look(source: Source, scheme: Mapping[str, int] | None, smallest: int) -> See
         ]
     images = tuple(_image(name, volume) for name, volume in case.images.items())
     values: Counter[int] = Counter()
-    for label in case.labels.values():
-        values.update(_values(label.array))
-        problems += _odd_label(source.case, label, smallest)
+    volumes: dict[int, float] = {}
+    for name, label in case.labels.items():
+        found = _values(label.array)
+        values.update(found)
+        for value, count in found.items():
+            size = count * label.grid.voxel_volume
+            volumes[value] = max(size, volumes.get(value, 0.0))
+        problems += odd_label(source.case, label, name, case.images.get(name), smallest)
     problems += [problem for image in images for problem in _odd_image(source.case, image)]
     once = tuple(dict.fromkeys(problems))
-    return Seen(source.case, source.patient, source.site, images, dict(values), once)
+    return Seen(source.case, source.patient, source.site, images, dict(values), once, volumes)
 
 
 def _image(name: str, volume: Volume) -> Image:
@@ -69,19 +74,3 @@ def _odd_image(case: str, image: Image) -> list[Problem]:
         return []
     remedy = "convert it with its RescaleSlope and RescaleIntercept, or read the DICOM series"
     return [Problem("warning", "intensity", case, image.path, cause, remedy)]
-
-
-def _odd_label(case: str, label: Volume, smallest: int) -> list[Problem]:
-    """An empty label map, and pieces that are too small to have been meant."""
-    boxes = ndimage.find_objects((label.array > 0).astype(np.uint8))
-    if not boxes:
-        remedy = "nothing, if there is no tumour in it; else draw it"
-        return [Problem("warning", "label", case, str(label.path), "is an empty label map", remedy)]
-    inside = label.array[boxes[0]] > 0
-    pieces, count = ndimage.label(inside, structure=np.ones((3,) * inside.ndim))
-    small = int((np.bincount(pieces.ravel())[1:] < smallest).sum())
-    if not small:
-        return []
-    cause = f"has {small} of {count} pieces of fewer than {smallest} voxels"
-    remedy = "look whether they are meant, and erase what is not"
-    return [Problem("warning", "label", case, str(label.path), cause, remedy)]

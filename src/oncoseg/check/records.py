@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from oncoseg.case import Array
@@ -39,7 +39,10 @@ class Image:
 
 @dataclass(frozen=True)
 class Seen:
-    """What is kept of a case; `values` counts the voxels of each label."""
+    """What is kept of a case; `values` counts the voxels of each label, `volumes` has its mm³.
+
+    Where several maps of a case have a label, that is its largest volume.
+    """
 
     case: str
     patient: str
@@ -47,6 +50,7 @@ class Seen:
     images: tuple[Image, ...]
     values: Mapping[int, int]
     problems: tuple[Problem, ...]
+    volumes: Mapping[int, float] = field(default_factory=dict)
 
 
 def failed(error: OncosegError, kind: str, case: str = "") -> Problem:

@@ -32,7 +32,7 @@ class Checked:
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         counts = Counter(problem.severity for problem in self.problems)
-        cases = [{**asdict(case), "values": dict(case.values)} for case in self.cases]
+        cases = [asdict(case) for case in self.cases]
         for case in cases:
             del case["problems"]
         return {
