@@ -8,6 +8,7 @@ and `case.json`, written last: without it a case is not there.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import ndimage
 
 from oncoseg import files
+from oncoseg.blocks.surface import bounds
 from oncoseg.case import Array, Box, Task
 from oncoseg.errors import BadData, BadFile
 from oncoseg.extras import require
@@ -135,14 +138,19 @@ def write(
     ):
         target = folder / f"{name}.b2nd"
         target.unlink(missing_ok=True)
-        blosc2.asarray(
-            np.ascontiguousarray(array),
-            urlpath=str(target),
-            mode="w",
-            chunks=(len(array), *(min(CHUNK, size) for size in spatial)),
-            blocks=(1, *(min(BLOCK, size) for size in spatial)),
-            cparams={"codec": blosc2.Codec.ZSTD, "clevel": 1, "nthreads": 1},
-        )
+        try:
+            blosc2.asarray(
+                np.ascontiguousarray(array),
+                urlpath=str(target),
+                mode="w",
+                chunks=(len(array), *(min(CHUNK, size) for size in spatial)),
+                blocks=(1, *(min(BLOCK, size) for size in spatial)),
+                cparams={"codec": blosc2.Codec.ZSTD, "clevel": 1, "nthreads": 1},
+            )
+        except RuntimeError as error:  # it does not say why
+            cause = f"could not be written ({shutil.disk_usage(folder).free >> 20} MB are free)"
+            remedy = "make room and go on, or write to another folder; finished cases stay"
+            raise BadFile(target, cause, remedy) from error
     rng = np.random.default_rng(seed)
     full = {
         **record,
@@ -234,7 +242,25 @@ def owners(cases: Sequence[Stored], by: str) -> dict[str, str]:
 
 
 def _points(mask: Array, rng: np.random.Generator) -> list[list[int]]:
+    """Voxels of a region to aim patches at: half drawn evenly from it, half from its lesions.
+
+    A lesion is a piece whose voxels share a corner; each gets as many of that half as any other,
+    however small it is. A region in one piece is drawn from evenly, each voxel once at most.
+    """
     inside = np.flatnonzero(mask)
-    if inside.size > POINTS:
-        inside = np.sort(rng.choice(inside, POINTS, replace=False))
-    return np.stack(np.unravel_index(inside, mask.shape), axis=1).tolist()
+    near = np.ones((3,) * mask.ndim)
+    box = bounds(mask)
+    pieces, count = ndimage.label(mask[box], structure=near) if inside.size else (mask[box], 0)
+    chosen = inside
+    if count > 1:
+        owner = pieces[mask[box]]  # in the order of `inside`
+        order = np.argsort(owner, kind="stable")
+        sizes = np.bincount(owner)[1:]
+        half = min(POINTS, inside.size) // 2
+        lesion = rng.permutation(np.resize(rng.permutation(count), half))
+        place = (rng.random(half) * sizes[lesion]).astype(int) + (np.cumsum(sizes) - sizes)[lesion]
+        evenly = rng.choice(inside, half, replace=False)
+        chosen = np.concatenate([evenly, inside[order[place]]])
+    elif inside.size > POINTS:
+        chosen = np.sort(rng.choice(inside, POINTS, replace=False))
+    return np.stack(np.unravel_index(chosen, mask.shape), axis=1).tolist()
