@@ -79,9 +79,11 @@ class Augmentation(ABC):
 
     Draws from torch's global generator, which the loop seeds. `models` names the options that hold
     model files of trained networks it works with (generators); `use` is handed each that is given.
+    `mirrors` holds the axes of a patch along which it mirrors what is seen, half of the time.
     """
 
     models: ClassVar[tuple[str, ...]] = ("model",)
+    mirrors: tuple[int, ...] = ()
 
     def use(self, name: str, network: Network, task: Task) -> None:  # noqa: B027 - most use none
         """Take the network of the model file in option `name`, and the task it was trained for.

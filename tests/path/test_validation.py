@@ -11,9 +11,10 @@ from oncoseg.__main__ import main
 from oncoseg.blocks.annotated import whole
 from oncoseg.case import Case, Grid, Task, Volume
 from oncoseg.model import open_model
+from oncoseg.prepare.plan import Normalisation, Plan
 from oncoseg.run import Run
 from oncoseg.train import train
-from oncoseg.train.validation import Subsets, dice_of, partial
+from oncoseg.train.validation import Mirrored, Subsets, dice_of, partial, truth_of
 
 GRID = Grid((1, 4), np.eye(3))
 TASK = Task("t", ("a",), {"x": 1, "y": 2}, {"x": ("x",), "y": ("y",)}, patch=(1, 4))
@@ -86,3 +87,31 @@ def test_a_card_says_dice_by_modalities(tmp_path, capsys, monkeypatch):
     shown = capsys.readouterr().out
     assert "1 case" in shown
     assert f"{found['b']['c1']:.3f}" in shown
+
+
+def test_the_card_says_what_mirrored_views_gain(tmp_path):
+    """A network whose answer is wrong on one side gains what the other side knows."""
+    task, (case,) = phantom.world(3, 1, dims=3, size=16)
+    task = replace(task, patch=(16, 16, 16), strides=((2, 2, 2),))
+    plan = Plan(task, {name: Normalisation() for name in task.modalities})
+    truth = truth_of(case)
+    member = np.moveaxis(task.membership.T[truth.astype(int)], -1, 0)
+    logits = np.float32(4 * member - 2)[None]
+    calls = []
+
+    def half(image, present):
+        """Knows the truth where the view begins, whichever way it lies."""
+        calls.append(1)
+        turned = len(calls) % 2 == 0
+        found = np.flip(logits, 2).copy() if turned else logits.copy()
+        found[:, :, 8:] = 0
+        return found
+
+    plain = dice_of(case, 0 * truth.astype(np.uint8), task)
+    mirrored = Mirrored(plan, half, (0,), (), 0.0)
+    for _ in range(2):
+        mirrored(case, plain)
+    card = mirrored.in_card()["mirroring"]
+    assert (card["views"], card["cases"]) == (2, 1)
+    assert all(value > 0.99 for value in card["gain"].values())
+    assert Mirrored(plan, half, (), (), 9.0).in_card() == {}

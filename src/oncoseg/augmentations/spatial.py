@@ -46,45 +46,45 @@ class Spatial(Augmentation):
         flip: bool = True,
     ) -> None:
         self.task, self.probability, self.degrees = task, probability, degrees
-        self.scale, self.elastic, self.flip = scale, elastic, flip
+        self.scale, self.elastic = scale, elastic
+        self.mirrors = (0, 1)[: 4 - task.dims] if flip else ()
 
     def __call__(self, batch: Batch) -> Batch:
         """A batch of exactly the task's patch."""
         still = centre(batch, self.task.patch)
         parts = {name: getattr(still, name).clone() for name in CROPS}
         for item in torch.nonzero(torch.rand(len(batch)) < self.probability).flatten().tolist():
-            known = batch.weight[item] > 0
-            wide = torch.cat([*(getattr(batch, name)[item].float() for name in CROPS), known])[None]
-            grid = self._grid(wide)
-            moved = F.grid_sample(wide, grid, align_corners=True, padding_mode="zeros")[0]
-            sizes = [getattr(batch, name).shape[1] for name in CROPS]
-            for name, values in zip(CROPS, moved[: -len(known)].split(sizes)):
-                parts[name][item] = values > 0.5 if name == "present" else values
-            parts["image"][item] *= parts["present"][item]
-            parts["weight"][item] *= moved[-len(known) :] > 0.999  # nothing from beside it
-        if self.flip:
-            mirrored = range(1, 2 if self.task.dims == 3 else 3)
-            for item in range(len(batch)):
-                axes = [axis for axis in mirrored if torch.rand(()) < 0.5]
-                for name in CROPS if axes else ():
-                    parts[name][item] = parts[name][item].flip(axes)
+            present, known = batch.present[item], batch.weight[item] > 0
+            # In most patches all is present and known: then one mask is moved for all.
+            masks = known if (present == known).all() else torch.cat([present, known])
+            rows = batch.image[item].float(), batch.label[item], batch.weight[item], masks.float()
+            grid = self._grid(rows[0])
+            moved = F.grid_sample(torch.cat(rows)[None], grid, align_corners=True)[0]
+            image, label, weight, masks = moved.split([len(row) for row in rows])
+            masks = masks.expand(len(image) + 1, *masks.shape[1:])
+            parts["present"][item] = masks[:-1] > 0.5
+            parts["image"][item] = image * parts["present"][item]
+            parts["label"][item] = label
+            parts["weight"][item] = weight * (masks[-1:] > 0.999)  # nothing from beside it
+        for item in range(len(batch) if self.mirrors else 0):
+            axes = [1 + axis for axis in self.mirrors if torch.rand(()) < 0.5]
+            for name in CROPS if axes else ():
+                parts[name][item] = parts[name][item].flip(axes)
         return still.but(**parts, prompts=Prompts.none(parts["image"]))
 
-    def _grid(self, wide: Tensor) -> Tensor:
+    def _grid(self, image: Tensor) -> Tensor:
         """Sampling positions (1, *patch, dims) as in `grid_sample`: last axis first, -1 to 1."""
         dims, patch = self.task.dims, self.task.patch
         spacing = torch.tensor(self.task.spacing, dtype=torch.float32)
-        offsets = [torch.arange(size, device=wide.device) - (size - 1) / 2 for size in patch]
-        voxels = torch.stack(torch.meshgrid(*offsets, indexing="ij"), dim=-1)
+        half = torch.tensor([max(1, size - 1) / 2 for size in image.shape[1:]])
         factor = math.exp((2 * float(torch.rand(())) - 1) * math.log(self.scale))
-        turn = rotation(dims, self.degrees) * factor
-        matrix = torch.diag(1 / spacing) @ turn @ torch.diag(spacing)
-        points = voxels @ matrix.T.to(wide)
+        matrix = torch.diag(factor / (spacing * half)) @ rotation(dims, self.degrees)
+        points = image.new_zeros(())
+        for axis, (size, column) in enumerate(zip(patch, (matrix * spacing).to(image).T)):
+            steps = torch.arange(size, device=image.device) - (size - 1) / 2
+            points = points + steps.view(-1, *[1] * (dims - axis)) * column
         if self.elastic and torch.rand(()) < 0.5:
-            cells = [
-                max(3, round(size * length / 32)) for size, length in zip(patch, self.task.spacing)
-            ]
-            shift = smooth_field(patch, cells, dims, wide)[0].movedim(0, -1)
-            points = points + shift * (self.elastic / spacing.to(wide))
-        half = torch.tensor([max(1, size - 1) / 2 for size in wide.shape[2:]])
-        return (points / half.to(wide)).flip(-1)[None]
+            cells = [max(3, round(size * mm / 32)) for size, mm in zip(patch, self.task.spacing)]
+            shift = smooth_field(patch, cells, dims, image)[0].movedim(0, -1)
+            points = points + shift * (self.elastic / (spacing * half)).to(image)
+        return points.flip(-1)[None]

@@ -169,7 +169,9 @@ def finish(run: Run, plan: Plan, loop: Loop, held: Sequence[Stored]) -> Path:
         raise BadRun("posthoc steps learn from the scans of held-out cases; train from those")
     device, seconds = str(loop.device), loop.progress.seconds
     judged = scans and own
-    found = validate(run, plan, network, held, device, steps, seconds) if judged else {}
+    mirrors = sorted({axis for part in loop.augmentations for axis in part.mirrors})
+    given = run, plan, network, held, device, steps
+    found = validate(*given, seconds=seconds, mirrors=mirrors) if judged else {}
     card = {
         "name": run.name or Path(run.to).stem,
         "version": __version__,
@@ -178,6 +180,7 @@ def finish(run: Run, plan: Plan, loop: Loop, held: Sequence[Stored]) -> Path:
         "segments": loop.method.segments,
         "steps": loop.progress.step,
         "minutes": round(loop.progress.seconds / 60, 1),
+        "mirrored_axes": ", ".join(map(str, mirrors)),
         "validation": {},
         **found,
         **({"went_back_at_steps": loop.progress.broke} if loop.progress.broke else {}),

@@ -16,12 +16,16 @@ from tqdm import tqdm
 from oncoseg import files, results
 from oncoseg.blocks.annotated import known, whole
 from oncoseg.blocks.layouts import COLOURS
-from oncoseg.case import Array, Case, Prediction, Task
+from oncoseg.case import Array, Case, Source, Task
 from oncoseg.errors import BadRun
 from oncoseg.evaluate import evaluate
+from oncoseg.model import after
 from oncoseg.parts import Posthoc
 from oncoseg.predict import segment
 from oncoseg.predict.engines import network_engine
+from oncoseg.predict.samples import views
+from oncoseg.predict.soften import Pair, parted, teach
+from oncoseg.predict.window import Infer
 from oncoseg.prepare import Plan, Stored, ignoring
 from oncoseg.prepare.align import resample
 from oncoseg.read import find, read_case
@@ -41,20 +45,24 @@ def validate(
     device: str,
     steps: Sequence[Posthoc] = (),
     seconds: float = 0.0,
+    mirrors: Sequence[int] = (),
 ) -> dict[str, Any]:
     """Predictions of held-out cases from their own files, on their own grids, and Dice a region.
 
     With several modalities, also Dice of each subset of them, on as many cases as a tenth of the
-    `seconds` of training allows. The post-hoc `steps` are fitted to the whole predictions, each to
-    what the one before makes of them; cases that were searched or drawn in part teach them nothing.
+    `seconds` of training allows; and as long, what views mirrored along the axes `mirrors` gain.
+    The post-hoc `steps` are fitted to the whole predictions, each to what the one before makes of
+    them; cases that were searched or drawn in part teach them nothing.
     """
     names = {case.id for case in held}
     found = ignoring(find(Path(run.data)), run.labels)
     sources = [source for source in found.sources if source.case in names]
     infer = network_engine(network, device)
     rows: dict[str, Row] = {}
-    seen: list[tuple[Prediction, Array]] = []
+    seen: list[Pair] = []
+    taught: list[Source] = []
     subsets = Subsets(plan.task, SHARE * seconds)
+    mirrored = Mirrored(plan, infer, tuple(mirrors), network.maps, SHARE * seconds)
     sources.sort(key=lambda source: -len(source.images))  # so that one has every subset
     for source in tqdm(sources, desc="validate", unit="case", disable=None, delay=2, leave=False):
         case = read_case(source, modalities=plan.task.modalities, labels=plan.task.labels)
@@ -65,15 +73,19 @@ def validate(
         for part in subsets.of(case):
             label = segment(part, plan, infer, maps=network.maps).label
             subsets.rows[tuple(part.images)].append(dice_of(part, label, plan.task))
+        mirrored(case, rows[case.id])
         if steps and whole(case, plan.task):
             seen.append((prediction, truth_of(case)))
+            taught.append(source)
     mean = mean_of(list(rows.values()), plan.task)
-    fit(steps, seen)
+    if steps and not seen:
+        raise BadRun("posthoc steps learn from held-out cases that were searched for all; give one")
+    teach(steps, seen, lambda done: anew(taught, plan, infer, network.maps, done))
     by_modalities = subsets.table()
     record = {"dice": mean, "cases": dict(sorted(rows.items())), "by_modalities": by_modalities}
     files.write_json(run.folder / "validation.json", record)
     figures = {"dice": mean, "cases": len(rows), "fold": run.fold, "folds": run.folds}
-    return {"validation": figures, **in_card(by_modalities)}
+    return {"validation": figures, **in_card(by_modalities), **mirrored.in_card()}
 
 
 def in_card(by_modalities: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -86,14 +98,23 @@ def in_card(by_modalities: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def fit(steps: Sequence[Posthoc], seen: Sequence[tuple[Prediction, Array]]) -> None:
-    """Teach each step what those before it make of the predictions."""
-    if steps and not seen:
-        raise BadRun("posthoc steps learn from held-out cases that were searched for all; give one")
-    predictions, truths = [pair[0] for pair in seen], [pair[1] for pair in seen]
-    for step in steps:
-        step.fit(predictions, truths)
-        predictions = [step(prediction) for prediction in predictions]
+def anew(
+    sources: Sequence[Source],
+    plan: Plan,
+    infer: Infer,
+    maps: Sequence[str],
+    steps: Sequence[Posthoc],
+) -> list[Pair]:
+    """Predictions of cases with these steps at work, and their true label maps."""
+    soften, rest = parted(steps)
+    pairs = []
+    for source in sources:
+        case = read_case(source, modalities=plan.task.modalities, labels=plan.task.labels)
+        prediction = segment(case, plan, infer, maps=maps, soften=soften)
+        for step in rest:
+            prediction = after(step, prediction)
+        pairs.append((prediction, truth_of(case)))
+    return pairs
 
 
 def truth_of(case: Case) -> Array:
@@ -157,6 +178,46 @@ class Subsets:
             "+".join(some): {"dice": mean_of(self.rows[some], self.task), "cases": len(rows)}
             for some in names
             if (rows := self.rows[some])
+        }
+
+
+@dataclass
+class Mirrored:
+    """Dice that the mean of mirrored views gains, of one case or while `seconds` last."""
+
+    plan: Plan
+    infer: Infer
+    axes: tuple[int, ...]
+    maps: Sequence[str]
+    seconds: float
+    gained: list[Row] = field(default_factory=list)
+    spent: float = 0.0
+
+    def __call__(self, case: Case, plain: Row) -> None:
+        """Try a case that has so much Dice without."""
+        if not self.axes or (self.gained and self.spent > self.seconds):
+            return
+        began = time.monotonic()
+        answers = views(self.infer, self.axes, 2 ** len(self.axes))
+
+        def mean(image: Array, present: Array) -> Array:
+            return np.mean(list(answers(image, present)), axis=0)[None]
+
+        found = dice_of(case, segment(case, self.plan, mean, maps=self.maps).label, self.plan.task)
+        self.gained.append({name: found[name] - plain[name] for name in found})
+        self.spent += time.monotonic() - began
+
+    def in_card(self) -> dict[str, Any]:
+        """Mean gain a region, and of how many views and cases."""
+        if not self.gained:
+            return {}
+        gain = mean_of(self.gained, self.plan.task)
+        return {
+            "mirroring": {
+                "gain": gain,
+                "views": 2 ** len(self.axes),
+                "cases": len(self.gained),
+            }
         }
 
 
