@@ -1,7 +1,10 @@
 """How long the command line takes to start, beside an interpreter that does nothing.
 
 Ratios within one run: every round starts each command once, so that a busy machine slows all alike.
-Writes results/startup.json with the machine and the commit.
+`oncoseg predict` with the model glioma on a synthetic patient: from the start of the process to the
+first window's answer (when it tells the memory it takes) and to the end; and calls of a loaded
+`oncoseg.Predictor`, the first and later ones. Writes results/startup.json with the machine and the
+commit.
 """
 
 import json
@@ -9,6 +12,7 @@ import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -29,6 +33,62 @@ def seconds(words):
     start = time.perf_counter()
     subprocess.run([sys.executable, *words], check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - start
+
+
+COLD = 5
+MODEL = "glioma"
+FIRST = "takes at most"
+PATIENT = """
+import sys
+from oncoseg import phantom
+phantom.write(phantom.patient(7), sys.argv[1])
+"""
+WARM = """
+import json, sys, time
+began = time.perf_counter()
+import oncoseg
+predictor = oncoseg.Predictor(sys.argv[1])
+times = [time.perf_counter() - began]
+for _ in range(6):
+    began = time.perf_counter()
+    predictor(sys.argv[2])
+    times.append(time.perf_counter() - began)
+print(json.dumps(times))
+"""
+
+
+def cold(scans, to):
+    """Seconds from the start of `oncoseg predict` to its first window, and to its end."""
+    words = ["-m", "oncoseg", "predict", MODEL, scans, "--to", to]
+    start = time.perf_counter()
+    with subprocess.Popen(
+        [sys.executable, *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        first = next(time.perf_counter() - start for line in process.stderr if FIRST in line)
+    assert process.returncode == 0
+    return first, time.perf_counter() - start
+
+
+def predictions():
+    """Cold and warm, in turns with a bare start, as ratios to it and in seconds."""
+    with tempfile.TemporaryDirectory() as folder:
+        scans = str(Path(folder) / "scans")
+        subprocess.run([sys.executable, "-c", PATIENT, scans], check=True)
+        rows = {name: [] for name in ("bare", "first window", "whole", "open", "first", "later")}
+        for turn in range(COLD):
+            rows["bare"].append(seconds(["-c", "pass"]))
+            first, whole = cold(scans, f"{folder}/out{turn}")
+            rows["first window"].append(first)
+            rows["whole"].append(whole)
+            said = [sys.executable, "-c", WARM, MODEL, scans]
+            done = subprocess.run(said, check=True, capture_output=True, text=True)
+            opened, called, *later = json.loads(done.stdout)
+            rows["open"].append(opened)
+            rows["first"].append(called)
+            rows["later"].append(statistics.median(later))
+    table = {name: round(statistics.median(each), 3) for name, each in rows.items()}
+    ratios = [whole / later for whole, later in zip(rows["whole"], rows["later"])]
+    return table | {"command / later call": round(statistics.median(ratios), 2)}
 
 
 def commit():
@@ -55,7 +115,10 @@ def main():
         row = rows[name]
         print(f"{name:<26} {row['median_s']:.3f} s   {row['ratio']:.1f} x a bare start")
     machine = f"{platform.machine()} {platform.system()}, Python {platform.python_version()}"
+    predicted = predictions()
+    print("predict, seconds:", json.dumps(predicted))
     result = {"machine": machine, "commit": commit(), "rounds": ROUNDS - 1, "commands": rows}
+    result["predict"] = predicted
     to = HERE / "results" / "startup.json"
     to.parent.mkdir(exist_ok=True)
     to.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
