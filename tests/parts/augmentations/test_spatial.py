@@ -75,3 +75,19 @@ def test_what_has_no_weight_is_not_mixed_into_what_has():
     moved = augment(batch.but(weight=weight, label=label))
     assert (moved.weight > 0.5).any()
     assert float((moved.label * (moved.weight > 0)).max()) < 2e-3
+
+
+def test_one_mask_for_all_is_the_same_as_each_its_own():
+    augment = registry.build("augmentations", "spatial:probability=1,elastic=3,flip=false", TASK)
+    batch = make_batch(TASK, margin=1.25)
+    whole = batch.but(present=torch.ones_like(batch.present), weight=torch.ones_like(batch.weight))
+    holed = torch.ones_like(batch.present)
+    holed[:, -1, 0, 0, 0] = False  # a voxel in a corner, of one modality
+    torch.manual_seed(0)
+    one = augment(whole)
+    torch.manual_seed(0)
+    each = augment(whole.but(present=holed))
+    for name in ("label", "weight"):
+        assert torch.allclose(getattr(one, name), getattr(each, name), atol=1e-5)
+    assert torch.equal(one.present[:, 0], each.present[:, 0])
+    assert torch.allclose(one.image[:, 0], each.image[:, 0], atol=1e-5)
