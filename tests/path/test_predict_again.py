@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from oncoseg import files, phantom, results
+from oncoseg.errors import MissingExtra
 from oncoseg.predict import Predictor, predict
 from oncoseg.prepare.plan import Normalisation, Plan
 from oncoseg.read import find, read_case
@@ -186,6 +187,12 @@ def test_a_loaded_model_is_called_many_times(world):
     assert results.load(record)[1]["asked"] == predictor.asked
     with pytest.raises(results.BadData, match="holds 2 cases, not one"):
         predictor(folder / "scans")
+
+
+def test_a_cluster_without_ray_is_one_sentence_with_the_pip_line(world, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingExtra, match=r"pip install 'oncoseg\[cluster\]'"):
+        again(world[1], cluster="auto")
 
 
 def work(folder, queue):

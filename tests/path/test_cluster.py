@@ -1,0 +1,167 @@
+"""A cohort spread over Ray: the same results, whatever happens to its workers."""
+
+import os
+import random
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from oncoseg import phantom, results
+from oncoseg.errors import BadRun
+from oncoseg.predict import predict
+from oncoseg.predict.cluster import TRIES, spread
+
+pytest.importorskip("torch", reason="makes the model that is spread")
+ray = pytest.importorskip("ray", reason="pip install 'oncoseg[cluster]'")
+CASES = 6
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two workers on this machine."""
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """A model, and a cohort of which one case is cut short."""
+    from oncoseg import registry
+    from oncoseg.model import save_model
+    from oncoseg.prepare.plan import Normalisation, Plan
+
+    folder = tmp_path_factory.mktemp("cohort")
+    task, cases = phantom.world(3, CASES, size=24)
+    for case in cases:
+        phantom.write(case, folder / "scans", layout="folders")
+    bad = next((folder / "scans" / cases[2].id).glob("a_image*"))
+    bad.write_bytes(bad.read_bytes()[:300])
+    task = phantom_task(task)
+    network = registry.build("networks", "unet:width=4,blocks=1", task)
+    plan = Plan(task, {name: Normalisation() for name in task.modalities})
+    model = folder / "m.onco"
+    save_model(model, network, "unet:width=4,blocks=1", plan, {"name": "untrained"}, "none")
+    return folder, model, predict(model, folder / "scans", to=folder / "here")
+
+
+def phantom_task(task):
+    from dataclasses import replace
+
+    return replace(task, patch=(16, 16, 16), strides=((2, 2, 2),) * 2)
+
+
+def labels(folder):
+    return {
+        case: results.load(path)[1]["label_sha256"] for case, path in results.find(folder).items()
+    }
+
+
+def test_a_cluster_gives_what_this_process_gives_and_goes_on_like_it(cluster, world):
+    folder, model, here = world
+    there = predict(model, folder / "scans", to=folder / "there", cluster="auto")
+    assert [path.name for path in there.done] == [path.name for path in here.done]
+    assert there.failed == here.failed
+    assert set(there.promised) == set(here.promised)
+    assert labels(folder / "there") == labels(folder / "here")
+    # Each goes on with what the other left.
+    (folder / "there" / here.done[0].name).unlink()
+    (folder / "here" / here.done[1].name).unlink()
+    kept = {path.stem for path in here.done}
+    again = predict(model, folder / "scans", to=folder / "there")
+    assert set(again.kept) == kept - {here.done[0].stem}
+    again = predict(model, folder / "scans", to=folder / "here", cluster="auto")
+    assert set(again.kept) == kept - {here.done[1].stem}
+    assert len(again.done) == len(here.done)
+
+
+def workers():
+    """Processes of this user that work on a task of ours now, by what Ray calls them."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                words = (entry / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if words.startswith(b"ray::one") and below(int(entry.name)):
+                found.append(int(entry.name))
+    return found
+
+
+def below(process):
+    """Whether it was started by us, however many steps ago."""
+    while process > 1:
+        if process == os.getpid():
+            return True
+        try:
+            said = Path(f"/proc/{process}/stat").read_text(encoding="utf-8")
+        except OSError:
+            return False
+        process = int(said.rpartition(")")[2].split()[1])
+    return False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds workers in /proc")
+def test_cases_of_killed_workers_are_done_elsewhere(cluster, world):
+    folder, model, here = world
+    over, killed, chance = threading.Event(), [], random.Random(0)
+
+    def kill():
+        while not over.wait(chance.uniform(0.1, 0.6)) and len(killed) < TRIES - 1:
+            for process in chance.sample(found := workers(), min(1, len(found))):
+                os.kill(process, signal.SIGKILL)
+                killed.append(process)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        outcome = predict(model, folder / "scans", to=folder / "killed", cluster="auto")
+    finally:
+        over.set()
+        killer.join()
+    assert len(killed) == TRIES - 1
+    assert outcome.failed == here.failed
+    assert labels(folder / "killed") == labels(folder / "here")
+    predict(model, folder / "scans", to=folder / "killed")
+    assert not list((folder / "killed").glob(".*"))
+
+
+def test_a_case_that_kills_its_worker_each_time_is_given_up(cluster, tmp_path):
+    def dies(folder, name):
+        """Kills its worker the first `name` times that it is called."""
+        path = Path(folder) / f"tries_{name}"
+        with path.open("a", encoding="utf-8") as file:
+            file.write("x")
+        if path.stat().st_size <= int(name):
+            os._exit(9)
+        return name
+
+    cases = {str(times): (str(tmp_path), str(times)) for times in (0, TRIES - 1, TRIES)}
+    found = dict(spread(dies, cases))
+    given_up = found.pop(str(TRIES))
+    assert found == {"0": "0", str(TRIES - 1): str(TRIES - 1)}
+    assert f"case {TRIES}: its worker died {TRIES} times" in given_up
+    assert (tmp_path / f"tries_{TRIES}").stat().st_size == TRIES
+
+
+def test_what_nobody_foresaw_is_reported_and_not_tried_again(cluster):
+    def breaks():
+        raise LookupError("nobody foresaw this")
+
+    assert dict(spread(breaks, {"a": ()})) == {"a": "case a: nobody foresaw this"}
+
+
+def test_a_gpu_that_is_not_there_is_refused(cluster):
+    if not ray.cluster_resources().get("GPU"):
+        with pytest.raises(BadRun, match="has no GPU"):
+            list(spread(time.time, {"a": ()}, gpus=1))
+
+
+def test_waiting_leaves_the_cluster_as_it_was(cluster):
+    list(spread(lambda: 0, {"a": ()}))
+    assert ray.is_initialized()
