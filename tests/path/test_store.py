@@ -66,8 +66,12 @@ def test_any_patch_is_the_slice_of_the_whole(stored, data):
         )
 
 
-def test_points_lie_in_their_region_and_are_thinned_evenly(stored):
-    content, case = stored
+def test_points_lie_in_their_region_and_are_thinned_evenly(tmp_path):
+    content = aligned()
+    content.label[1:, :, ::2] = 255  # in one piece, without a voxel that stands alone
+    content.label[1:, :, 1::2] //= 3
+    content.label[1:, 0] = 255
+    case = write(tmp_path / "c", content, TASK, record("c"), seed=0)
     for row, name in enumerate(("x", "y"), start=1):
         points = case.points[name]
         assert points.shape == (POINTS, 3)
@@ -163,3 +167,17 @@ def test_one_fold_holds_none_out_and_strangers_are_refused():
     assert held_out(cases, 1, 0) == (cases, [])
     with pytest.raises(BadData, match="no patient 'q' to hold out; there are p0, p1"):
         held_out(cases, 1, 0, ["q"])
+
+
+def test_half_of_the_points_are_shared_by_lesions_however_small(tmp_path):
+    content = aligned(shape=(40, 40, 40))
+    content.label[1:] = 0
+    content.label[1, :20, :20, :20] = 255
+    content.label[1, 30, 30, 30], content.label[1, 35:37, 35:37, 35] = 255, 255
+    case = write(tmp_path / "c", content, TASK, record("c"), seed=0)
+    points = case.points["x"]
+    assert len(points) == POINTS
+    assert (content.label[1][tuple(points.T)] == 255).all()
+    one, two = (points == 30).all(1).mean(), (points >= 35).all(1).mean()
+    assert one == pytest.approx(1 / 6, abs=0.01)  # half of a third; by volume it were 0.0001
+    assert two == pytest.approx(1 / 6, abs=0.01)
