@@ -58,6 +58,7 @@ def _add_train(commands: Any) -> None:
         examples="  oncoseg train data/ --to model.onco --minutes 60\n"
         "  oncoseg train data/ --to model.onco --network unet --loss dice_ce --fold 0\n"
         "  oncoseg train data/ --to model.onco --folds 5 --minutes 60 --resume\n"
+        "  oncoseg train data/ --to model.onco --fold 0 --seeds 3\n"
         "  oncoseg train --run run.toml",
     )
     parser.add_argument("data", nargs="?", default="", help="data set with labels, or prepared")
