@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from oncoseg.blocks.crop import centre
 from oncoseg.blocks.noise import smooth_field
-from oncoseg.blocks.rotation import rotation
+from oncoseg.blocks.rotation import rotation, sampled
 from oncoseg.case import CROPS, Batch, Prompts, Task
 from oncoseg.registry import Card
 from oncoseg.trainable import Augmentation
@@ -57,10 +56,11 @@ class Spatial(Augmentation):
             present, known = batch.present[item], batch.weight[item] > 0
             # In most patches all is present and known: then one mask is moved for all.
             masks = known if (present == known).all() else torch.cat([present, known])
-            rows = batch.image[item].float(), batch.label[item], batch.weight[item], masks.float()
-            grid = self._grid(rows[0])
-            moved = F.grid_sample(torch.cat(rows)[None], grid, align_corners=True)[0]
-            image, label, weight, masks = moved.split([len(row) for row in rows])
+            image, label, weight = batch.image[item], batch.label[item], batch.weight[item]
+            own = [] if ((weight == 1) == known).all() else [weight]
+            grid = self._grid(image.float())
+            image, label, masks, *own = sampled([image, label, masks, *own], grid)
+            weight = own[0] if own else masks[-1:]
             masks = masks.expand(len(image) + 1, *masks.shape[1:])
             parts["present"][item] = masks[:-1] > 0.5
             parts["image"][item] = image * parts["present"][item]

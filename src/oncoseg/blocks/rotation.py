@@ -1,10 +1,12 @@
-"""Random rotations in two and three dimensions."""
+"""Random rotations in two and three dimensions, and values at the places they lead to."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -19,3 +21,17 @@ def rotation(dims: int, degrees: float) -> Tensor:
             step[first, second], step[second, first] = -math.sin(angle), math.sin(angle)
             turn = turn @ step
     return turn
+
+
+def sampled(parts: Sequence[Tensor], grid: Tensor) -> list[Tensor]:
+    """Parts (C, *S) at the places of a `grid` as `grid_sample` has it, float32; 0 from beside.
+
+    Channels that are 0 everywhere stay so and cost nothing.
+    """
+    rows = [row for part in parts for row in part]
+    filled = [place for place, row in enumerate(rows) if row.any()]
+    moved = grid.new_zeros(len(rows), *grid.shape[1:-1])
+    if filled:
+        wide = torch.stack([rows[place].to(grid) for place in filled])[None]
+        moved[filled] = F.grid_sample(wide, grid, align_corners=True)[0]
+    return list(moved.split([len(part) for part in parts]))

@@ -91,3 +91,17 @@ def test_one_mask_for_all_is_the_same_as_each_its_own():
         assert torch.allclose(getattr(one, name), getattr(each, name), atol=1e-5)
     assert torch.equal(one.present[:, 0], each.present[:, 0])
     assert torch.allclose(one.image[:, 0], each.image[:, 0], atol=1e-5)
+
+
+def test_a_channel_of_zeros_stays_one_and_the_others_do_not_care():
+    augment = registry.build("augmentations", "spatial:probability=1,elastic=3,flip=false", TASK)
+    batch = make_batch(TASK, margin=1.25)
+    lacking = batch.image.clone()
+    lacking[:, -1] = 0
+    torch.manual_seed(0)
+    whole = augment(batch)
+    torch.manual_seed(0)
+    less = augment(batch.but(image=lacking))
+    assert not less.image[:, -1].any()
+    assert torch.equal(less.image[:, :-1], whole.image[:, :-1])
+    assert torch.equal(less.label, whole.label)
