@@ -12,6 +12,7 @@ NETWORKS = {
     "interactive_fcn": "interactive_fcn:network=(unet:width=8)",
     "maxquery": "maxquery:widths=8x16x16x16x16,queries=8,features=8,dim=24,layers=1,heads=2",
     "multimodal_unetr": "multimodal_unetr:patch=4,width=24,depth=2,heads=2,features=8",
+    "multilevel_activation": "multilevel_activation:network=(unet:width=8)",
     "nnunet": "nnunet:width=8",
     "probabilistic_unet": "probabilistic_unet:width=8",
     "sam_decoder": "sam_decoder:encoder=(unet:width=8),width=16",
