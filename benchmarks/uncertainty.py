@@ -27,11 +27,12 @@ from oncoseg.blocks.calibration import auroc
 from oncoseg.blocks.expected_dice import expected_dice
 from oncoseg.case import Array, Case, Prediction
 from oncoseg.evaluate import evaluate
-from oncoseg.model import Model, after, open_model
+from oncoseg.model import Model, open_model
 from oncoseg.predict.doubt import MAPS, lesions
 from oncoseg.predict.engines import engine
 from oncoseg.predict.samples import Samples, axes_of, spreads
 from oncoseg.predict.scan import Scan, Segmenter
+from oncoseg.predict.soften import after
 from oncoseg.prepare.align import resample
 from oncoseg.read import find, read_case
 

@@ -353,8 +353,7 @@ class Batch:
         said, told = self.prompts, ("points", "foreground", "boxes", "mask")
         prompts = replace(said, **{name: change(getattr(said, name)) for name in told})
         names = (*CROPS, "labeled", "annotated", "domain")
-        changed = {name: change(getattr(self, name)) for name in names}
-        return replace(self, prompts=prompts, **changed)
+        return replace(self, prompts=prompts, **{key: change(getattr(self, key)) for key in names})
 
 
 @dataclass(frozen=True)

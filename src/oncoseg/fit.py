@@ -19,11 +19,11 @@ from oncoseg.blocks.annotated import whole
 from oncoseg.blocks.layouts import only
 from oncoseg.case import Source
 from oncoseg.errors import BadData, BadRun
-from oncoseg.model import Model, finished, open_model, pack
+from oncoseg.model import Model, open_model, pack
 from oncoseg.parts import Posthoc
 from oncoseg.predict import segment
 from oncoseg.predict.engines import engine as make_engine
-from oncoseg.predict.soften import Pair, parted, teach
+from oncoseg.predict.soften import Pair, finished, parted, teach
 from oncoseg.prepare.align import resample
 from oncoseg.read import find, read_case
 from oncoseg.verb import called

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oncoseg import __version__, files, registry
-from oncoseg.case import Prediction, Task
+from oncoseg.case import Task
 from oncoseg.errors import BadFile, unknown
 from oncoseg.extras import require
 from oncoseg.parts import Posthoc
@@ -228,25 +228,6 @@ class Model:
         if not isinstance(content, dict):
             raise BadFile(self.path, f"its {name} is not a table of names and values", REMEDY)
         return content
-
-
-def finished(model: Model, steps: Sequence[Posthoc], prediction: Prediction) -> Prediction:
-    """A prediction after a model's post-hoc steps; `BadFile` if what they learned is nonsense."""
-    try:
-        for step in steps:
-            prediction = after(step, prediction)
-    except NONSENSE as error:
-        cause = f"what its posthoc steps learned makes no sense ({type(error).__name__})"
-        raise BadFile(model.path, cause, REMEDY) from error
-    return prediction
-
-
-def after(step: Posthoc, prediction: Prediction) -> Prediction:
-    """A prediction after a step; its confidence is no longer known if labels or chances changed."""
-    made = step(prediction)
-    if made.label is prediction.label and made.probability is prediction.probability:
-        return made
-    return made.but(confidence={})
 
 
 def _figures(table: Any) -> bool:

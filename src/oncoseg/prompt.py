@@ -19,9 +19,10 @@ from oncoseg import registry, results
 from oncoseg.case import Array, Case, Grid, Prediction
 from oncoseg.errors import BadData, BadFile, BadOption, BadRun
 from oncoseg.extras import require
-from oncoseg.model import Model, finished, open_model
+from oncoseg.model import Model, open_model
 from oncoseg.predict import background, validated
 from oncoseg.predict.engines import bare_batch, torch_device
+from oncoseg.predict.soften import finished
 from oncoseg.predict.window import gaussian, margins
 from oncoseg.prepare.align import Aligned, align, resample
 from oncoseg.read import find, read_case

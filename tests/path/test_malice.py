@@ -16,8 +16,9 @@ from oncoseg import checkpoint, files, registry, results
 from oncoseg.case import Grid, Prediction, Task
 from oncoseg.errors import BadFile, OncosegError
 from oncoseg.federate.site import faults
-from oncoseg.model import finished, open_model, save_model
+from oncoseg.model import open_model, save_model
 from oncoseg.predict.engines import engine
+from oncoseg.predict.soften import finished
 from oncoseg.prepare.plan import Normalisation, Plan
 from oncoseg.prepare.store import open_store
 from oncoseg.recipe import read_recipe

@@ -17,7 +17,7 @@ from oncoseg.case import Case, Prediction, Source
 from oncoseg.errors import BadData, BadFile, OncosegError
 from oncoseg.memory import peak, said
 from oncoseg.memory import size as size_of
-from oncoseg.model import Model, finished, open_model
+from oncoseg.model import Model, open_model
 from oncoseg.predict import cluster as ray_cluster
 from oncoseg.predict.doubt import with_lesions
 from oncoseg.predict.engines import OpenVino
@@ -27,7 +27,7 @@ from oncoseg.predict.load import Load
 from oncoseg.predict.native import Soften, background
 from oncoseg.predict.samples import Samples, spreads
 from oncoseg.predict.scan import Scan, Segmenter
-from oncoseg.predict.soften import softening
+from oncoseg.predict.soften import finished, softening
 from oncoseg.predict.window import Infer
 from oncoseg.prepare.plan import Plan
 from oncoseg.read import find, read_case

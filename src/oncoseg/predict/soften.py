@@ -8,7 +8,7 @@ import numpy as np
 
 from oncoseg.case import Array, Prediction
 from oncoseg.errors import BadFile
-from oncoseg.model import NONSENSE, REMEDY, Model, after
+from oncoseg.model import NONSENSE, REMEDY, Model
 from oncoseg.parts import Posthoc
 from oncoseg.predict.native import Soften
 
@@ -37,6 +37,25 @@ def softening(model: Model) -> tuple[Soften, list[Posthoc]]:
         cause = f"what its posthoc steps learned makes no sense ({type(error).__name__})"
         raise BadFile(model.path, cause, REMEDY) from error
     return soften, steps
+
+
+def finished(model: Model, steps: Sequence[Posthoc], prediction: Prediction) -> Prediction:
+    """A prediction after a model's post-hoc steps; `BadFile` if what they learned is nonsense."""
+    try:
+        for step in steps:
+            prediction = after(step, prediction)
+    except NONSENSE as error:
+        cause = f"what its posthoc steps learned makes no sense ({type(error).__name__})"
+        raise BadFile(model.path, cause, REMEDY) from error
+    return prediction
+
+
+def after(step: Posthoc, prediction: Prediction) -> Prediction:
+    """A prediction after a step; its confidence is no longer known if labels or chances changed."""
+    made = step(prediction)
+    if made.label is prediction.label and made.probability is prediction.probability:
+        return made
+    return made.but(confidence={})
 
 
 def teach(

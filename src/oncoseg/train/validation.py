@@ -19,12 +19,11 @@ from oncoseg.blocks.layouts import COLOURS
 from oncoseg.case import Array, Case, Source, Task
 from oncoseg.errors import BadRun
 from oncoseg.evaluate import evaluate
-from oncoseg.model import after
 from oncoseg.parts import Posthoc
 from oncoseg.predict import segment
 from oncoseg.predict.engines import network_engine
 from oncoseg.predict.samples import views
-from oncoseg.predict.soften import Pair, parted, teach
+from oncoseg.predict.soften import Pair, after, parted, teach
 from oncoseg.predict.window import Infer
 from oncoseg.prepare import Plan, Stored, ignoring
 from oncoseg.prepare.align import resample
