@@ -18,7 +18,7 @@ from oncoseg import registry, results
 from oncoseg.__main__ import call
 from oncoseg.case import Case, Task, Volume
 from oncoseg.errors import BadData, BadFile, BadOption, BadRun
-from oncoseg.model import open_model, save_model
+from oncoseg.model import open_model, pack, save_model
 from oncoseg.prepare import Plan
 from oncoseg.prepare.plan import Normalisation
 from oncoseg.prompt import Session
@@ -257,6 +257,22 @@ def test_a_session_from_files_saves_a_record_that_reads_back(models, scan, tmp_p
         session.save(tmp_path / "tumour.nrrd")
     with pytest.raises(BadRun, match="nothing was pointed at"):
         session.undo().undo().save(tmp_path / "none.nii.gz")
+
+
+def test_what_held_out_cases_promise_is_not_said_of_prompted_ones(models, scan, tmp_path):
+    state = {"cases": 9, "missing": [""]}
+    quantiles = dict.fromkeys(PLAN.task.regions, 0.1)
+    steps = [
+        {"posthoc": "temperature", "state": {"temperature": 2.0}},
+        {"posthoc": "conformal", "state": {**state, "quantiles": quantiles}},
+    ]
+    opened = open_model(models["fcn"])
+    path = tmp_path / "promising.onco"
+    pack(path, {**opened.members, "posthoc.json": json.dumps({"steps": steps}).encode()})
+    oncoseg.prompt(path, scan).click(9, 9, 9).save(tmp_path / "mask.nii.gz")
+    prediction, _ = results.load(tmp_path / "mask.json")
+    assert not prediction.intervals
+    assert not any("held-out" in note for note in prediction.notes)
 
 
 def test_the_verb_is_a_module_and_is_called():
