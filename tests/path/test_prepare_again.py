@@ -164,3 +164,19 @@ def test_all_beside_a_slice_or_a_header_belongs_to_a_case(tmp_path):
     assert look.belonging(tmp_path / "a.nii.gz") == [tmp_path / "a.nii.gz"]
     for path in (tmp_path / "c.mhd", tmp_path / "d", tmp_path):
         assert len(look.belonging(path)) == 5
+
+
+def test_no_more_threads_than_memory_allows_and_some_where_it_is_not_known(monkeypatch):
+    asked = []
+
+    class Pool(look.ThreadPoolExecutor):
+        def __init__(self, threads, **options):
+            asked.append(threads)
+            super().__init__(threads, **options)
+
+    monkeypatch.setattr(look, "ThreadPoolExecutor", Pool)
+    monkeypatch.setattr(look.os, "cpu_count", lambda: 16)
+    for free in (0, 1, 4 * look.EACH):
+        monkeypatch.setattr(look.memory, "available", lambda free=free: free)
+        assert list(look.each(str, range(30), "count")) == [str(number) for number in range(30)]
+    assert asked == [look.UNKNOWN // look.EACH, 1, 4]

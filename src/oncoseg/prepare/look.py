@@ -32,6 +32,7 @@ from oncoseg.read import digest, read_case
 POINTS = 5000  # intensities of a modality that a case gives
 KEPT = 1 << 30  # bytes of scans that are held from their reading to their writing
 EACH = 3 << 30  # bytes that a thread may need for a large scan
+UNKNOWN = 8 << 30  # bytes taken to be free where a system does not tell
 ALONE = (".nii.gz", ".nii", ".nrrd", ".mha", *layouts.PICTURES)  # whole in one file
 
 Given = TypeVar("Given")
@@ -60,7 +61,7 @@ def each(work: Callable[[Given], Made], items: Iterable[Given], name: str) -> It
     What it calls (unpacking, hashing, resampling, packing) runs beside Python's lock.
     """
     items = list(items)
-    room = memory.available() // EACH or 1
+    room = (memory.available() or UNKNOWN) // EACH
     threads = max(1, min(os.cpu_count() or 1, room, len(items)))
     with ThreadPoolExecutor(threads, thread_name_prefix=name) as pool:
         done = pool.map(work, items)
@@ -75,7 +76,7 @@ class Looks:
 
     def __init__(self, task: Task, store: Path | None = None) -> None:
         self.task, self.store = task, store
-        self.left = min(KEPT, memory.available() // 4) if store else 0
+        self.left = min(KEPT, (memory.available() or UNKNOWN) // 4) if store else 0
         self.lock = threading.Lock()
         self.sums: dict[Path, str] = {}
 
