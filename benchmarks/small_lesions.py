@@ -45,7 +45,7 @@ def picture(seed):
             if not label[away <= radius + 4].any():
                 break
         label[away <= radius] = 1
-    image = label * 1.2 + rng.normal(0, 1, label.shape)
+    image = label * 2.0 + rng.normal(0, 1, label.shape)
     image += 2 * np.sin(place[0] / 17 + rng.random() * 6) * np.cos(place[1] / 23)
     grid, name = Grid((SIZE, SIZE), np.eye(3)), f"p{seed:04d}"
     volume = Volume(image.astype(np.float32), grid, Path(name))
@@ -61,7 +61,7 @@ def by_voxels(case):
 def measured(cases, plan, to, seed, steps):
     """Means on unseen pictures after training on these."""
     run = Run("", str(to / "m.onco"), network="unet:width=8", augmentations=(), minutes=0)
-    run = replace(run, steps=steps, seed=seed, batch=4, device="cpu", precision="f32", average=0.97)
+    run = replace(run, steps=steps, seed=seed, batch=4, device="cpu", average=0.97, rate=5e-3)
     run.folder.mkdir(parents=True, exist_ok=True)
     loop = Loop(run, plan, cases, ())
     loop()
