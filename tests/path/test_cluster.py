@@ -165,3 +165,9 @@ def test_a_gpu_that_is_not_there_is_refused(cluster):
 def test_waiting_leaves_the_cluster_as_it_was(cluster):
     list(spread(lambda: 0, {"a": ()}))
     assert ray.is_initialized()
+
+
+def test_a_cluster_that_is_not_there_is_one_sentence_at_once(monkeypatch):
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with pytest.raises(BadRun, match=r"no Ray cluster at '127\.0\.0\.1:1'"):
+        list(spread(lambda: 0, {"a": ()}, address="127.0.0.1:1"))

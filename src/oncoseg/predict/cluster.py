@@ -6,6 +6,7 @@ all. Model, scans and results have the same paths on every machine.
 
 from __future__ import annotations
 
+import socket
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -68,6 +69,13 @@ def _sentence(error: object) -> str:
     return said or type(error).__name__
 
 
+def _reachable(address: str) -> None:
+    """Raise `OSError` now where Ray would wait for many minutes."""
+    host, colon, port = address.rpartition("://")[2].rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+
+
 @contextmanager
 def _joined(ray: ModuleType, address: str) -> Iterator[None]:
     """Part of a cluster while the block runs; one that was joined before stays joined."""
@@ -75,6 +83,7 @@ def _joined(ray: ModuleType, address: str) -> Iterator[None]:
         yield
         return
     try:
+        _reachable(address)
         ray.init(
             address=None if address == HERE else address,
             include_dashboard=None if address != HERE else False,
