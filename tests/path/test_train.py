@@ -196,7 +196,7 @@ def test_a_missing_modality_is_no_hindrance_and_is_noted(tmp_path):
 
 def test_what_the_machine_or_the_data_lack_is_one_sentence(tmp_path):
     run = world(tmp_path, 2)
-    with pytest.raises(BadRun, match="no device 'gpu'; use cpu or cuda"):
+    with pytest.raises(BadRun, match="no device 'gpu'; use cpu, cuda or mps"):
         train(replace(run, device="gpu"))
     assert not run.folder.exists()
     for path in (tmp_path / "data").glob("*/*_mask*"):
