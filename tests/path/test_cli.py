@@ -185,6 +185,7 @@ def test_prepare_passes_the_task(verb):
     calls = verb("prepare", Path("p"))
     assert call(["prepare", "d", "--to", "p", "--labels", "a=1,b=2", "--modalities", "T1,T2"]) == 0
     task = {"labels": {"a": 1, "b": 2}, "modalities": ("T1", "T2")}
+    assert callable(calls[0][1].pop("tell"))
     assert calls == [((Path("d"), Path("p")), task)]
 
 

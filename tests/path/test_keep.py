@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import shutil
 import signal
 import subprocess
@@ -91,24 +90,36 @@ def whole(store, tmp_path_factory):
     return weights(run)
 
 
+ASK = """
+import os, signal, sys
+from pathlib import Path
+from oncoseg.__main__ import call
+from oncoseg.train.keep import SIGNALS
+from oncoseg.train.loop import Loop
+how, genuine = sys.argv[1], Loop._step
+
+def asked(self, batch, step):
+    if step == 4:
+        if how == "file":
+            (self.run.folder / "stop").touch()
+        else:
+            os.kill(os.getpid(), signal.Signals[how])
+    return genuine(self, batch, step)
+
+Loop._step = asked
+before = [signal.getsignal(number) for number in SIGNALS]
+code = call(sys.argv[2:])
+assert [signal.getsignal(number) for number in SIGNALS] == before
+sys.exit(code)
+"""
+
+
 @pytest.mark.parametrize("how", ["SIGTERM", "SIGINT", "file"])
-def test_a_stop_is_saved_and_gone_on_with_to_the_same_bits(run, whole, how, monkeypatch, capsys):
-    genuine = Loop._step
-
-    def asked(self, batch, step):
-        if step == 4 and not (run.folder / "was").exists():
-            (run.folder / "was").touch()
-            if how == "file":
-                (run.folder / "stop").touch()
-            else:
-                os.kill(os.getpid(), signal.Signals[how])
-        return genuine(self, batch, step)
-
-    monkeypatch.setattr(Loop, "_step", asked)
-    before = [signal.getsignal(number) for number in module.SIGNALS]
-    assert call(words(run)) == INTERRUPTED
-    assert [signal.getsignal(number) for number in module.SIGNALS] == before
-    said = capsys.readouterr().err
+def test_a_stop_is_saved_and_gone_on_with_to_the_same_bits(run, whole, how):
+    given = [sys.executable, "-X", "utf8", "-c", ASK, how, *words(run)]
+    done = subprocess.run(given, capture_output=True, check=False)
+    said = done.stderr.decode("utf-8")
+    assert done.returncode == INTERRUPTED, said
     by = f"the file {run.folder / 'stop'}" if how == "file" else how
     assert f"stopped by {by} after step 5, and saved; go on with --resume" in said
     assert not (run.folder / "stop").exists()
@@ -118,12 +129,23 @@ def test_a_stop_is_saved_and_gone_on_with_to_the_same_bits(run, whole, how, monk
     assert [line["step"] for line in lines(run)] == list(range(1, 11))
 
 
-def test_a_second_signal_acts_at_once(tmp_path):
-    with module.Stop(tmp_path) as stop:
+TWICE = """
+import os, signal, sys
+from pathlib import Path
+from oncoseg.train.keep import Stop
+with Stop(Path(sys.argv[1])) as stop:
+    os.kill(os.getpid(), signal.SIGINT)
+    assert stop.asked == "SIGINT"
+    try:
         os.kill(os.getpid(), signal.SIGINT)
-        assert stop.asked == "SIGINT"
-        with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
+    except KeyboardInterrupt:
+        sys.exit(7)
+"""
+
+
+def test_a_second_signal_acts_at_once(tmp_path):
+    done = subprocess.run([sys.executable, "-c", TWICE, str(tmp_path)], check=False)
+    assert done.returncode == 7
 
 
 def test_a_run_in_a_thread_leaves_signals_alone(tmp_path):

@@ -99,10 +99,11 @@ class Nnunet(Network):
         return [torch.stack(level).mean(0) for level in zip(*found)]
 
     def samples(self, batch: Batch, count: int) -> Tensor:
-        """(count, B, outputs, *S): logits of one member after the other."""
+        """(count, B, outputs, *S): logits of one member after the other, over and over."""
         image = batch.image * batch.present
         members = self._each()[:count]
-        return torch.stack([each.decode(each.encode(image), every=False)[0] for each in members])
+        found = [each.decode(each.encode(image), every=False)[0] for each in members]
+        return torch.stack([found[place % len(found)] for place in range(count)])
 
     def _each(self) -> list[Member]:
         return cast("list[Member]", list(self.members))
