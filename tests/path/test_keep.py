@@ -133,6 +133,7 @@ TWICE = """
 import os, signal, sys
 from pathlib import Path
 from oncoseg.train.keep import Stop
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells may have it ignored
 with Stop(Path(sys.argv[1])) as stop:
     os.kill(os.getpid(), signal.SIGINT)
     assert stop.asked == "SIGINT"

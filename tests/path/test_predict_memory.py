@@ -116,7 +116,7 @@ def test_labels_are_the_same_with_sums_on_disk_and_without_probabilities(tmp_pat
 
 def test_what_does_not_fit_is_refused_with_what_it_takes():
     segmenter = Segmenter(PLAN, network, limit=1)
-    with pytest.raises(BadData, match=r"case c: takes \d+ MB of memory .* there are 1 MB; allow"):
+    with pytest.raises(BadData, match=r"case c: takes [\d.]+ .B of .* there are 1 MB; allow"):
         segmenter(Scan.of(case(), PLAN))
 
 
