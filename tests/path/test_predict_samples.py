@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 
 from oncoseg import registry
+from oncoseg.case import Case, Grid, Volume
 from oncoseg.errors import BadFile, BadOption
 from oncoseg.model import open_model, save_model
 from oncoseg.prepare.plan import Normalisation, Plan
 from worlds import classes_task, regions_task
 
 torch = pytest.importorskip("torch")
+from oncoseg.predict import segment  # noqa: E402
 from oncoseg.predict.samples import Samples, axes_of, offered, spreads  # noqa: E402
 
 SMALL = "unet:width=4,blocks=1"
@@ -129,3 +131,15 @@ def test_more_than_a_model_offers_is_refused(tmp_path, axes, count, told):
 def test_axes_that_there_are_not_are_refused(tmp_path, axes):
     with pytest.raises(BadFile, match="mirrors along axes that there are not"):
         axes_of(model(tmp_path, mirrored_axes=axes))
+
+
+def test_every_scan_begins_anew_also_for_the_engine_under_mirrored_views(tmp_path, monkeypatch):
+    opened = model(tmp_path, mirrored_axes="0")
+    samples, told = Samples(opened, 2, "torch", "cpu"), []
+    samples.inner = lambda image, present: None
+    samples.inner.begun = lambda: told.append("begun")
+    image = np.random.default_rng(0).normal(size=(16, 16, 16)).astype(np.float32)
+    case = Case("c", "c", {"image": Volume(image, Grid(image.shape, np.eye(4)), opened.path)})
+    for count in (1, 2):
+        segment(case, opened.plan, samples, maps=spreads(opened.task))
+        assert told == ["begun"] * count

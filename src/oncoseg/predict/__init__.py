@@ -20,7 +20,6 @@ from oncoseg.memory import size as size_of
 from oncoseg.model import Model, open_model
 from oncoseg.predict import cluster as ray_cluster
 from oncoseg.predict.doubt import with_lesions
-from oncoseg.predict.engines import OpenVino
 from oncoseg.predict.engines import engine as make_engine
 from oncoseg.predict.kept import kept
 from oncoseg.predict.load import Load
@@ -153,8 +152,6 @@ class Predictor:
 
     def segmented(self, scan: Scan, known: Sequence[str]) -> Prediction:
         """The finished prediction of a scan, of which so much is `known`."""
-        if isinstance(self.infer, OpenVino):
-            self.infer.begun()
         prediction, told = self.segmenter(scan), list(known)
         if isinstance(self.infer, Samples):
             told.append(self.infer.told)

@@ -20,7 +20,7 @@ from oncoseg.errors import BadFile, BadOption
 from oncoseg.extras import require
 from oncoseg.model import REMEDY, Model
 from oncoseg.predict.engines import bare_batch, engine, torch_device
-from oncoseg.predict.window import Infer
+from oncoseg.predict.window import Infer, begun
 
 SPREAD = "spread"
 Many = Callable[[Array, Array], Iterator[Array]]
@@ -58,15 +58,22 @@ class Samples:
             )
             raise BadOption(f"{model.path} has {has}; ask for no more samples than there are")
         self.task, self.soften, self.count = model.task, soften, count
+        self.inner: Infer | None = None
         self.told = f"Mean of {count} {kind}; where they differ, spread maps say by how much."
         if kind == "mirrored views":
-            self.answers = views(engine(model, name, device), axes_of(model), count)
+            self.inner = engine(model, name, device)
+            self.answers = views(self.inner, axes_of(model), count)
         else:
             self.answers = drawn(model, count, device, drop=kind == "random dropouts")
 
     def __call__(self, image: Array, present: Array) -> Array:
         """Patches (B, M, *patch) -> (B, outputs + maps + regions, *patch) float32."""
         return np.stack([self._one(a[None], b[None]) for a, b in zip(image, present)])
+
+    def begun(self) -> None:
+        """Another scan begins: pass it on to the engine."""
+        if self.inner:
+            begun(self.inner)
 
     def _one(self, image: Array, present: Array) -> Array:
         mean = middle = squares = np.float32(0)

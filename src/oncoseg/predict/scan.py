@@ -19,7 +19,7 @@ from oncoseg.errors import BadData, printable
 from oncoseg.predict.doubt import names
 from oncoseg.predict.load import Disk, Load, lane
 from oncoseg.predict.native import Native, Soften
-from oncoseg.predict.window import Infer, Progress, Room, stream, windows
+from oncoseg.predict.window import Infer, Progress, Room, begun, stream, windows
 from oncoseg.prepare.align import Aligned, align
 from oncoseg.prepare.plan import Plan
 
@@ -84,6 +84,7 @@ class Segmenter:
 
         Raises `BadData` if it does not fit in memory, or the network gives no numbers.
         """
+        begun(self.infer)
         run = Run(self, scan)
         aligned, axis = scan.aligned, run.load.axis
         began, spent = time.perf_counter(), 0.0

@@ -32,6 +32,15 @@ class Room:
         """Called when a part of an array was used that will not be used soon."""
 
 
+def begun(infer: Infer) -> None:
+    """Tell an engine that another scan begins, if it wants to know.
+
+    What it chooses, it chooses for each scan by itself: no result depends on the scans before.
+    """
+    told: Callable[[], None] = getattr(infer, "begun", lambda: None)
+    told()
+
+
 def starts(size: int, patch: int, overlap: float) -> list[int]:
     """First voxels of windows along one axis.
 
