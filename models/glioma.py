@@ -14,15 +14,12 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import replace
-from itertools import chain, combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from oncoseg import files, phantom
-from oncoseg.case import Case, Task
-from oncoseg.evaluate import score
 from oncoseg.model import open_model
 from oncoseg.predict import segment
 from oncoseg.predict.engines import engine
@@ -31,6 +28,7 @@ from oncoseg.prepare.store import write
 from oncoseg.read import find, read_case
 from oncoseg.run import Run
 from oncoseg.train import train
+from oncoseg.train.validation import dice_of, partial
 
 NETWORK = "unet:width=16,limit=192"
 SPACING, PATCH, STRIDES = (2.0, 2.0, 2.0), (64, 80, 64), ((2, 2, 2),) * 4
@@ -78,7 +76,7 @@ def main() -> None:
 def once(run: Run) -> None:
     """Train unless the model is there; go on where a run was stopped."""
     if not Path(run.to).exists():
-        train(run, resume=(run.folder / "last.safetensors").exists())
+        train(run, resume=True)
 
 
 def make_store(data: Path, store: Path, phantoms: int) -> Path:
@@ -110,10 +108,11 @@ def crossvalidate(data: Path, folder: Path) -> dict[str, Any]:
         model = open_model(folder / f"without_{source.patient}.onco")
         infer = engine(model, "openvino")
         case = read_case(source, labels=model.task.labels)
-        for name, kept in subsets(model.task).items():
+        every = model.task.modalities
+        for kept in (every, *partial(every)):
             part = replace(case, images={key: case.images[key] for key in kept})
-            found = score_of(part, segment(part, model.plan, infer).label, model.task)
-            rows.setdefault(name, {})[case.id] = found
+            found = dice_of(part, segment(part, model.plan, infer).label, model.task)
+            rows.setdefault("+".join(kept), {})[case.id] = found
     mean = {
         name: {
             region: round(float(np.mean([row[region] for row in cases.values()])), 3)
@@ -128,20 +127,6 @@ def crossvalidate(data: Path, folder: Path) -> dict[str, Any]:
     regions = ", ".join(complete)
     values = ", ".join(f"{value:.2f}" for value in complete.values())
     return {"crossvalidated": words.format(regions, values), "dice_by_modalities": mean}
-
-
-def subsets(task: Task) -> dict[str, tuple[str, ...]]:
-    """Every subset of the modalities, by its names joined with +."""
-    names = task.modalities
-    every = chain.from_iterable(combinations(names, count) for count in range(len(names), 0, -1))
-    return {"+".join(subset): subset for subset in every}
-
-
-def score_of(case: Case, label: np.ndarray, task: Task) -> dict[str, float]:
-    """Dice of each region against the case's own label map."""
-    truth = next(iter(case.labels.values())).array
-    found = score(label, truth, task, case.grid.spacing, ("dice",))
-    return {region: round(float(metrics["dice"]), 4) for region, metrics in found.items()}
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """House rules on the repository: what it must hold, what it must never say, docs that keep up."""
 
+import ast
+import importlib
 import importlib.util
 import re
 import subprocess
@@ -111,3 +113,20 @@ def test_the_version_is_one_everywhere():
 
     assert f"version: {oncoseg.__version__}" in (REPO / "CITATION.cff").read_text(encoding="utf-8")
     assert f"[{oncoseg.__version__}]" in (REPO / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for folder in ("models", "benchmarks") for path in sorted((REPO / folder).rglob("*.py"))],
+    ids=lambda path: path.stem,
+)
+def test_scripts_import_what_there_is(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith("oncoseg"):
+            continue
+        module = importlib.import_module(node.module)
+        for alias in node.names:
+            there = hasattr(module, alias.name) or importlib.util.find_spec(
+                f"{node.module}.{alias.name}"
+            )
+            assert there, f"{path.name} imports {alias.name} from {node.module}, which has none"
