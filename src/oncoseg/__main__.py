@@ -65,7 +65,7 @@ def call(words: Sequence[str]) -> int:
             raise
         complain(str(error))
         if isinstance(error, Stopped):
-            return INTERRUPTED
+            return error.code
         return USAGE if isinstance(error, (BadOption, BadRun, UnknownName)) else FAILED
     except KeyboardInterrupt:
         complain("stopped; what was finished is kept, and nothing is left half-written")

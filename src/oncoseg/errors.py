@@ -37,7 +37,11 @@ class DiskFull(BadFile):
 
 
 class Stopped(OncosegError):
-    """Work that was asked to end and is saved; it can be gone on with."""
+    """Work that was asked to end and is saved; it can be gone on with. `code` is the exit code."""
+
+    def __init__(self, message: str, code: int = 130) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class BadData(OncosegError):

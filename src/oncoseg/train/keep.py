@@ -56,6 +56,11 @@ class Stop:
         """By what, or "" if it was not."""
         return self.signal or (f"the file {self.file}" if self.file.exists() else "")
 
+    @property
+    def code(self) -> int:
+        """The exit code that tells by what: 128 and the number of a signal, else as Ctrl-C."""
+        return 128 + signal.Signals[self.signal or "SIGINT"]
+
     def honoured(self) -> None:
         """Take the file away, so that the run can go on."""
         self.file.unlink(missing_ok=True)

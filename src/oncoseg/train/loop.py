@@ -211,7 +211,8 @@ class Loop:
             self.stop.honoured()
             raise Stopped(
                 f"stopped by {asked} after step {self.progress.step}, and saved; go on with "
-                "--resume"
+                "--resume",
+                self.stop.code,
             )
 
     def _save(self) -> None:
