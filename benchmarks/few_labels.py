@@ -4,7 +4,7 @@
 
 At 1.5 mm, so that it takes minutes, and with mirroring as the only augmentation, as light as in the
 papers. Of the 160 training cases of the first of five folds, ten keep
-their labels. Dice is the mean of both parts over the 40 cases that are held out, for three seeds:
+their labels. Dice is of the whole hippocampus, the mean of 40 held-out cases, for three seeds:
 `supervised` (with as many labelled patches a step as the others, and `supervised_4` with as many
 patches), `mean_teacher`, `bcp`, and `fine_tuned`: supervised, from what `misfm_volume_fusion`
 learned once of the same 160 scans without labels. Then `source`, the supervised network, on held-

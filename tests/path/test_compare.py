@@ -7,7 +7,8 @@ import re
 import numpy as np
 import pytest
 
-from oncoseg import Grid, Prediction, Task, files, registry, results
+from contests import GRID, SHAPE, folder, label
+from oncoseg import Prediction, Task, files, registry, results
 from oncoseg.__main__ import call
 from oncoseg.blocks import statistics
 from oncoseg.compare import compare, names, read_protocol
@@ -16,22 +17,8 @@ from oncoseg.evaluate import evaluate
 from oncoseg.evaluate.rated import SCORES
 from oncoseg.write import write_volume
 
-SHAPE = (12, 10, 8)
-GRID = Grid(SHAPE, np.diag([1.0, 1.0, 2.0, 1.0]))
 CASES = [f"p{number:02d}" for number in range(10)]
 GOOD, FAIR, BAD = "göod & 'b'", "fair", "bad"
-
-
-def label(start=2, size=6, value=1):
-    found = np.zeros(SHAPE, np.uint8)
-    found[start : start + size, 2:6, 2:6] = value
-    return found
-
-
-def folder(where, maps):
-    for case, one in maps.items():
-        write_volume(where / f"{case}.nii.gz", one, GRID)
-    return where
 
 
 def sizes(seed):

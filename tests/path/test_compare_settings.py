@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from contests import GRID, SHAPE, folder, label
 from oncoseg import Grid, Prediction, Task, files, results
 from oncoseg.__main__ import call
 from oncoseg.compare import compare
@@ -18,21 +19,7 @@ from oncoseg.evaluate.curvas import crps, curvas
 from oncoseg.read import read_volume
 from oncoseg.write import write_volume
 
-SHAPE = (12, 10, 8)
-GRID = Grid(SHAPE, np.diag([1.0, 1.0, 2.0, 1.0]))
 CASES = [f"p{number}" for number in range(6)]
-
-
-def label(start=2, size=6, value=1):
-    found = np.zeros(SHAPE, np.uint8)
-    found[start : start + size, 2:6, 2:6] = value
-    return found
-
-
-def folder(where, maps):
-    for case, one in maps.items():
-        write_volume(where / f"{case}.nii.gz", one, GRID)
-    return where
 
 
 def claims(where, maps):

@@ -4,10 +4,10 @@ import json
 
 import numpy as np
 import pytest
-from scipy import ndimage
 
 import oncoseg
-from oncoseg import Grid, Prediction, results
+from contests import many_candidates
+from oncoseg import Grid, results
 from oncoseg.__main__ import call
 from oncoseg.errors import BadData, BadOption, UnknownName
 from oncoseg.evaluate import evaluate
@@ -21,15 +21,7 @@ TASK = classes_task(3, 16, classes=1)
 
 
 def simulated(seed):
-    rng = np.random.default_rng(seed)
-    smooth, other = (ndimage.gaussian_filter(rng.normal(size=SHAPE), 1.2) for _ in range(2))
-    half = (7 * smooth - 1).astype(np.float32)
-    logits = np.stack([-half, half])
-    truth = (smooth + 0.7 * other > 0.17).astype(np.uint8)
-    probability = TASK.probabilities(logits).astype(np.float16)
-    return Prediction(
-        f"case_{seed}", TASK, GRID, TASK.decode(logits), probability, ("image",)
-    ), truth
+    return many_candidates(TASK, GRID, seed)
 
 
 def world(folder, seeds=range(4)):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from contests import many_candidates
 from oncoseg import Grid, Prediction, build
 from oncoseg.blocks.relabel import redrawn, within
 from oncoseg.errors import BadData, BadOption, UnknownName
@@ -18,15 +19,7 @@ CLASSES, NESTED = classes_task(3, 16, classes=2), regions_task(3, 16)
 
 
 def simulated(seed):
-    """Many candidates, some of which are lesions, of one class."""
-    rng = np.random.default_rng(seed)
-    smooth, other = (ndimage.gaussian_filter(rng.normal(size=SHAPE), 1.2) for _ in range(2))
-    half = (7 * smooth - 1).astype(np.float32)
-    logits = np.stack([-half, half])
-    truth = (smooth + 0.7 * other > 0.17).astype(np.int16)
-    probability = TASK.probabilities(logits).astype(np.float16)
-    found = Prediction(f"case_{seed}", TASK, GRID, TASK.decode(logits), probability, ("image",))
-    return found, truth
+    return many_candidates(TASK, GRID, seed)
 
 
 def measured(prediction, truth):
