@@ -17,6 +17,7 @@ NETWORKS = {
     "probabilistic_unet": "probabilistic_unet:width=8",
     "sam_decoder": "sam_decoder:encoder=(unet:width=8),width=16",
     "sat": "sat:widths=8x16x32x32x32,dim=24,layers=1,heads=2,hidden=48",
+    "stunet": "stunet:width=8",
     "umamba": "umamba:width=8,states=4",
     "unet": "unet:width=8",
 }

@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from oncoseg.blocks.convs import CONV, NORM, ConvNormAct, ResidualBlock, seen
+from oncoseg.blocks.convs import CONV, seen
 from oncoseg.blocks.scan import Mamba
+from oncoseg.blocks.strided import strided_stage
 from oncoseg.case import Batch, Task
 from oncoseg.errors import BadData, BadOption
 from oncoseg.registry import Card
@@ -62,9 +63,9 @@ class Umamba(Network):
         deep = [blocks if level <= last // 2 else 1 for level in range(last + 1)]
         mirrored = [blocks if last - 1 - level <= last // 2 else 1 for level in range(last)]
         inputs = [width, *self.widths]
-        self.stem = _stage(dims, 2 * task.inputs, width, strides[0], blocks)
+        self.stem = strided_stage(dims, 2 * task.inputs, width, strides[0], blocks)
         self.encoder = nn.ModuleList(
-            _stage(dims, inputs[level], self.widths[level], strides[level], deep[level])
+            strided_stage(dims, inputs[level], self.widths[level], strides[level], deep[level])
             for level in range(last + 1)
         )
         self.layers = nn.ModuleDict(
@@ -77,7 +78,8 @@ class Umamba(Network):
         finer = list(enumerate(zip(self.widths[:-1], self.widths[1:])))
         self.up = nn.ModuleList(CONV[dims](coarse, fine, 1) for _, (fine, coarse) in finer)
         self.decoder = nn.ModuleList(
-            _stage(dims, 2 * fine, fine, strides[0], mirrored[level]) for level, (fine, _) in finer
+            strided_stage(dims, 2 * fine, fine, strides[0], mirrored[level])
+            for level, (fine, _) in finer
         )
         self.heads = nn.ModuleList(CONV[dims](fine, task.outputs, 1) for _, (fine, _) in finer)
         self.apply(_initialise)
@@ -144,29 +146,6 @@ class StateSpace(nn.Module):
             mixed = self.mamba(self.norm(tokens.to(self.norm.weight.dtype)))
         back: Tensor = mixed if self.turned else mixed.transpose(1, 2)
         return back.reshape(features.shape)
-
-
-class Strided(nn.Module):
-    """Two convolutions round a shortcut that is a strided 1 x 1 convolution, without a norm."""
-
-    def __init__(self, dims: int, inputs: int, width: int, stride: Sequence[int]) -> None:
-        super().__init__()
-        self.first = ConvNormAct(dims, inputs, width, stride)
-        self.second = nn.Sequential(
-            CONV[dims](width, width, 3, padding=1), NORM[dims](width, affine=True)
-        )
-        self.project = CONV[dims](inputs, width, 1, stride=tuple(stride))
-        self.act = nn.LeakyReLU(0.01, inplace=True)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """(B, inputs, *S) -> (B, width, *S/stride)."""
-        found: Tensor = self.act(self.second(self.first(features)) + self.project(features))
-        return found
-
-
-def _stage(dims: int, inputs: int, width: int, stride: Sequence[int], blocks: int) -> nn.Sequential:
-    again = (ResidualBlock(dims, width, width) for _ in range(blocks - 1))
-    return nn.Sequential(Strided(dims, inputs, width, stride), *again)
 
 
 def _times(shape: Sequence[int]) -> str:
