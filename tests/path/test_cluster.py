@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from oncoseg import phantom, results
+from oncoseg.cluster import TRIES, spread
 from oncoseg.errors import BadRun
 from oncoseg.predict import predict
-from oncoseg.predict.cluster import TRIES, spread
 
 pytest.importorskip("torch", reason="makes the model that is spread")
 ray = pytest.importorskip("ray", reason="pip install 'oncoseg[cluster]'")

@@ -11,6 +11,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
+from oncoseg import cluster as ray_cluster
 from oncoseg import files, results, write
 from oncoseg.blocks.layouts import only
 from oncoseg.case import Case, Prediction, Source
@@ -18,7 +19,6 @@ from oncoseg.errors import BadData, BadFile, OncosegError
 from oncoseg.memory import peak, said
 from oncoseg.memory import size as size_of
 from oncoseg.model import Model, open_model
-from oncoseg.predict import cluster as ray_cluster
 from oncoseg.predict.doubt import with_lesions
 from oncoseg.predict.engines import engine as make_engine
 from oncoseg.predict.kept import kept
@@ -203,7 +203,7 @@ def predict(
 
     A case whose record in `to` is whole and says the same model, options, version and files is not
     predicted again. `cluster` is the address of a Ray cluster, or `auto`: see
-    `oncoseg.predict.cluster`; without it all is done in this process.
+    `oncoseg.cluster`; without it all is done in this process.
 
     A case that cannot be read or segmented, or does not fit, is reported in the outcome and leaves
     nothing behind; the rest finish. Raises `BadData` if there is no case at all, and whatever

@@ -1,7 +1,7 @@
-"""Past one machine: the cases of a cohort spread over a Ray cluster, one task a case.
+"""Past one machine: work spread over a Ray cluster, one task a case of a cohort or fold of a run.
 
-A case whose worker was killed, or ran out of memory, is tried again elsewhere, `TRIES` times in
-all. Model, scans and results have the same paths on every machine.
+What lost its worker, killed or out of memory, is tried again elsewhere, `TRIES` times in all. Files
+have the same paths on every machine.
 """
 
 from __future__ import annotations
@@ -27,18 +27,19 @@ def spread(
     *,
     address: str = HERE,
     gpus: int = 0,
+    slots: int = 1,
+    kind: str = "case",
 ) -> Iterator[tuple[str, Any]]:
     """Case name and what `work` gives for what the case names, as they finish.
 
-    In its place comes a sentence (str) if the case could not be done. A task takes one of the slots
+    In its place comes a sentence (str) if the case could not be done. A task takes `slots` of those
     that a machine was started with (`ray start --num-cpus`), and `gpus`. Raises `BadRun` if there
     is no such cluster, or none with a GPU where one is asked for.
     """
-    ray = require("ray", "cluster")
-    with _joined(ray, address):
+    with joined(address) as ray:
         if gpus > ray.cluster_resources().get("GPU", 0):
             raise BadRun(f"the cluster {address} has no GPU; use --device cpu")
-        task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(work)
+        task = ray.remote(num_cpus=slots, num_gpus=gpus, max_retries=0)(work)
         running = {task.remote(*given): case for case, given in cases.items()}
         tries: Counter[str] = Counter()
         while running:
@@ -48,12 +49,12 @@ def spread(
             try:
                 yield case, ray.get(finished)
             except ray.exceptions.RayTaskError as error:
-                yield case, f"case {case}: {_sentence(error.cause)}"
+                yield case, f"{kind} {case}: {_sentence(error.cause)}"
             except ray.exceptions.RayError as error:
                 if tries[case] < TRIES:
                     running[task.remote(*cases[case])] = case
                 else:
-                    yield case, f"case {case}: its worker died {TRIES} times ({_sentence(error)})"
+                    yield case, f"{kind} {case}: its worker died {TRIES} times ({_sentence(error)})"
 
 
 def share() -> int:
@@ -77,10 +78,11 @@ def _reachable(address: str) -> None:
 
 
 @contextmanager
-def _joined(ray: ModuleType, address: str) -> Iterator[None]:
-    """Part of a cluster while the block runs; one that was joined before stays joined."""
+def joined(address: str = HERE) -> Iterator[ModuleType]:
+    """Ray, as part of a cluster while the block runs; one that was joined before stays joined."""
+    ray = require("ray", "cluster")
     if ray.is_initialized():
-        yield
+        yield ray
         return
     try:
         _reachable(address)
@@ -93,6 +95,6 @@ def _joined(ray: ModuleType, address: str) -> Iterator[None]:
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
         raise BadRun(f"no Ray cluster at '{address}' ({_sentence(error)})") from error
     try:
-        yield
+        yield ray
     finally:
         ray.shutdown()
