@@ -8,12 +8,7 @@ are limited.
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
-import lzma
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -21,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oncoseg import __version__, files, registry
+from oncoseg.archive import LARGEST, REMEDY, Members, opening, pack
 from oncoseg.case import Task
 from oncoseg.errors import BadFile, unknown
 from oncoseg.extras import require
@@ -32,19 +28,10 @@ if TYPE_CHECKING:
 
     from oncoseg.trainable import Network
 
-FORMAT = "oncoseg-model-1"
 SHIPPED = Path(__file__).parent / "models"
-MEMBERS = ("weights.safetensors", "plan.json", "network.json", "card.json", "LICENSE")
-OPTIONAL = ("graph.onnx", "posthoc.json")
 SHARED = 0.5  # of a network's weights that a model to start from must have
-LARGEST = 2 << 30
-REMEDY = "fetch or train the model again"
-# What zipfile and json raise on bytes that were changed, beside errors of their own.
-RATIO, SPARE = 20, 64 << 20  # unpacked bytes: at most 20 times the file, and 64 MB
 ONNX = b"\x08"  # the field that comes first in it
-PLAIN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 NONSENSE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-BROKEN = (OSError, ValueError, EOFError, RuntimeError, KeyError)
 
 
 @dataclass(frozen=True)
@@ -52,7 +39,7 @@ class Model:
     """An opened model file."""
 
     path: Path
-    members: Mapping[str, bytes]
+    members: Members
     sha256: str
 
     @cached_property
@@ -161,7 +148,7 @@ class Model:
             wanted = sum(value.numel() for value in bare.state_dict().values())
         except (*NONSENSE, AssertionError, MemoryError, RuntimeError):
             return
-        if wanted > len(self.members["weights.safetensors"]):  # a byte a number at the least
+        if wanted > self.members.sizes["weights.safetensors"]:  # a byte a number at the least
             raise BadFile(self.path, "its weights are not those of its network", REMEDY)
 
     def load_into(self, network: Network) -> None:
@@ -273,51 +260,10 @@ def open_model(name: str | Path) -> Model:
     Raises `BadFile` if anything is off.
     """
     path = find_model(name)
-    try:
+    with opening(path):
         if path.stat().st_size > LARGEST:
             raise BadFile(path, "is larger than 2 GB", REMEDY)
-        raw = path.read_bytes()
-        members = _unpacked(path, raw)
-        record = files.parsed_json(members.pop("checksums.json"))
-    except FileNotFoundError as error:
-        raise BadFile(
-            path, "does not exist", "check the path, or see 'oncoseg list models'"
-        ) from error
-    except (*BROKEN, zipfile.BadZipFile, zlib.error, lzma.LZMAError) as error:
-        cause = " ".join(str(error).split())
-        raise BadFile(path, f"is not a whole model file ({cause})", REMEDY) from error
-    if not isinstance(record, dict) or record.get("format") != FORMAT:
-        raise BadFile(
-            path, f"is not of the format {FORMAT}", "use the version of oncoseg that made it"
-        )
-    if gone := record.keys() - members.keys() - {"format", "checksums.json"}:
-        raise BadFile(path, f"lacks its {', '.join(sorted(gone))}", REMEDY)
-    for member, content in members.items():
-        if hashlib.sha256(content).hexdigest() != record.get(member):
-            raise BadFile(
-                path, f"its {member} is not what was written (its checksum differs)", REMEDY
-            )
-    return Model(path, members, hashlib.sha256(raw).hexdigest())
-
-
-def _unpacked(path: Path, raw: bytes) -> dict[str, bytes]:
-    """Name -> content of every member, if they are those of a model and not too large."""
-    with zipfile.ZipFile(io.BytesIO(raw)) as archive:
-        infos = archive.infolist()
-        there = [info.filename for info in infos]
-        needed, known = {*MEMBERS, "checksums.json"}, {*MEMBERS, *OPTIONAL, "checksums.json"}
-        if len(set(there)) < len(there) or not needed <= set(there) <= known:
-            held, wanted = ", ".join(map(repr, sorted(there))), ", ".join(sorted(needed))
-            raise BadFile(path, f"holds {held} where a model holds {wanted}", REMEDY)
-        unpacked = sum(info.file_size for info in infos)
-        if unpacked > LARGEST:
-            raise BadFile(path, "would unpack to more than 2 GB", REMEDY)
-        if unpacked > RATIO * len(raw) + SPARE:
-            cause = f"would unpack to {unpacked} bytes, more than {RATIO} times its size"
-            raise BadFile(path, cause, REMEDY)
-        if any(info.compress_type not in PLAIN for info in infos):
-            raise BadFile(path, "is packed in another way than deflate", REMEDY)
-        return {member: archive.read(member) for member in there}
+        return Model(path, Members(path), files.sha256(path))
 
 
 def save_model(
@@ -369,19 +315,6 @@ def save_model(
     if posthoc:
         members["posthoc.json"] = _dump({"steps": list(posthoc)})
     return pack(path, members)
-
-
-def pack(path: Path, members: Mapping[str, bytes]) -> Path:
-    """Write a model file: its members, and their checksums."""
-    sums = {
-        "format": FORMAT,
-        **{name: hashlib.sha256(content).hexdigest() for name, content in members.items()},
-    }
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in {**members, "checksums.json": _dump(sums)}.items():
-            archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
-    return files.write_bytes(path, buffer.getvalue())
 
 
 def _dump(content: Any) -> bytes:

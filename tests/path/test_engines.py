@@ -56,9 +56,13 @@ class Fake(OpenVino):
     noise, most = 0.0, np.inf
 
     def _compiled(self, precision, shape=()):
-        return precision
+        return SimpleNamespace(kind=precision, release_memory=self.let_go)
+
+    def let_go(self):
+        self.released += 1
 
     def _run(self, network, image, present):
+        network = network.kind
         self.runs.append((network, image.shape[2:]))
         logits = np.concatenate([np.zeros_like(image[:, :1]), image[:, :1]], axis=1)
         if network != "f32":
@@ -70,7 +74,7 @@ class Fake(OpenVino):
 def fake(noise=0.0, most=np.inf):
     made = object.__new__(Fake)
     made.model, made.reduced, made.precision = SimpleNamespace(task=TASK), "bf16", ""
-    made.network, made.held, made.parts = None, "", {}
+    made.network, made.held, made.released = None, "", 0
     made.noise, made.most, made.runs = noise, most, []
     return made
 
@@ -112,6 +116,7 @@ def test_the_precision_of_a_scan_does_not_depend_on_the_scan_before():
     alone = infer(image, present)
     assert infer.precision == "bf16"
     infer.begun()
+    assert infer.released == 1
     infer(bright, present)
     assert infer.precision == "f32"
     infer.begun()

@@ -60,12 +60,13 @@ class OpenVino:
         self.reduced = next((NATIVE[kind] for kind in NATIVE if kind in kinds), "")
         self.network: Any = None
         self.held = ""  # the precision of the network
-        self.parts: dict[tuple[str, tuple[int, ...]], Any] = {}
         self.begun()
 
     def begun(self) -> None:
         """Decide the precision on the next patch, that of another scan."""
         self.precision = "" if self.reduced else "f32"
+        if self.network:
+            self.network.release_memory()  # of the scan before
 
     def __call__(self, image: Array, present: Array) -> Array:
         """Patches one after another: a graph takes one, and its cores are busy with it."""
@@ -74,7 +75,7 @@ class OpenVino:
 
     def _one(self, image: Array, present: Array) -> Array:
         if not self.precision and not image.any():
-            return self._run(self._compiled("f32"), image, present)
+            return self._once("f32", image, present)
         self.precision = self.precision or self._chosen(image, present)
         if self.held != self.precision:
             self.network = None  # let go before there is another
@@ -90,27 +91,24 @@ class OpenVino:
         inside = (slice(None), slice(None), *box)
         part, there = image[inside], present[inside]
         try:
-            exact = self._run(self._part("f32", part.shape), part, there)
-            quick = self._run(self._part(self.reduced, part.shape), part, there)
+            exact, quick = (self._once(kind, part, there) for kind in ("f32", self.reduced))
         except BadFile:  # a graph that takes patches of one size alone
-            exact = self._run(self._compiled("f32"), image, present)
-            quick = self._run(self._compiled(self.reduced), image, present)
+            exact, quick = (self._once(kind, image, present) for kind in ("f32", self.reduced))
         label = [
             self.model.task.decode(each[0, : self.model.task.outputs]) for each in (exact, quick)
         ]
         same = np.isfinite(quick).all() and (label[0] != label[1]).mean() <= DISAGREE
         return self.reduced if same else "f32"
 
-    def _part(self, precision: str, shape: tuple[int, ...]) -> Any:
-        key = precision, shape
-        self.parts[key] = self.parts.get(key) or self._compiled(precision, shape)
-        return self.parts[key]
+    def _once(self, precision: str, image: Array, present: Array) -> Array:
+        """The answer in that precision, of a network that is let go: no two are held at once."""
+        return self._run(self._compiled(precision, image.shape), image, present)
 
     def _compiled(self, precision: str, shape: Sequence[int] = ()) -> Any:
         hints = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
         with _refusing(self.model, "its graph cannot be compiled"):
             graph = self.graph
-            if shape:
+            if tuple(shape[2:]) not in {(), self.model.task.patch}:
                 graph = graph.clone()
                 graph.reshape({name: list(shape) for name in ("image", "present")})
             return self.core.compile_model(graph, self.device, hints)
