@@ -27,9 +27,10 @@ from oncoseg import files, memory, registry
 from oncoseg.case import Grid, Task
 from oncoseg.model import save_model
 from oncoseg.predict import predict
-from oncoseg.predict.native import Native
+from oncoseg.predict.native import THREADS, Native
 from oncoseg.prepare.align import Relation
 from oncoseg.prepare.plan import Normalisation, Plan
+from oncoseg.threads import started
 
 HERE = Path(__file__).parent
 TURNS = 3
@@ -68,7 +69,7 @@ def logits(classes, shape, *, noise):
 def ours(values, task, source, target):
     """Labels from blocks of rows, as windows hand them on, and the seconds without making these."""
     relation = Relation.between(source, target)
-    native = Native(task, relation, source.shape, target.shape, 2)
+    native = Native(task, relation, source.shape, target.shape, 2, threads=started(THREADS))
     rows = np.moveaxis(values, 3, 0)  # a strided view: windows hand on blocks that are not
     took = 0.0
     seen = np.ones((4, *source.shape[:2]), dtype=bool)

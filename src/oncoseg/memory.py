@@ -7,6 +7,7 @@ import mmap
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -78,19 +79,21 @@ def available() -> int:
 
 
 @contextmanager
-def measured() -> Iterator[list[int]]:
-    """What the process holds at most while the block runs, beyond what it held before."""
+def measured(threads: Executor) -> Iterator[list[int]]:
+    """What the process holds at most while the block runs, beyond what it held before.
+
+    One of `threads` looks at it.
+    """
     before, most, over = resident(), [0], threading.Event()
 
     def watch() -> None:
         while not over.wait(0.002):
             most[0] = max(most[0], resident() - before)
 
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
+    watching = threads.submit(watch)
     try:
         yield most
     finally:
         most[0] = max(most[0], resident() - before)
         over.set()
-        watcher.join()
+        watching.result()

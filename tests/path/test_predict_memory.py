@@ -23,6 +23,7 @@ from oncoseg.predict.scan import Scan, Segmenter
 from oncoseg.predict.window import slide, stream
 from oncoseg.prepare.align import Relation, align, resample, subgrid, working_grid
 from oncoseg.prepare.plan import Normalisation, Plan
+from oncoseg.threads import started
 
 EXCLUSIVE = Task("e", ("a",), {"x": 3, "y": 7, "z": 1}, {name: (name,) for name in "xyz"})
 NESTED = Task(
@@ -32,6 +33,7 @@ NESTED = Task(
     {"WT": ("NCR", "ED", "ET"), "TC": ("NCR", "ET"), "ET": ("ET",)},
 )
 SMALL = replace(EXCLUSIVE, patch=(8, 8, 8), strides=((2, 2, 2),))
+THREADS = started(2)
 PLAN = Plan(replace(SMALL, spacing=(1.5,) * 3), {"a": Normalisation()})
 
 
@@ -77,7 +79,8 @@ def test_rows_give_the_labels_that_whole_classes_give(
     )
     probability = np.zeros((3, *grid.shape), np.float16) if kept else None
     relation = Relation.between(work, grid)
-    made = Native(task, relation, work.shape, grid.shape, axis, kept=probability)
+    shapes = work.shape, grid.shape
+    made = Native(task, relation, *shapes, axis, threads=THREADS, kept=probability)
     turned = np.moveaxis(np.moveaxis(values, 1 + axis, 0), 1, 1)
     for first in range(0, work.shape[axis], rows):
         piece = slice(first, first + rows)

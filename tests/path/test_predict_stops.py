@@ -3,13 +3,14 @@
 import signal
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from oncoseg import phantom, results
+from oncoseg import phantom, results, threads
 from oncoseg.__main__ import call
 from oncoseg.errors import BadFile
 from oncoseg.prepare.plan import Normalisation, Plan
@@ -161,4 +162,65 @@ def test_a_signal_while_a_case_is_written(world, monkeypatch, capsys, number, at
         assert names == set(whole)
     else:
         assert found.returncode == -signal.SIGKILL
+    finishes(world, monkeypatch, capsys, whole)
+
+
+def test_no_thread_is_started_once_the_first_case_is_read(world, monkeypatch):
+    start, started, early = threading.Thread.start, [], []
+
+    def counted(thread):
+        started.append(thread)
+        start(thread)
+
+    def once(values):
+        early.append(len(started))
+        return values
+
+    stand_in(monkeypatch, once)
+    monkeypatch.setattr(threading.Thread, "start", counted)
+    assert call(command(world)) == 0
+    assert len(started) == early[0] > 1
+
+
+def test_threads_without_room_are_refused_at_once():
+    with pytest.raises(MemoryError):
+        threads.started(1 << 24)
+
+
+SCARCE = """
+import resource, sys
+from pathlib import Path
+import pytest
+sys.path.insert(0, {tests!r})
+from test_predict_stops import stand_in
+from oncoseg.__main__ import main
+seen = []
+
+def scarce(values):
+    seen.append(0)
+    if len(seen) == {at}:
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        most = pages * resource.getpagesize() + {spare}
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    return values
+
+stand_in(pytest.MonkeyPatch(), scarce)
+sys.argv = ["oncoseg", *{words!r}]
+sys.exit(main())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the address space")
+@pytest.mark.parametrize(("at", "spare"), [(1, 0), (20, 0), (40, 1 << 16)])
+def test_without_memory_it_ends(world, monkeypatch, capsys, at, spare):
+    script = SCARCE.format(
+        tests=str(Path(__file__).parent), at=at, spare=spare, words=command(world)
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert found.returncode in {0, 1}  # what is freed on the way may be enough
+    assert "Traceback" not in found.stderr
+    whole = results.find(world / "out")
+    assert (len(whole) == CASES) == (found.returncode == 0)
     finishes(world, monkeypatch, capsys, whole)

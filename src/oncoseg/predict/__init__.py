@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -30,6 +30,7 @@ from oncoseg.predict.soften import finished, softening
 from oncoseg.predict.window import Infer
 from oncoseg.prepare.plan import Plan
 from oncoseg.read import find, read_case
+from oncoseg.threads import started
 from oncoseg.verb import called
 
 __all__ = ["Outcome", "Predictor", "background", "predict", "segment"]
@@ -306,7 +307,7 @@ class Ahead:
         self.sources, self.read = list(sources), read
         self.place = 0
         self.futures: dict[int, Future[Ready]] = {}
-        self.thread = ThreadPoolExecutor(1)
+        self.thread = started(1)
 
     def __enter__(self) -> Ahead:
         return self

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -122,7 +122,7 @@ class Confidence:
 class Native:
     """Takes rows (outputs + maps, *plane) along `axis` of arrays `source`; fills those of `target`.
 
-    Both are shapes; `relation` says how they lie in one another.
+    Both are shapes; `relation` says how they lie in one another. `threads` share the work.
 
     `label` (*S) uint8; `probability` (regions, *S) float16 if `kept` is such an array, of logits
     that went through `soften`; `maps` (n, *S) float16; `doubt`, if it is such an array, what
@@ -137,13 +137,14 @@ class Native:
         target: tuple[int, ...],
         axis: int,
         *,
+        threads: Executor,
         kept: Array | None = None,
         doubt: Array | None = None,
         maps: int = 0,
         soften: Soften = lambda logits: logits,
     ) -> None:
         self.task, self.soften, self.kept = task, soften, kept
-        self.relation = relation
+        self.relation, self.threads = relation, threads
         axes, dims = relation.axes, len(target)
         along = axes.index(axis)
         order = [along, *(axes.index(each) for each in range(dims) if each != axis)]
@@ -172,7 +173,6 @@ class Native:
         self.rows: dict[int, tuple[Array, Array]] = {}
         self.come = self.smooth = 0
         self.confidence = Confidence(task)
-        self.threads = ThreadPoolExecutor(THREADS)
 
     def _turned(self, array: Array, order: Sequence[int]) -> Array:
         """A view (rows, n, a, b) of an array (n, *S), b of one voxel in 2-D."""
@@ -229,8 +229,6 @@ class Native:
         first = min((int(self.low[row]) for row in self.waiting), default=self.size)
         for place in [each for each in self.rows if each < first]:
             del self.rows[place]
-        if not self.waiting:
-            self.threads.shutdown()
 
     def _row(self, row: int) -> None:
         """Fill one row of the scan."""

@@ -11,17 +11,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from oncoseg import memory
+from oncoseg.bar import bar
 from oncoseg.case import Array, Case, Grid, Prediction
-from oncoseg.errors import BadData, printable
+from oncoseg.errors import BadData
 from oncoseg.predict.doubt import names
 from oncoseg.predict.load import Disk, Load, lane
-from oncoseg.predict.native import Native, Soften
+from oncoseg.predict.native import THREADS, Native, Soften
 from oncoseg.predict.window import Infer, Progress, Room, begun, stream, windows
 from oncoseg.prepare.align import Aligned, align
 from oncoseg.prepare.plan import Plan
+from oncoseg.threads import started
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,7 @@ class Segmenter:
         self.doubts = names(plan.task, kept=keep) if doubt else ()
         self.tell, self.bar = tell, bar
         self.engine = self.base = 0
+        self.threads = started(THREADS)
 
     def __call__(self, scan: Scan) -> Prediction:
         """The prediction of a scan, on its own grid.
@@ -239,6 +241,7 @@ class Run(Room):
             scan.aligned.grid.shape,
             scan.grid.shape,
             self.load.axis,
+            threads=owner.threads,
             kept=self.zeros(shape, np.float16) if owner.keep else None,
             doubt=self.zeros(doubts, np.uint8) if owner.doubts else None,
             maps=len(owner.maps),
@@ -266,7 +269,7 @@ class Run(Room):
         owner = self.owner
         if owner.engine:
             return owner.infer(image, present)
-        with memory.measured() as most:
+        with memory.measured(owner.threads) as most:
             values = owner.infer(image, present)
         owner.engine = max(most[0], values.nbytes)
         return values
@@ -291,6 +294,4 @@ def _notes(used: tuple[str, ...], missing: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _bar(name: str) -> Progress:
-    return lambda boxes: iter(
-        tqdm(boxes, desc=printable(name), unit="window", disable=None, delay=2, leave=False)
-    )
+    return lambda boxes: iter(bar(boxes, name, unit="window"))
