@@ -14,8 +14,8 @@ in a random window, in reduced precision and in float32. `crash`: the engine rai
 A trial is right if what is there under its real name is whole and what an undisturbed run gave
 (labels to the byte), whatever has a record is whole, and the same command again keeps these cases,
 finishes the rest, and leaves nothing else. Where the process could say so (all but `kill` and an
-abort), nothing half-written and no label map without a record was left before that either. A process
-that has not ended after `HANGS_S` seconds hangs; it is killed, and the trial is wrong.
+abort), nothing half-written and no label map without a record was left before that either. A
+process that has not ended after `HANGS_S` seconds hangs, which is wrong.
 """
 
 import argparse
