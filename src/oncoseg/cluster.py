@@ -6,6 +6,7 @@ have the same paths on every machine.
 
 from __future__ import annotations
 
+import os
 import socket
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -59,10 +60,19 @@ def spread(
 
 def share() -> int:
     """Bytes that a task may hold: what this machine has left, divided by its slots."""
+    return memory.resident() + memory.available() // _slots()
+
+
+def cores() -> int:
+    """Cores that a task may keep busy: those of this machine, divided by its slots."""
+    return max(1, (os.cpu_count() or 1) // _slots())
+
+
+def _slots() -> int:
     ray = require("ray", "cluster")
     here = ray.get_runtime_context().get_node_id()
     slots = [node["Resources"].get("CPU", 1) for node in ray.nodes() if node["NodeID"] == here]
-    return memory.resident() + int(memory.available() // max([1, *slots]))
+    return int(max([1, *slots]))
 
 
 def _sentence(error: object) -> str:

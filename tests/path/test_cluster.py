@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from oncoseg import phantom, results
-from oncoseg.cluster import TRIES, spread
+from oncoseg.cluster import TRIES, cores, spread
 from oncoseg.errors import BadRun
 from oncoseg.predict import predict
 
@@ -77,6 +77,20 @@ def test_a_cluster_gives_what_this_process_gives_and_goes_on_like_it(cluster, wo
     again = predict(model, folder / "scans", to=folder / "here", cluster="auto")
     assert set(again.kept) == kept - {here.done[1].stem}
     assert len(again.done) == len(here.done)
+
+
+def test_tasks_share_the_cores_of_a_machine(cluster):
+    assert dict(spread(cores, {"a": ()})) == {"a": max(1, os.cpu_count() // 2)}
+
+
+def test_a_worker_infers_in_its_share_of_cores(cluster, world):
+    def threads(model):
+        from oncoseg.predict import warm
+
+        network = warm(Path(model), (("engine", "openvino"),)).infer._compiled("f32")
+        return network.get_property("INFERENCE_NUM_THREADS")
+
+    assert dict(spread(threads, {"a": (str(world[1]),)})) == {"a": max(1, os.cpu_count() // 2)}
 
 
 def workers():

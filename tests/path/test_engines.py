@@ -14,6 +14,7 @@ from oncoseg.predict.engines import OpenVino, engine, fullest
 from oncoseg.prepare.plan import Normalisation, Plan
 
 torch = pytest.importorskip("torch")
+THREADS = "INFERENCE_NUM_THREADS"
 TASK = Task("t", ("a", "b"), {"x": 1}, {"x": ("x",)}, (1.0,) * 3, (16, 16, 16), ((2, 2, 2),) * 2)
 
 
@@ -44,6 +45,14 @@ def test_engines_agree_and_take_several_patches(model, name):
     assert found.shape == (3, 2, 16, 16, 16)
     assert np.abs(found - expected).max() < 1e-3 * expected.std()
     assert np.array_equal(infer(image[1:2], present[1:2]), found[1:2])
+
+
+def test_engines_work_in_as_many_threads_as_they_are_told(model):
+    assert engine(model, "openvino", "", 1)._compiled("f32").get_property(THREADS) == 1
+    before = torch.get_num_threads()
+    engine(model, "torch", "cpu", before + 1)
+    assert torch.get_num_threads() == before + 1
+    torch.set_num_threads(before)
 
 
 def test_the_card_says_how_far_the_graph_is_from_the_network(model):

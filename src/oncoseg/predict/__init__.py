@@ -89,6 +89,7 @@ class Predictor:
         self.samples, self.uncertainty = samples, uncertainty or samples > 0
         self.probabilities, self.kinds = probabilities or samples > 0, tuple(kinds)
         self.folder, self.bar = folder, bar
+        self.threads = 0  # of the engine: as many as it likes
 
     @property
     def asked(self) -> dict[str, Any]:
@@ -122,10 +123,10 @@ class Predictor:
     @cached_property
     def infer(self) -> Infer:
         """The engine, or one that samples."""
+        given = self.engine, self.device, self.threads
         if not self.samples:
-            return make_engine(self.opened, self.engine, self.device)
-        given = self.samples, self.engine, self.device
-        return Samples(self.opened, *given, soften=self.soften)
+            return make_engine(self.opened, *given)
+        return Samples(self.opened, self.samples, *given, soften=self.soften)
 
     def __call__(self, scan: str | Path | Case) -> Prediction:
         """The prediction of one case: its folder, its one file, or read already.
@@ -288,6 +289,7 @@ def warm(model: Path, settings: tuple[tuple[str, Any], ...]) -> Predictor:
     """The model that this worker has loaded."""
     predictor = Predictor(model, **dict(settings))
     predictor.limit = predictor.limit or ray_cluster.share()
+    predictor.threads = ray_cluster.cores()
     return predictor
 
 

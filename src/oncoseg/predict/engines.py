@@ -27,19 +27,20 @@ DISAGREE = 0.002  # share of voxels whose label a reduced precision may change
 NATIVE = {"FP16": "f16", "BF16": "bf16"}  # what processors say that they can, the better one first
 
 
-def engine(model: Model, name: str, device: str = "") -> Infer:
+def engine(model: Model, name: str, device: str = "", threads: int = 0) -> Infer:
     """The engine of that name for a model; raises `BadRun` for an unknown one.
 
-    A model without an exported graph runs in torch.
+    A model without an exported graph runs in torch. It works in so many `threads` of the CPU, or as
+    many as it likes (0).
     """
-    known: dict[str, Callable[[Model, str], Infer]] = {
+    known: dict[str, Callable[[Model, str, int], Infer]] = {
         "openvino": OpenVino,
         "onnxruntime": onnxruntime_engine,
         "torch": torch_engine,
     }
     if name not in known:
         raise BadRun(f"no engine '{name}'; there are {', '.join(known)}")
-    return known[name if model.exported else "torch"](model, device)
+    return known[name if model.exported else "torch"](model, device, threads)
 
 
 class OpenVino:
@@ -51,13 +52,16 @@ class OpenVino:
     what a scan is segmented as depends on no other.
     """
 
-    def __init__(self, model: Model, device: str = "") -> None:
+    def __init__(self, model: Model, device: str = "", threads: int = 0) -> None:
         import openvino
 
         self.model, self.core, self.device = model, openvino.Core(), device.upper() or "CPU"
         self.graph = _graph(self.core, model, device)
         kinds = self.core.get_property(self.device, "OPTIMIZATION_CAPABILITIES")
         self.reduced = next((NATIVE[kind] for kind in NATIVE if kind in kinds), "")
+        self.hints = {"PERFORMANCE_HINT": "LATENCY"}
+        if self.device == "CPU":
+            self.hints["INFERENCE_NUM_THREADS"] = str(threads)
         self.network: Any = None
         self.held = ""  # the precision of the network
         self.begun()
@@ -105,7 +109,7 @@ class OpenVino:
         return self._run(self._compiled(precision, image.shape), image, present)
 
     def _compiled(self, precision: str, shape: Sequence[int] = ()) -> Any:
-        hints = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
+        hints = {**self.hints, "INFERENCE_PRECISION_HINT": precision}
         with _refusing(self.model, "its graph cannot be compiled"):
             graph = self.graph
             if tuple(shape[2:]) not in {(), self.model.task.patch}:
@@ -131,7 +135,7 @@ def fullest(image: Array, multiple: Array) -> tuple[slice, ...]:
     return max(boxes, key=lambda box: np.count_nonzero(image[0][box]))
 
 
-def onnxruntime_engine(model: Model, device: str = "") -> Infer:
+def onnxruntime_engine(model: Model, device: str = "", threads: int = 0) -> Infer:
     """The exported graph on ONNX Runtime, in float32, on the CPU or on CUDA."""
     runtime = require("onnxruntime", "onnx")
     place = device.upper() or "CPU"
@@ -141,8 +145,10 @@ def onnxruntime_engine(model: Model, device: str = "") -> Infer:
     state = runtime.capi.onnxruntime_pybind11_state
     kinds = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NotImplemented")
     raised = tuple(getattr(state, name) for name in (*kinds, "RuntimeException"))
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = threads
     with _refusing(model, "its graph cannot be read by ONNX Runtime", raised):
-        session = runtime.InferenceSession(model.graph, providers=[provider])
+        session = runtime.InferenceSession(model.graph, options, providers=[provider])
 
     def one(image: Array, present: Array) -> Array:
         inputs = {"image": image.astype(np.float32), "present": present.astype(np.float32)}
@@ -185,8 +191,10 @@ def _graph(core: Any, model: Model, device: str) -> Any:
         return core.read_model(model.graph)
 
 
-def torch_engine(model: Model, device: str = "") -> Infer:
+def torch_engine(model: Model, device: str = "", threads: int = 0) -> Infer:
     """The network itself, on a GPU where there is one."""
+    if threads:
+        require("torch", "train").set_num_threads(threads)
     run = network_engine(model.network(), device)
 
     def infer(image: Array, present: Array) -> Array:

@@ -44,6 +44,7 @@ class Samples:
         count: int,
         name: str = "openvino",
         device: str = "",
+        threads: int = 0,
         *,
         soften: Callable[[Array], Array] = lambda logits: logits,
     ) -> None:
@@ -61,7 +62,7 @@ class Samples:
         self.inner: Infer | None = None
         self.told = f"Mean of {count} {kind}; where they differ, spread maps say by how much."
         if kind == "mirrored views":
-            self.inner = engine(model, name, device)
+            self.inner = engine(model, name, device, threads)
             self.answers = views(self.inner, axes_of(model), count)
         else:
             self.answers = drawn(model, count, device, drop=kind == "random dropouts")
