@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +20,14 @@ from oncoseg.case import Array, Case, Grid, Prediction
 from oncoseg.errors import BadData, BadFile, BadOption, BadRun
 from oncoseg.extras import require
 from oncoseg.model import Model, open_model
-from oncoseg.predict import background, validated
+from oncoseg.predict import validated
 from oncoseg.predict.engines import bare_batch, torch_device
+from oncoseg.predict.native import THREADS, Native
 from oncoseg.predict.soften import finished
 from oncoseg.predict.window import gaussian, margins
-from oncoseg.prepare.align import Aligned, align, resample
+from oncoseg.prepare.align import Aligned, align
 from oncoseg.read import find, read_case
+from oncoseg.threads import started
 from oncoseg.verb import called
 
 if TYPE_CHECKING:
@@ -91,6 +93,7 @@ class Session:
         self._known = validated(case, model)
         self._scan = align(case, model.plan)
         self._aligned, self._before = _filled(self._scan, model.task.patch)
+        self._threads = started(THREADS)
         self._pyramids: dict[Start, list[Tensor]] = {}
         self._steps: list[Step] = [Step()]
         self._answers: dict[int, Prediction] = {}
@@ -263,7 +266,7 @@ class Session:
         return bare_batch(*(torch.from_numpy(part).to(place) for part in parts))
 
     def _blended(self, step: Step) -> tuple[Array, Array]:
-        """Logits (outputs, *S) on the aligned grid, and where (*S) any window saw it."""
+        """Logits (outputs, *S) on the aligned grid where (*S) any window saw it."""
         task, shape = self.model.task, tuple(int(size) for size in self._field)
         logits = np.zeros((task.outputs, *shape), dtype=np.float32)
         weight = np.zeros(shape, dtype=np.float32)
@@ -272,20 +275,17 @@ class Session:
             whole = (slice(None), *box)
             logits[whole] += values * gaussian(task.patch)
             weight[box] += gaussian(task.patch)
-        seen = (weight > 0) & self._aligned.present.any(0)
+        seen = weight > 0
         logits[:, seen] /= weight[seen]
-        logits[:, ~seen] = background(task)
-        return logits, weight > 0
+        return logits, seen
 
     def _answer(self, step: Step) -> Prediction:
         task, case = self.model.task, self.case
         logits, seen = self._blended(step)
-        native = np.stack(
-            [
-                resample(channel, self._aligned.grid, case.grid, outside=outside)
-                for channel, outside in zip(logits, background(task)[:, 0])
-            ]
-        )
+        relation, shape = self._aligned.relation(case.grid), case.grid.shape
+        chance = np.zeros((len(task.regions), *shape), dtype=np.float16)
+        native = Native(task, relation, seen.shape, shape, 0, threads=self._threads, kept=chance)
+        native.add(logits.swapaxes(0, 1), seen & self._aligned.present.any(0))
         used = tuple(name for name in task.modalities if name in case.images)
         notes = [*self._known]
         if step.asked:
@@ -298,8 +298,8 @@ class Session:
             case=case.id,
             task=task,
             grid=case.grid,
-            label=task.decode(native),
-            probability=task.probabilities(native).astype(np.float16),
+            label=native.label,
+            probability=chance,
             used=used,
             missing=tuple(name for name in task.modalities if name not in case.images),
             images={name: case.images[name].path for name in used},
@@ -321,7 +321,8 @@ def _filled(scan: Aligned, patch: Sequence[int]) -> tuple[Aligned, Array]:
     )
     affine = scan.grid.affine.copy()
     affine[:-1, -1] -= affine[:-1, :-1] @ before
-    return Aligned(image, present, label, Grid(image.shape[1:], affine), scan.labeled), before
+    grid = Grid(image.shape[1:], affine)
+    return replace(scan, image=image, present=present, label=label, grid=grid), before
 
 
 def _taught(model: Model) -> Network:
