@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from oncoseg.trainable import Network
+    from oncoseg.transfer import Transfer
 
 SHIPPED = Path(__file__).parent / "models"
-SHARED = 0.5  # of a network's weights that a model to start from must have
 ONNX = b"\x08"  # the field that comes first in it
 NONSENSE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
@@ -161,42 +161,11 @@ class Model:
         kinds = {name: value.dtype for name, value in network.state_dict().items()}
         network.load_state_dict({name: value.to(kinds[name]) for name, value in weights.items()})
 
-    def start(self, network: Network, task: Task) -> list[str]:
-        """Give a network for another task those weights that fit it; returns the names of the rest.
+    def start(self, network: Network, task: Task) -> Transfer:
+        """Give a network for another task those weights that fit it; see `oncoseg.transfer`."""
+        from oncoseg.transfer import transfer
 
-        Weights that read modalities are matched by the modalities' names; one that this model never
-        saw starts from the mean of those it did. Raises `BadFile` if less than half fits.
-        """
-        weights, fitting = self._weights(), {}
-        own, readers = network.state_dict(), self._readers()
-        for name, value in own.items():
-            if name in weights and name in readers:
-                weights[name] = matched(weights[name], self.task, task)
-            if name in weights and weights[name].shape == value.shape:
-                fitting[name] = weights[name].to(value.dtype)
-        total = sum(value.numel() for value in own.values())
-        share = sum(value.numel() for value in fitting.values()) / max(1, total)
-        if share < SHARED:
-            raise BadFile(
-                self.path,
-                f"has {share:.0%} of the weights of the network to be trained",
-                "start from a model of the same network, or train without --start",
-            )
-        network.load_state_dict(fitting, strict=False)
-        return [name for name in own if name not in fitting]
-
-    def _readers(self) -> set[str]:
-        """Names of the weights whose axis 1 holds modalities: those that one more would widen."""
-        spelled = self._json("network.json")["network"]
-        wider = replace(self.task, modalities=(*self.task.modalities, "one more"))
-        now, then = (
-            registry.build("networks", spelled, task).state_dict() for task in (self.task, wider)
-        )
-        return {
-            name
-            for name, value in now.items()
-            if value.ndim > 1 and name in then and then[name].shape[1] > value.shape[1]
-        }
+        return transfer(self.path, self._weights(), self.spelled, self.task, network, task)
 
     def _weights(self) -> dict[str, Tensor]:
         from safetensors import SafetensorError
@@ -223,21 +192,6 @@ def _figures(table: Any) -> bool:
         isinstance(row, dict) and all(isinstance(value, (int, float)) for value in row.values())
         for row in table.values()
     )
-
-
-def matched(weight: Tensor, old: Task, new: Task) -> Tensor:
-    """A weight that reads modalities, for those of another task.
-
-    Axis 1 holds every modality, once or several times over (their presence follows them).
-    """
-    torch = require("torch", "train")
-    parts = weight.float().unflatten(1, (-1, old.inputs))
-    columns = [
-        parts[:, :, old.modalities.index(name)] if name in old.modalities else parts.mean(2)
-        for name in new.modalities
-    ]
-    found: Tensor = torch.stack(columns, dim=2).flatten(1, 2)
-    return found
 
 
 def find_model(name: str | Path) -> Path:

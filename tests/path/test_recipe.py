@@ -66,7 +66,7 @@ def test_gynbtnet_hands_all_but_the_head_from_stage_to_stage(data, tmp_path):
     for folder, before in (("m.stages/2_organs.run", looked), ("m.run", organs)):
         start = json.loads((tmp_path / folder / "start.json").read_text(encoding="utf-8"))
         assert start["model"] == str(before.path)
-        assert {name.partition(".")[0] for name in start["fresh"]} == {"heads"}
+        assert {name.partition(".")[0] for name in start["initialised"]} == {"heads"}
     weights = [each.network().state_dict() for each in (organs, last)]
     same = [name for name in weights[0] if weights[0][name].shape == weights[1][name].shape]
     gaps = [float((weights[0][name] - weights[1][name]).abs().max()) for name in same]

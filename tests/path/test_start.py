@@ -29,9 +29,9 @@ def saved(tmp_path_factory):
 
 def test_only_the_head_is_new_for_other_classes(saved):
     path, old = saved
-    task = replace(classes_task(3, 16, classes=4), modalities=OLD.modalities)
+    task = replace(OLD, labels={"a": 1, "b": 2}, regions={"a": ("a",), "b": ("b",)})
     network = registry.build("networks", "unet:width=4", task)
-    fresh = open_model(path).start(network, task)
+    fresh = open_model(path).start(network, task).initialised
     assert fresh
     assert all(name.startswith("heads.") for name in fresh)
     for name, value in network.state_dict().items():
@@ -43,7 +43,7 @@ def test_modalities_are_matched_by_name(saved):
     path, old = saved
     task = replace(OLD, modalities=("flair", "t2", "t1"))
     network = registry.build("networks", "unet:width=4", task)
-    assert not open_model(path).start(network, task)
+    assert not open_model(path).start(network, task).initialised
     name = next(name for name, value in old.named_parameters() if value.ndim == 5)
     was, now = old.state_dict()[name], network.state_dict()[name]
     image, presence = was[:, :2], was[:, 2:]
@@ -64,15 +64,15 @@ def test_other_order_of_modalities_gives_the_same_answer(spelled, tmp_path):
     turned = (2, 0, 3, 1)
     new = replace(old, modalities=tuple(names[place] for place in turned))
     second = registry.build("networks", spelled, new).eval()
-    assert not open_model(path).start(second, new)
+    assert not open_model(path).start(second, new).initialised
     batch = make_batch(old)
     other = batch.but(image=batch.image[:, turned], present=batch.present[:, turned])
     assert torch.allclose(first(batch)[0], second(other)[0], atol=1e-4)
 
 
 def test_a_model_of_another_network_is_refused(saved):
-    other = registry.build("networks", "unet:width=6", OLD)
-    with pytest.raises(BadFile, match="of the weights of the network to be trained; start from"):
+    other = registry.build("networks", "unet:width=12", OLD)
+    with pytest.raises(BadRun, match="has 33% of the weights of the encoder to be trained, and wi"):
         open_model(saved[0]).start(other, OLD)
 
 

@@ -31,6 +31,7 @@ from oncoseg.run import Run
 from oncoseg.sample import Sampler, stream
 from oncoseg.train import keep
 from oncoseg.trainable import Augmentation, Loss, Method, Network, Optimise
+from oncoseg.transfer import Transfer
 
 EPOCHS = 20
 WARM_UP = 0.03
@@ -47,15 +48,15 @@ def trained_task(run: Run, task: Task) -> Task:
     return kind.pretext(task, **registry.chosen("methods", run.method))
 
 
-def build(run: Run, task: Task) -> tuple[Method, list[Augmentation], list[str]]:
+def build(run: Run, task: Task) -> tuple[Method, list[Augmentation], Transfer | None]:
     """Method with network and loss, and augmentations; weights drawn from the run's seed.
 
-    Third: the names of the parameters that a model to start from did not have.
+    Third: what was taken from a model to start from.
     """
     torch.manual_seed(run.seed)
     trained = trained_task(run, task)
     network: Network = registry.build("networks", run.network, trained)
-    fresh = open_model(run.start).start(network, trained) if run.start else []
+    taken = open_model(run.start).start(network, trained) if run.start else None
     loss: Loss = registry.build("losses", run.loss, exclusive=trained.exclusive)
     method: Method = registry.build("methods", run.method, network, task, loss)
     augmentations = [registry.build("augmentations", text, task) for text in run.augmentations]
@@ -63,7 +64,7 @@ def build(run: Run, task: Task) -> tuple[Method, list[Augmentation], list[str]]:
         for name in part.models:
             if path := getattr(part, name, ""):
                 part.use(name, *helper(path, run, task))
-    return method, augmentations, fresh
+    return method, augmentations, taken
 
 
 def helper(path: str, run: Run, task: Task) -> tuple[Network, Task]:
@@ -118,7 +119,7 @@ class Loop:
     def __post_init__(self) -> None:
         run, task = self.run, self.plan.task
         self.device = torch.device(run.device or "cpu")
-        method, self.augmentations, fresh = build(run, task)
+        method, self.augmentations, taken = build(run, task)
         self.trained = trained_task(run, task)
         layout = torch.channels_last_3d if task.dims == 3 else torch.channels_last
         self.method = method.to(self.device, memory_format=layout)  # type: ignore[call-overload]
@@ -141,8 +142,9 @@ class Loop:
             balanced=run.balanced,
             needs=method.needs,
         )
-        if run.start:
-            files.write_json(run.folder / "start.json", {"model": run.start, "fresh": fresh})
+        if taken:
+            LOG.warning("%s", taken)
+            files.write_json(run.folder / "start.json", taken.as_dict())
 
     def __call__(self) -> None:
         """Train from where `progress` stands to the end of the budget.

@@ -131,7 +131,7 @@ def test_its_transformer_starts_a_segmentation_of_other_modalities(tmp_path):
     path = save_model(tmp_path / "pre.onco", network, NETWORK, plan, {}, "none")
     task = regions_task(2, 16, modalities=("flair", "t2", "t1ce"))
     new = registry.build("networks", NETWORK, task)
-    fresh = open_model(path).start(new, task)
+    fresh = open_model(path).start(new, task).initialised
     assert {name.split(".")[2] for name in fresh if "embeddings" in name} == {"of_flair", "of_t1ce"}
     assert {name.split(".")[0] for name in fresh} == {"tokens", "stems", "head"}
     kept, was = new.tokens.state_dict(), network.tokens.state_dict()

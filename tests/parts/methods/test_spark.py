@@ -123,7 +123,7 @@ def test_a_network_for_the_task_starts_from_all_but_the_head(tmp_path):
     save_model(path, method.result, NETWORKS[0], Plan(pretext, schemes), {}, "")
     task = regions_task(2, 32)
     network = registry.build("networks", NETWORKS[0], task)
-    fresh = open_model(path).start(network, task)
+    fresh = open_model(path).start(network, task).initialised
     assert {name.split(".")[0] for name in fresh} == {"heads"}
     for name, value in network.state_dict().items():
         if name not in fresh:
