@@ -16,7 +16,8 @@ from oncoseg.predict import predict
 from oncoseg.prepare import Plan, open_store
 from oncoseg.run import AUGMENTATIONS, Run
 from oncoseg.train import prepared, resolved, train
-from oncoseg.train.loop import Loop, chart
+from oncoseg.train.loop import Loop
+from oncoseg.train.watch import chart
 
 
 def world(folder, dims, **options):

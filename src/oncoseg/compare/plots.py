@@ -8,6 +8,7 @@ from html import escape
 
 import numpy as np
 
+from oncoseg.blocks.axes import framed, ticks
 from oncoseg.case import Array
 from oncoseg.evaluate.table import Summary
 
@@ -27,8 +28,8 @@ def strips(names: Sequence[str], values: Array, found: Sequence[Summary], title:
     Left of the dots a box of quartiles and median, right of them the mean with its interval. Cases
     far from all others are counted beside a triangle at the edge.
     """
-    ticks = _ticks(*_range(values, found))
-    low, high = ticks[0], ticks[-1]
+    marks = ticks(*_range(values, found))
+    low, high = marks[0], marks[-1]
     width, height = LEFT + STEP * len(names) + 8, TOP + HIGH + FOOT
 
     def down(value: float) -> float:
@@ -37,7 +38,7 @@ def strips(names: Sequence[str], values: Array, found: Sequence[Summary], title:
     parts = [
         f'<path class="grid" d="M{LEFT} {down(tick):.1f}H{width - 4}"/>'
         f'<text class="tick" x="{LEFT - 6}" y="{down(tick) + 4:.1f}">{tick:.4g}</text>'
-        for tick in ticks
+        for tick in marks
     ]
     centres = [LEFT + STEP * (place + 0.5) for place in range(len(names))]
     some = _spread(values)
@@ -54,7 +55,7 @@ def strips(names: Sequence[str], values: Array, found: Sequence[Summary], title:
         parts.append(_mean(centre + 22, found[place], down, colour(place)))
         short = name if len(name) < 15 else f"{name[:13]}…"
         parts.append(f'<text class="name" x="{centre:.0f}" y="{height - 8}">{escape(short)}</text>')
-    return _svg(width, height, "".join(parts), title)
+    return framed(width, height, "".join(parts), title)
 
 
 def stability(
@@ -86,7 +87,7 @@ def stability(
                 )
         x = 210 + 74 * (float(ranks[place]) - 1)
         parts.append(f'<path class="cross" d="M{x - 4:.0f} {y - 4:.0f}l8 8m0 -8l-8 8"/>')
-    return _svg(width, height, "".join(parts), "how often each algorithm has each rank")
+    return framed(width, height, "".join(parts), "how often each algorithm has each rank")
 
 
 def scatter(
@@ -99,12 +100,12 @@ def scatter(
 ) -> str:
     """Costs on a logarithmic axis, means with intervals; a line joins those on the `front`."""
     ends = [end for one in found for end in (one.low, one.mean, one.high) if math.isfinite(end)]
-    ticks = _ticks(min(ends), max(ends))
+    marks = ticks(min(ends), max(ends))
     first, last = math.log10(min(costs) / 1.3), math.log10(max(costs) * 1.3)
     width, height = LEFT + 420, TOP + HIGH + FOOT
 
     def down(value: float) -> float:
-        return TOP + HIGH * (ticks[-1] - value) / (ticks[-1] - ticks[0])
+        return TOP + HIGH * (marks[-1] - value) / (marks[-1] - marks[0])
 
     def along(cost: float) -> float:
         return LEFT + 10 + 330 * (math.log10(cost) - first) / (last - first)
@@ -112,7 +113,7 @@ def scatter(
     parts = [
         f'<path class="grid" d="M{LEFT} {down(tick):.1f}H{width - 4}"/>'
         f'<text class="tick" x="{LEFT - 6}" y="{down(tick) + 4:.1f}">{tick:.4g}</text>'
-        for tick in ticks
+        for tick in marks
     ]
     parts += [
         f'<path class="grid" d="M{along(cost):.1f} {TOP}V{TOP + HIGH}"/>'
@@ -131,7 +132,7 @@ def scatter(
         short = names[place] if len(names[place]) < 14 else f"{names[place][:12]}…"
         parts.append(_mean(x, found[place], down, tints[place]))
         parts.append(f'<text x="{x + 9:.0f}" y="{y:.1f}">{escape(short)}</text>')
-    return _svg(width, height, "".join(parts), title)
+    return framed(width, height, "".join(parts), title)
 
 
 def _decades(first: float, last: float) -> list[float]:
@@ -175,13 +176,6 @@ def _beyond(x: float, values: Array, shown: tuple[float, float], tint: str) -> s
             mark = f'<path d="M{x - 5:.0f} {y}h10l-5 {6 * way}z" fill="{tint}"/>'
             parts.append(mark + label)
     return "".join(parts)
-
-
-def _svg(width: float, height: float, inside: str, title: str) -> str:
-    return (
-        f'<svg class="plot" viewBox="0 0 {width:.0f} {height:.0f}" role="img" '
-        f'style="max-width:min(100%, {width:.0f}px)" aria-label="{escape(title)}">{inside}</svg>'
-    )
 
 
 def _spread(values: Array) -> Array:
@@ -230,14 +224,3 @@ def _mean(x: float, found: Summary, down: Callable[[float], float], tint: str) -
         f'<path d="{bar}" stroke="{tint}" stroke-width="1.8" fill="none"/>'
         f'<path d="M{x:.0f} {y - 5:.1f}l5 5l-5 5l-5 -5z" fill="{tint}"/>'
     )
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    """Four to eight round numbers around a range."""
-    span = high - low
-    if span <= 1e-9 * abs(high):  # equal but for rounding
-        span = abs(high) or 1.0
-    size = 10 ** math.floor(math.log10(span / 4))
-    step = next(size * times for times in (1, 2, 5, 10) if span / (size * times) <= 5)
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [round(place * step, 12) for place in range(first, max(last, first + 1) + 1)]

@@ -72,7 +72,9 @@ def _train(run: Run, resume: bool, store: Path | None) -> Path:
     if checkpoint.found(last):
         loop.progress = checkpoint.resume(last, loop.modules, loop.optimiser)
     loop()
-    return finish(run, plan, loop, held)
+    model = finish(run, plan, loop, held)
+    loop.watch.draw(now=True)
+    return model
 
 
 def resolved(run: Run) -> Run:

@@ -14,6 +14,7 @@ from oncoseg.blocks.statistics import interval
 from oncoseg.errors import BadData, BadRun
 from oncoseg.prepare import held_out, open_store
 from oncoseg.run import Run
+from oncoseg.train import page
 
 SAMPLES, SEED = 2000, 0  # of the bootstrap, as evaluate has it
 RECORD = "crossvalidation.json"
@@ -51,6 +52,7 @@ def each_fold(run: Run, *, resume: bool = False) -> Path:
         if not Path(one.to).exists():
             train(one, resume=True, store=store)
         records.append(files.read_json(one.folder / "validation.json"))
+        page.write(run.folder)
     files.write_json(run.folder / RECORD, together(records, patients))
     card = {**in_card(run.folder), **(files.read_json(Path(run.card)) if run.card else {})}
     said = files.write_json(run.folder / "card.json", card)

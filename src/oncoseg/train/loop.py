@@ -8,7 +8,6 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -22,7 +21,6 @@ from oncoseg.case import Batch, Task
 from oncoseg.checkpoint import Progress
 from oncoseg.errors import BadRun, Stopped
 from oncoseg.evaluate import evaluate
-from oncoseg.extras import require
 from oncoseg.model import open_model
 from oncoseg.predict.engines import network_engine
 from oncoseg.predict.window import slide, windows
@@ -30,6 +28,8 @@ from oncoseg.prepare import Plan, Stored
 from oncoseg.run import Run
 from oncoseg.sample import Sampler, stream
 from oncoseg.train import keep
+from oncoseg.train.validation import Row, mean_of
+from oncoseg.train.watch import Watch
 from oncoseg.trainable import Augmentation, Loss, Method, Network, Optimise
 from oncoseg.transfer import Transfer
 
@@ -142,6 +142,7 @@ class Loop:
             balanced=run.balanced,
             needs=method.needs,
         )
+        self.watch = Watch(self)
         if taken:
             LOG.warning("%s", taken)
             files.write_json(run.folder / "start.json", taken.as_dict())
@@ -185,6 +186,7 @@ class Loop:
         self.saved = time.monotonic()
         if not self.progress.step:
             self._save()
+        self.watch.begin()
 
     def _go(self, bar: tqdm) -> None:
         """Train to the end of the budget; `FloatingPointError` where the loss breaks down."""
@@ -196,7 +198,7 @@ class Loop:
                 done = self._clock()
                 bar.update(min(100, round(100 * done)) - bar.n)
                 if not self.progress.step % PULSE:
-                    numbers(losses)
+                    self.watch.pulse(numbers(losses))
                 if self._epoch(done) > epoch or done >= 1:
                     epoch = self._epoch(done)
                     bar.set_postfix(self._end_epoch(losses))
@@ -211,6 +213,7 @@ class Loop:
         if asked := self.stop.asked:
             self._save()
             self.stop.honoured()
+            self.watch.stopped(asked)
             raise Stopped(
                 f"stopped by {asked} after step {self.progress.step}, and saved; go on with "
                 "--resume",
@@ -295,16 +298,17 @@ class Loop:
     def _end_epoch(self, losses: Mapping[str, Tensor]) -> dict[str, str]:
         """Check, validate, save and write one line of metrics."""
         values = numbers(losses)
-        dice = self._validate() if self._may_look() else {}
+        cases = self._validate() if self._may_look() else {}
+        dice = mean_of(list(cases.values()), self.plan.task)
         mean = float(np.mean(list(dice.values()))) if dice else -1.0
         if mean > self.progress.best:
             self.progress.best, self.progress.best_step = mean, self.progress.step
         self._clock()
-        self._note({"loss": values, "dice": dice})
+        rate = float(f"{self.optimiser.param_groups[0]['lr']:.4g}")
+        self._note({"loss": values, "dice": dice, "cases": cases, "rate": rate})
         self._save()
-        if self.run.tensorboard:
-            groups = {"loss": values, "dice": dice}
-            chart(self.run.folder / "tensorboard", self.progress.step, groups)
+        self.watch.draw()
+        self.watch.chart({"loss": values, "dice": dice, "rate": {"rate": rate}})
         return {"loss": f"{sum(values.values()):.3f}", **({"dice": f"{mean:.3f}"} if dice else {})}
 
     def _may_look(self) -> bool:
@@ -318,8 +322,8 @@ class Loop:
         guess = sum(map(len, boxes)) * seconds / max(1, step) / (3 * self.sampler.batch)
         return self.looked + (self.looking or guess) <= LOOK * seconds
 
-    def _validate(self) -> dict[str, float]:
-        """Mean Dice a region over the first held-out cases, on the plan's grid.
+    def _validate(self) -> dict[str, Row]:
+        """Dice of the first held-out cases by region, on the plan's grid.
 
         Of the averaged weights. Empty where the network is not trained for the user's task.
         """
@@ -327,7 +331,7 @@ class Loop:
             return {}
         began = time.monotonic()
         infer = network_engine(kept(self.average), str(self.device))
-        scores: dict[str, list[float]] = {}
+        rows: dict[str, Row] = {}
         for case in self.held:
             image = case.read("image").astype(np.float32)
             task = self.plan.task
@@ -338,11 +342,11 @@ class Loop:
                 counts = case.read("weight")[0] > 0
                 label, truth = label * counts, truth * counts
             found = evaluate(label, truth, regions=task, metrics=("dice",)).means
-            for region in case.known(task):
-                scores.setdefault(region, []).append(found[region]["dice"])
+            rows[case.id] = {one: round(found[one]["dice"], 4) for one in case.known(task)}
+            self.watch.see(case, image, label, truth)
         self.looking = time.monotonic() - began
         self.looked += self.looking
-        return {region: round(float(np.mean(values)), 4) for region, values in scores.items()}
+        return rows
 
 
 def numbers(losses: Mapping[str, Tensor]) -> dict[str, float]:
@@ -351,15 +355,6 @@ def numbers(losses: Mapping[str, Tensor]) -> dict[str, float]:
     if not all(math.isfinite(value) for value in values.values()):
         raise FloatingPointError
     return values
-
-
-def chart(folder: Path, step: int, groups: Mapping[str, Mapping[str, float]]) -> None:
-    """Add points to TensorBoard's curves, one a name in each group."""
-    board = require("torch.utils.tensorboard", "tensorboard")
-    with board.SummaryWriter(str(folder)) as writer:
-        for group, values in groups.items():
-            for name, value in values.items():
-                writer.add_scalar(f"{group}/{name}", value, step)
 
 
 def kept(average: Ema) -> Network:

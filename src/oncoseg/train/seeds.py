@@ -11,7 +11,7 @@ from typing import Any
 from oncoseg import files
 from oncoseg.errors import BadRun
 from oncoseg.run import Run
-from oncoseg.train import resolved, train
+from oncoseg.train import page, resolved, train
 
 RECORD = "seeds.json"
 PAIR = 1.96 * 2**0.5  # deviations by which two draws differ at most, 19 times in 20
@@ -40,6 +40,7 @@ def each_seed(run: Run, count: int, *, resume: bool = False) -> Path:
             train(one, resume=resume, **store)
         records[seed] = files.read_json(one.folder / "validation.json")["dice"]
     files.write_json(run.folder / RECORD, between(records))
+    page.write(run.folder)
     return Path(run.to)
 
 

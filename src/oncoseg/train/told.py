@@ -1,0 +1,125 @@
+"""What a training has come to, in a sentence: Dice now, and by how much it still rises."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from oncoseg.train import curves, history
+from oncoseg.train.history import History, Spread
+
+
+def state(story: History) -> str:
+    """Whether it is finished, was stopped, or how far it is."""
+    if story.finished:
+        return "finished"
+    if not story.kept:
+        return "not begun"
+    at = f"at step {story.kept.get('step', 0)}, {story.done:.0%} done"
+    events = story.kept.get("events", ())
+    if events and events[-1][2].startswith("stopped"):
+        return f"{events[-1][2]} {at}"
+    return "writing the model" if story.done >= 1 else at
+
+
+def answer(story: History) -> list[str]:
+    """The first line of the page, and what is to be said after it."""
+    pooled = history.record(story.folder / "crossvalidation.json")
+    if pooled.get("cases") and not story.looks:
+        return _of_folds(story, pooled)
+    if not story.kept:
+        done = len(list((story.folder / "folds").glob("fold_*.onco")))
+        return [f"Cross-validation: {done} folds are finished", "The model of all cases follows."]
+    if not story.looks:
+        return _without_dice(story)
+    last = story.looks[-1]
+    final = story.final.get("cases", {})
+    now = story.spread(final or last.rows)
+    mean = f"mean of {len(story.regions)} regions, " if len(story.regions) > 1 else ""
+    looked = "segmented whole, as 'predict' does" if final else "looked at on the training's grid"
+    first = f"Dice {now.mean:.3f} {'at the end' if story.finished else 'now'}"
+    first += f" on {now.cases} held-out cases" if now.cases > 1 else " on one held-out case"
+    size, unit = curves.unit(story.seconds)
+    after = f"After {story.seconds / size:.3g} {unit} and {story.kept.get('step', 0)} steps"
+    span = f"95 % interval {now.low:.3f} to {now.high:.3f}, " if math.isfinite(now.low) else ""
+    return [first + _short(story), f"{after}: {span}{mean}{looked}.", rising(story)]
+
+
+def _short(story: History) -> str:
+    """By how much it still rises, as the end of the first line."""
+    found = story.rise()
+    if not found:
+        return ""
+    change, _ = found
+    if not math.isfinite(change.low) or change.low <= 0 <= change.high:
+        return ", no longer rising for certain"
+    return f", still rising ({change.mean:+.3f} lately)" if change.mean > 0 else ", falling"
+
+
+def rising(story: History) -> str:
+    """By how much Dice has changed over the last quarter, and what to do about it."""
+    found = story.rise()
+    if not found:
+        return "How much it still rises will be seen after the next validations."
+    change, seconds = found
+    size, unit = curves.unit(story.seconds)
+    when = f"In the last {seconds / size:.2g} {unit} Dice of the same cases changed by"
+    return f"{when} {change.mean:+.3f}{_span(change)}. {_verdict(story, change)}"
+
+
+def _span(change: Spread) -> str:
+    if not math.isfinite(change.low):
+        return ""
+    return f" ({change.low:+.3f} to {change.high:+.3f})"
+
+
+def _verdict(story: History, change: Spread) -> str:
+    if not math.isfinite(change.low):
+        return "Of one patient that tells little: hold out more."
+    if change.low <= 0 <= change.high:
+        return "That may be chance."
+    if change.mean < 0:
+        return "It gets worse: look at the examples and at the loss."
+    if story.finished:
+        return "It rose to the end: more minutes may give more."
+    return "It still rises."
+
+
+def _of_folds(story: History, pooled: Mapping[str, Any]) -> list[str]:
+    """Of the folds together, of which the model of all cases was made."""
+    rows = {
+        case: {name: row[name] for name in pooled["dice"] if name in row}
+        for case, row in pooled["cases"].items()
+    }
+    now, folds = story.spread(rows), 1 + max(row["fold"] for row in pooled["cases"].values())
+    span = f"95 % interval {now.low:.3f} to {now.high:.3f}, " if math.isfinite(now.low) else ""
+    return [
+        f"Dice {now.mean:.3f} on all {now.cases} cases, each by a model that never saw it",
+        f"Cross-validation in {folds} folds: {span}the mean of {_regions(len(pooled['dice']))}.",
+        "This last training is on all cases, and its model the one to keep.",
+    ]
+
+
+def _regions(count: int) -> str:
+    return "one region" if count == 1 else f"{count} regions"
+
+
+def _without_dice(story: History) -> list[str]:
+    losses = story.losses()
+    parts = [
+        f"{name} from {curves.smoothed(points)[0][1]:.3g} to {curves.smoothed(points)[-1][1]:.3g}"
+        for name, points in losses.items()
+        if points
+    ]
+    fell = f"Loss: {', '.join(parts)}." if parts else "No step has been noted yet."
+    if not story.kept.get("own", True):
+        first = "This method is not trained for the task itself, so there is no Dice"
+        why = "What it learned shows when a model is trained from it, with --start."
+    elif not story.kept.get("patients"):
+        first = "No case was held out, so there is no Dice"
+        why = "How good it is stays unknown; --fold 0 holds a fifth out, --folds 5 all in turn."
+    else:
+        first = "No Dice yet"
+        why = "Held-out cases are looked at as soon as that takes little of the time."
+    return [first, fell, why]
