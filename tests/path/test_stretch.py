@@ -12,7 +12,7 @@ from oncoseg.case import Case, Grid, Task, Volume
 from oncoseg.errors import BadData, BadFile
 from oncoseg.prepare.align import Relation, align
 from oncoseg.prepare.plan import Normalisation, Plan
-from oncoseg.prepare.stretch import Stretch, new_shape, spread, stretched
+from oncoseg.prepare.stretch import Stretch, new_shape, pinned, spread, stretched
 
 TASK = Task("t", ("a",), {"x": 1}, {"x": ("x",)}, (2.0, 1.5, 0.8), (8, 8, 8), ((2, 2, 2),))
 PLAN = Plan(TASK, {"a": Normalisation("zscore")}, 2, Stretch())
@@ -108,6 +108,7 @@ def test_the_way_back_is_linear_and_what_was_cut_off_is_outside():
         (Normalisation("unit"), [0, 0.5, 1]),
         (Normalisation("bytes"), [0, 50 / 255, 100 / 255]),
         (Normalisation("zscore"), [-1.2247449, 0, 1.2247449]),
+        (Normalisation("nonzero"), [0, -1, 1]),
         (Normalisation("dataset", 10, 90, 50, 20), [-2, 0, 2]),
     ],
 )
@@ -146,3 +147,64 @@ def test_a_plan_keeps_it_and_nonsense_is_refused(tmp_path):
     for wrong in ({"axes": [0, 0, 1]}, {"axes": [0, 1, 2], "order": 9}, {"axes": 3}, {"ax": [0]}):
         with pytest.raises(BadFile, match="whole plan"):
             Plan.from_dict({**plan.as_dict(), "stretch": wrong}, tmp_path / "plan.json")
+
+
+PINNED = Stretch((0, 1, 2), turned=True, order=1, apart=1e9, whole=True, pinned=True, late=True)
+
+
+def test_pinned_voxels_start_at_the_first_one_and_are_exactly_as_long_as_wanted():
+    array, grid = scan(shape=(11, 4, 7))
+    plan = replace(PLAN, stretch=PINNED, task=replace(TASK, spacing=(2.0, 0.5, 1.0)))
+    plan = replace(plan, normalisation={"a": Normalisation("none")})
+    found = align(case_of(array, grid), plan)
+    assert found.image.shape[1:] == (6, 7, 7)
+    assert np.allclose(found.grid.affine[:3, 3], grid.affine[:3, 3])
+    assert np.allclose(found.grid.spacing, (2, 0.5, 1))
+    assert np.array_equal(found.image[0][:, ::2], array[::2])
+    assert np.allclose(found.image[0][:, 1::2], (array[::2, :-1] + array[::2, 1:]) / 2, atol=1e-4)
+    assert found.relation(grid).border == 1.0
+
+
+def test_pinned_scans_run_as_their_signs_say_and_are_cropped_after_normalising():
+    array = np.zeros((6, 5, 4), np.float32)
+    array[1:3, 2:5, 0] = 50
+    array[2, 2, 3] = -80
+    grid = oriented((6, 5, 4), (1.0, 1.0, 1.0), (0, 1, 2), (1, 1, 1))
+    rule = replace(PINNED, signs=(-1, -1, 1), own=True, cropped=True)
+    schemes = {"a": Normalisation("dataset", -100, 100, -10, 10)}
+    found = align(case_of(array, grid), replace(PLAN, stretch=rule, normalisation=schemes))
+    kept = np.ones(array.shape, bool)
+    kept[2, 2, 3] = False  # alone below the middle; the box holds it
+    assert np.array_equal(found.image[0] > 0, kept[::-1, ::-1])
+    none = replace(PLAN, stretch=rule, normalisation={"a": Normalisation("none")})
+    assert align(case_of(array, grid), none).image.shape == (1, 2, 3, 1)
+    empty = case_of(np.zeros_like(array), grid)
+    with pytest.raises(BadData, match="case c holds nothing but 0"):
+        align(empty, none)
+
+
+def test_axes_a_rounding_away_from_right_angles_share_their_middle():
+    turn = np.array([[0.8, -0.6, 0], [0.6, 0.8, 0], [0, 0, 1]])
+    affine = np.eye(4)
+    affine[:3, :3] = turn * np.array([0.7, 0.9, 3.0])
+    exact, rounded = pinned(Grid((9, 8, 7), affine), (2.0, 2.0, 2.0)), affine.copy()
+    assert np.allclose(exact.affine[:3, 3], 0)
+    rounded[:3, :3] -= 1e-6 * np.array([[0, 1, 0], [0, 0, 0], [0, 0, 0]])
+    moved = pinned(Grid((9, 8, 7), rounded), (2.0, 2.0, 2.0))
+    assert moved.shape == exact.shape
+    middle = rounded @ [4.5, 4, 3.5, 1]
+    assert np.allclose(moved.affine @ [*np.array(moved.shape) / 2, 1], middle)
+
+
+def test_lengths_that_hardly_differ_stay():
+    grid = oriented((6, 5, 4), (1.0004, 1.0, 2.0), (0, 1, 2), (1, 1, 1))
+    assert pinned(grid, (1.0, 1.0, 2.0005)) is grid
+    assert pinned(grid, (1.01, 1.0, 2.0)).spacing == pytest.approx((1.01, 1.0, 2.0))
+
+
+def test_rules_are_checked_when_they_are_read():
+    assert Stretch.from_dict({**vars(PINNED), "signs": [-1, 1, 1]}).signs == (-1, 1, 1)
+    older = {"axes": [2, 1, 0], "turned": False, "flat": False, "order": 3, "apart": 3.0}
+    assert Stretch.from_dict(older) == Stretch()
+    with pytest.raises(ValueError, match="signs of 1 or -1"):
+        Stretch.from_dict({**vars(PINNED), "signs": [2, 1, 1]})

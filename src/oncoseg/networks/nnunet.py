@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from oncoseg.blocks.convs import (
     CONV,
+    NORM,
     TRANSPOSED,
     ConvNormAct,
     ResidualBlock,
@@ -27,7 +28,8 @@ CARD = Card(
     arxiv="2404.09556",
     reading="PlainConvUNet and ResidualEncoderUNet with the layers, the kernels and the numbers of "
     "parameters of nnU-Net 2.8; patch, spacing and strides are the plan's. Several `members` are "
-    "its ensemble of folds, whose logits are averaged.",
+    "its ensemble of folds, whose logits are averaged. Residual blocks that are `strided` are "
+    "those of MONAI's DynUNet.",
 )
 DEEPEST = {2: 512, 3: 320}
 RESIDUAL = (1, 3, 4, 6)  # blocks of the first stages, then as many as in the last of these
@@ -41,6 +43,7 @@ class Nnunet(Network):
     `widths` double from `width` up to 320 (2-D: 512); `blocks` are 2 convolutions, or 1, 3, 4, 6,
     6, ... residual blocks; `decoder` (a stage less) are 2 convolutions, or 1; `kernels`, as
     133x333, are 1 along an axis until its voxels are less than twice as long as the shortest ones.
+    `strided` residual blocks have shortcuts that are strided and not pooled, and no stem.
     Logits come at every resolution but the coarsest.
     """
 
@@ -54,6 +57,7 @@ class Nnunet(Network):
         decoder: tuple[int, ...] = (),
         kernels: tuple[str, ...] = (),
         residual: bool = False,
+        strided: bool = False,
         members: int = 1,
     ) -> None:
         super().__init__()
@@ -74,9 +78,12 @@ class Nnunet(Network):
                 raise BadOption(f"Nnunet takes {wanted} {name} for this plan, not {len(given)}")
         if min(*widths, *blocks, *decoder, members) < 1:
             raise BadOption("Nnunet takes widths, blocks, decoder and members of at least 1")
+        if strided and not residual:
+            raise BadOption("Nnunet takes strided for residual blocks alone; add residual")
         self.widths = [size * members for size in widths]
         self.members = nn.ModuleList(
-            Member(task, widths, blocks, decoder, sizes, residual=residual) for _ in range(members)
+            Member(task, widths, blocks, decoder, sizes, residual=residual, strided=strided)
+            for _ in range(members)
         )
 
     def encode(self, batch: Batch) -> list[Tensor]:
@@ -121,13 +128,15 @@ class Member(nn.Module):
         kernels: Sequence[Sequence[int]],
         *,
         residual: bool,
+        strided: bool,
     ) -> None:
         super().__init__()
         dims, one = task.dims, (1,) * task.dims
-        block = ResidualBlock if residual else ConvNormAct
-        first = widths[0] if residual else task.inputs
+        block = (StridedBlock if strided else ResidualBlock) if residual else ConvNormAct
+        stem = residual and not strided
+        first = widths[0] if stem else task.inputs
         self.stem = (
-            ConvNormAct(dims, task.inputs, first, one, kernels[0]) if residual else nn.Identity()
+            ConvNormAct(dims, task.inputs, first, one, kernels[0]) if stem else nn.Identity()
         )
 
         def stage(
@@ -174,6 +183,29 @@ class Member(nn.Module):
             if every or level == 0:
                 logits.insert(0, self.heads[level](features))
         return logits
+
+
+class StridedBlock(ResidualBlock):
+    """Two convolutions round a shortcut, which is strided and projected where shape changes."""
+
+    def __init__(
+        self,
+        dims: int,
+        inputs: int,
+        width: int,
+        stride: Sequence[int] = (1,),
+        kernel: Sequence[int] | int = 3,
+    ) -> None:
+        super().__init__(dims, inputs, width, stride, kernel)
+        if inputs != width or max(self.stride) > 1:
+            self.project = nn.Sequential(
+                CONV[dims](inputs, width, 1, self.stride, bias=False),
+                NORM[dims](width, affine=True),
+            )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, inputs, *S) -> (B, width, *S/stride)."""
+        return cast("Tensor", self.act(self.second(self.first(features)) + self.project(features)))
 
 
 def _quiet(module: nn.Module) -> None:

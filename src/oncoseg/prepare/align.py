@@ -21,7 +21,7 @@ from oncoseg.blocks.surface import bounds
 from oncoseg.case import Array, Case, Grid, Task
 from oncoseg.errors import BadData
 from oncoseg.prepare.plan import Plan
-from oncoseg.prepare.stretch import Stretch, filled, new_shape, spread, stretched, turned
+from oncoseg.prepare.stretch import Stretch, subgrid, turned
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,8 @@ class Aligned:
 
     image (M, *S) float32 normalised, 0 where not present; present (M, *S) bool; label (outputs, *S)
     uint8, the membership of each output in 1/255; grid of these arrays; `labeled`. Of plans with a
-    stretch, `alone` is the axis along which logits come back by the nearest voxel, -1 for none.
+    stretch, `alone` is the axis along which logits come back by the nearest voxel, -1 for none, and
+    `wide` lets them reach a voxel beyond the last centres.
     `weight` (*S or none) uint8 is what each voxel counts in training, in 1/255; `known` names the
     regions that were looked for, all if it is empty.
     """
@@ -42,12 +43,15 @@ class Aligned:
     labeled: bool
     stretched: bool = False
     alone: int = -1
+    wide: bool = False
     weight: Array = field(default_factory=lambda: np.full((), 255, np.uint8))
     known: tuple[str, ...] = ()
 
     def relation(self, target: Grid) -> Relation:
         """Where the voxels of a scan's own grid lie in these arrays."""
-        return Relation.between(self.grid, target, sharp=self.stretched, alone=self.alone)
+        return Relation.between(
+            self.grid, target, sharp=self.stretched, alone=self.alone, wide=self.wide
+        )
 
 
 def align(case: Case, plan: Plan) -> Aligned:
@@ -84,35 +88,31 @@ def align(case: Case, plan: Plan) -> Aligned:
 
 
 def _stretched(case: Case, plan: Plan, rule: Stretch) -> Aligned:
-    """A case as nnU-Net prepares it; raises `BadData` unless all modalities lie on one grid."""
+    """A case as another program prepares it; raises `BadData` unless modalities lie on one grid."""
     task = plan.task
     if missing := [name for name in task.modalities if name not in case.images]:
-        cause = f"lacks {', '.join(missing)}, without which nnU-Net's models cannot segment"
+        cause = f"lacks {', '.join(missing)}, without which this imported model cannot segment"
         raise BadData(f"case {case.id} {cause}; give {', '.join(task.modalities)}")
     volumes = [case.images[name] for name in task.modalities]
     if not all(volume.grid.same_as(case.grid) for volume in volumes):
-        cause = "has its modalities on several grids, and nnU-Net's models take one"
+        cause = "has its modalities on several grids, and this imported model takes one"
         raise BadData(f"case {case.id} {cause}; register and resample them onto one grid first")
+    if rule.pinned and case.grid.sheared:
+        cause = "has axes that are not at right angles, which this imported model cannot be shown"
+        raise BadData(f"case {case.id} {cause}; resample it onto an upright grid first")
     order, flips = orientation(case.grid) if rule.turned else ([0, 1, 2], np.ones(3))
-    order, flips = [order[axis] for axis in rule.axes], flips[list(rule.axes)]
+    order, flips = [order[axis] for axis in rule.axes], flips[list(rule.axes)] * rule.signs
     steps = tuple(slice(None, None, int(sign)) for sign in flips)
     arrays = [volume.array.transpose(order)[steps].astype(np.float32) for volume in volumes]
-    inside = filled(arrays)
-    if not inside.any():
-        raise BadData(f"case {case.id} holds nothing but 0; export it again")
-    box = bounds(inside)
-    grid, inside = subgrid(turned(case.grid, order, flips), box), inside[box]
-    spacing = rule.wanted(grid.spacing, task.spacing)
-    shape = new_shape(grid.shape, grid.spacing, spacing)
-    image = np.empty((task.inputs, *shape), dtype=np.float32)
-    there, back = rule.alone(grid.spacing, spacing), rule.alone(spacing, grid.spacing)
-    for row, name, array in zip(image, task.modalities, arrays):
-        scheme = plan.normalisation[name]
-        values = scheme(array[box], inside if scheme.masked else np.ones_like(inside))
-        row[:] = stretched(values, shape, order=rule.order, alone=there)
-    present, wide = np.ones(image.shape, dtype=bool), spread(grid, shape)
-    bare = Aligned(image, present, image[:0], wide, case.labeled, stretched=True, alone=back)
-    return _labelled(case, task, bare)
+    grid = turned(case.grid, order, flips)
+    schemes = [plan.normalisation[name] for name in task.modalities]
+    try:
+        image, target, back = rule.prepared(arrays, grid, task.spacing, schemes)
+    except BadData as error:
+        raise BadData(f"case {case.id} {error}") from error
+    present = np.ones(image.shape, dtype=bool)
+    bare = Aligned(image, present, image[:0], target, case.labeled)
+    return _labelled(case, task, replace(bare, stretched=True, alone=back, wide=rule.pinned))
 
 
 def _labelled(case: Case, task: Task, bare: Aligned) -> Aligned:
@@ -164,13 +164,6 @@ def _apart(case: Case, names: str) -> BadData:
         f"case {case.id}: {names} lies nowhere on {case.images[case.reference].path.name}; leave"
         "  it out, or export both again"
     )
-
-
-def subgrid(grid: Grid, box: tuple[slice, ...]) -> Grid:
-    """The grid of `array[box]`."""
-    affine = grid.affine.copy()
-    affine[:-1, -1] += affine[:-1, :-1] @ [piece.start for piece in box]
-    return Grid(tuple(piece.stop - piece.start for piece in box), affine)
 
 
 def working_grid(grid: Grid, spacing: tuple[float, ...] = ()) -> Grid:
@@ -250,8 +243,8 @@ class Relation:
 
     `axes` names the source's axis for each axis of the target, if each has its own; rows of
     `linear` and `shift` are then in the target's order. `exact`: voxels fall on voxels. `sharp`:
-    nothing is smoothed, and what lies out of the field of view is outside; along the axis `alone`
-    of the target, if not -1, the nearest voxel counts.
+    nothing is smoothed, and what lies out of the field of view is outside, unless it is `wide`;
+    along the axis `alone` of the target, if not -1, the nearest voxel counts.
     """
 
     axes: tuple[int, ...]
@@ -260,10 +253,11 @@ class Relation:
     exact: bool
     sharp: bool = False
     alone: int = -1
+    wide: bool = False
 
     @classmethod
     def between(
-        cls, source: Grid, target: Grid, *, sharp: bool = False, alone: int = -1
+        cls, source: Grid, target: Grid, *, sharp: bool = False, alone: int = -1, wide: bool = False
     ) -> Relation:
         """Grids that differ by flips, permutations and whole-voxel shifts are `exact`.
 
@@ -282,12 +276,12 @@ class Relation:
             axes = tuple(range(source.dims))
         order = list(axes)
         there = axes.index(alone) if alone >= 0 else -1
-        return cls(axes, linear[order], shift[order], exact, sharp, there)
+        return cls(axes, linear[order], shift[order], exact, sharp, there, wide)
 
     @property
     def border(self) -> float:
         """How far out of the source's outermost centres voxels still lie inside."""
-        return 0.0 if self.exact else 0.5 if self.sharp else 1.0
+        return 0.0 if self.exact else 0.5 if self.sharp and not self.wide else 1.0
 
     def index(self, axis: int, size: int) -> Array:
         """Where `size` voxels along an axis of the target lie in the source."""

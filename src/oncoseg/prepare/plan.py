@@ -20,7 +20,7 @@ from oncoseg.prepare.stretch import Stretch
 
 FORMAT = "oncoseg-plan-1"
 LARGEST_PATCH = 1 << 27
-SCHEMES = ("image", "dataset", "zscore", "none", "unit", "bytes")
+SCHEMES = ("image", "dataset", "zscore", "none", "unit", "bytes", "nonzero")
 QUANTITATIVE = ("ct", "pet", "suv", "adc", "hu")
 
 
@@ -32,7 +32,8 @@ class Normalisation:
     pictures). Scheme `dataset`: clipped to [low, high] and scaled by the data set's own mean and
     deviation, for units that mean something (HU, SUV). Those of nnU-Net beside `dataset`: `zscore`,
     mean 0 and deviation 1 over the whole image, or where any modality is not 0 (`masked`); `none`;
-    `unit`, from 0 to 1; `bytes`, colours divided by 255.
+    `unit`, from 0 to 1; `bytes`, colours divided by 255. That of MONAI: `nonzero`, mean 0 and
+    deviation 1 over the voxels that are not 0, which stay 0.
     """
 
     scheme: str = "image"
@@ -67,11 +68,20 @@ class Normalisation:
         if self.scheme == "unit":
             above = image - image.min()
             return above / max(above.max(), 1e-8)
+        if self.scheme == "nonzero":
+            return _of_nonzero(image)
         if self.scheme == "bytes":
             if image.min() < 0 or image.max() > 255:
                 raise BadData("colours are from 0 to 255, and these are not; give pictures")
             return image / np.float32(255)
         return image
+
+
+def _of_nonzero(image: Array) -> Array:
+    inside = image != 0
+    values = image[inside]
+    spread = float(values.std()) if values.size else 0.0
+    return np.where(inside, (image - values.mean()) / spread, 0) if spread else 0 * image
 
 
 MOST = 96**3  # voxels of a patch where there is time
@@ -96,7 +106,7 @@ class Plan:
     task: Task
     normalisation: dict[str, Normalisation] = field(default_factory=dict)
     batch: int = 2
-    stretch: Stretch | None = None  # of models that were trained by nnU-Net
+    stretch: Stretch | None = None  # of models that other programs trained
 
     def write(self, path: Path) -> Path:
         """As JSON, atomically."""

@@ -1,19 +1,29 @@
-"""Stretch: how nnU-Net brings a scan onto a network's grid, kept so that its models see the same.
+"""Stretch: how other programs bring a scan onto a network's grid: so their models see the same.
 
-A scan is cut to where any modality is not 0, and its field of view stretched to a whole number of
-voxels near the wanted spacing: images by splines, logits linearly. Nothing is smoothed first.
+nnU-Net cuts a scan to where any modality is not 0 and stretches its field of view to a whole number
+of voxels near the wanted spacing: images by splines, logits linearly. MONAI cuts nothing, lets the
+first voxel stay where it is and makes voxels exactly as long as wanted. Neither smooths first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import ndimage
 
+from oncoseg.blocks.surface import bounds
 from oncoseg.case import Array, Grid
+from oncoseg.errors import BadData
+
+if TYPE_CHECKING:
+    from oncoseg.prepare.plan import Normalisation
+
+NEAR = 1e-3  # mm, or a share, by which lengths differ that MONAI takes for equal
+EXACT = 1e-8  # voxels by which the first one may not be the outermost
+NOTHING = "holds nothing but 0; export it again"
 
 
 @dataclass(frozen=True)
@@ -21,9 +31,12 @@ class Stretch:
     """What a plan says of it.
 
     `axes` are the file's axes in the order of the network's (`turned`: those of the scan turned to
-    RAS); the first of them keeps its spacing where the network is `flat`; `order` is of the splines
-    for images. Where the voxels of either side are more than `apart` times longer along one axis
-    than along another, that axis is resampled for itself, by the nearest voxel.
+    RAS), and run backwards where `signs` are -1; the first of them keeps its spacing where the
+    network is `flat`; `order` is of the splines for images. Where the voxels of either side are
+    more than `apart` times longer along one axis than along another, that axis is resampled for
+    itself, by the nearest voxel. Models of MONAI are `whole`, not cut to what is not 0, and
+    `pinned` by the first voxel, or keep their `own` voxels; intensities are normalised `late`,
+    after that, and scans at last `cropped` to where any is above 0.
     """
 
     axes: tuple[int, ...] = (2, 1, 0)
@@ -31,14 +44,24 @@ class Stretch:
     flat: bool = False
     order: int = 3
     apart: float = 3.0
+    signs: tuple[int, ...] = (1, 1, 1)
+    whole: bool = False
+    pinned: bool = False
+    own: bool = False
+    late: bool = False
+    cropped: bool = False
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Stretch:
         """Inverse of `vars`, as JSON keeps it; raises `ValueError` or `TypeError` on nonsense."""
-        found = cls(**{**data, "axes": tuple(data["axes"])})
+        tables = {name: tuple(data[name]) for name in ("axes", "signs") if name in data}
+        found = cls(**{**data, **tables})
         sound = sorted(found.axes) == [0, 1, 2] and found.order in range(6) and found.apart >= 0
-        if not sound:
-            raise ValueError("stretch has the axes 0, 1 and 2, an order from 0 to 5 and apart >= 0")
+        if not sound or len(found.signs) != 3 or not {*found.signs} <= {-1, 1}:
+            raise ValueError(
+                "stretch has the axes 0, 1 and 2, signs of 1 or -1, an order from 0 to 5 and "
+                "apart >= 0"
+            )
         return found
 
     def wanted(self, own: Sequence[float], spacing: Sequence[float]) -> tuple[float, ...]:
@@ -52,6 +75,108 @@ class Stretch:
                 longest = [axis for axis, length in enumerate(spacing) if length == max(spacing)]
                 return longest[0] if len(longest) == 1 else -1
         return -1
+
+    def onto(self, grid: Grid, spacing: Sequence[float]) -> Grid:
+        """The network's grid for a scan on `grid`, whose axes are in its order."""
+        if self.own:
+            return grid
+        if self.pinned:
+            return pinned(grid, spacing)
+        wanted = self.wanted(grid.spacing, spacing)
+        return spread(grid, new_shape(grid.shape, grid.spacing, wanted))
+
+    def prepared(
+        self,
+        arrays: Sequence[Array],
+        grid: Grid,
+        spacing: Sequence[float],
+        schemes: Sequence[Normalisation],
+    ) -> tuple[Array, Grid, int]:
+        """Arrays (*S) on `grid`, in the network's order -> images (M, *S) and their grid.
+
+        At last the axis that logits come back along by the nearest voxel, -1 for none. Raises
+        `BadData` if nothing is left.
+        """
+        inside = np.ones(grid.shape, bool) if self.whole else filled(arrays)
+        box = _box(inside)
+        grid, inside = subgrid(grid, box), inside[box]
+        wide, wanted = self.onto(grid, spacing), self.wanted(grid.spacing, spacing)
+        there, back = self.alone(grid.spacing, wanted), self.alone(wanted, grid.spacing)
+        image = np.empty((len(arrays), *wide.shape), dtype=np.float32)
+        for row, scheme, array in zip(image, schemes, arrays):
+            values = array[box]
+            if not self.late:
+                values = scheme(values, inside if scheme.masked else np.ones_like(inside))
+            row[:] = (
+                resampled(values, grid, wide, order=self.order)
+                if self.pinned
+                else stretched(values, wide.shape, order=self.order, alone=there)
+            )
+            if self.late:
+                row[:] = scheme(row, np.ones(row.shape, bool))
+        if self.cropped:
+            box = _box(np.any(image > 0, axis=0))
+            within: Any = (slice(None), *box)
+            image, wide = image[within], subgrid(wide, box)
+        return image, wide, back
+
+
+def _box(inside: Array) -> tuple[slice, ...]:
+    if not inside.any():
+        raise BadData(NOTHING)
+    return bounds(inside)
+
+
+def subgrid(grid: Grid, box: tuple[slice, ...]) -> Grid:
+    """The grid of `array[box]`."""
+    affine = grid.affine.copy()
+    affine[:-1, -1] += affine[:-1, :-1] @ [piece.start for piece in box]
+    return Grid(tuple(piece.stop - piece.start for piece in box), affine)
+
+
+def pinned(grid: Grid, spacing: Sequence[float]) -> Grid:
+    """Voxels of `spacing` from the first one on, as many as reach the last to the nearest voxel.
+
+    Its axes are at right angles. Where those of the scan are not, be it by the rounding of its
+    file, half of both shapes, in voxels, lies at one place instead, as in MONAI. Lengths that
+    differ by `NEAR` stay, and so does a grid that differs as little.
+    """
+    linear, old = grid.affine[:-1, :-1], np.array(grid.spacing)
+    axes, lengths = np.linalg.qr(linear)
+    new = np.where(np.abs(old - spacing) <= NEAR, old, spacing)
+    affine = grid.affine.copy()
+    affine[:-1, :-1] = axes * np.sign(np.diag(lengths)) * new
+    ends = np.stack(np.meshgrid(*[(0, size - 1) for size in grid.shape])).reshape(3, -1)
+    ends = np.linalg.solve(affine[:-1, :-1], linear) @ ends
+    shape = np.round(np.ptp(ends, axis=1) + 1).astype(int)
+    if np.abs(ends.min(axis=1)).max() > EXACT:
+        affine[:-1, -1] += linear @ (np.array(grid.shape) / 2) - affine[:-1, :-1] @ (shape / 2)
+    same = (shape == grid.shape).all()
+    apart = np.linalg.solve(grid.affine, affine) - np.eye(4)
+    if same and (np.abs(apart).max() <= NEAR or np.allclose(grid.affine, affine, atol=NEAR)):
+        return grid
+    return Grid(tuple(int(size) for size in shape), affine)
+
+
+def resampled(array: Array, source: Grid, target: Grid, *, order: int) -> Array:
+    """`array` (*S) at the voxels of a `pinned` grid, float32; outside as at the nearest voxel."""
+    if source is target:
+        return array.astype(np.float32, copy=False)
+    matrix = np.linalg.solve(source.affine, target.affine)
+    linear, shift = matrix[:-1, :-1], matrix[:-1, -1]
+    off = linear - np.diag(np.diag(linear))
+    straight = np.abs(off @ np.diag(target.shape)).max() <= NEAR  # voxels; far quicker
+    found = np.empty(target.shape, dtype=np.float32)
+    ndimage.affine_transform(
+        array.astype(np.float64),
+        np.diag(linear) if straight else linear,
+        shift,
+        output=found,
+        output_shape=target.shape,
+        order=order,
+        mode="nearest",
+    )
+    return found
 
 
 def new_shape(shape: Sequence[int], old: Sequence[float], new: Sequence[float]) -> tuple[int, ...]:

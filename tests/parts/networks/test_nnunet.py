@@ -81,3 +81,19 @@ def test_all_levels_but_the_coarsest_are_supervised():
 def test_options_that_do_not_fit_the_plan_are_refused(options):
     with pytest.raises(BadOption, match="Nnunet"):
         registry.build("networks", f"nnunet:{options}", planned(2, 1, 3, 2))
+
+
+def test_strided_blocks_project_a_strided_shortcut_and_have_no_stem():
+    task = planned(3, 2, 3, 2)
+    spelled = "nnunet:widths=4x4x6,blocks=1x1x1,decoder=2x2,residual=true,strided=true"
+    member = registry.build("networks", spelled, task).eval().members[0]
+    block, image = member.encoder[1][0], torch.randn(1, 4, 6, 6, 6)
+    assert isinstance(member.stem, torch.nn.Identity)
+    torch.nn.init.ones_(block.second[1].weight)
+    conv, norm = block.project
+    assert conv.weight.shape == (4, 4, 1, 1, 1)
+    short = norm(torch.nn.functional.conv3d(image, conv.weight, stride=2))
+    expected = torch.nn.functional.leaky_relu(block.second(block.first(image)) + short, 0.01)
+    assert torch.allclose(block(image), expected, atol=1e-6)
+    with pytest.raises(BadOption, match="strided for residual blocks alone"):
+        registry.build("networks", "nnunet:strided=true", task)
