@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from oncoseg.blocks.norm import NormAct
+
 CONV: dict[int, Any] = {2: nn.Conv2d, 3: nn.Conv3d}
 TRANSPOSED: dict[int, Any] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 NORM: dict[int, Any] = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
@@ -30,8 +32,7 @@ class ConvNormAct(nn.Sequential):
     ) -> None:
         super().__init__(
             _conv(dims, inputs, width, stride, kernel),
-            NORM[dims](width, affine=True),
-            nn.LeakyReLU(0.01, inplace=True),
+            NormAct(width),
         )
 
 
@@ -53,16 +54,12 @@ class ResidualBlock(nn.Module):
         self.stride = tuple(stride) if len(stride) == dims else (1,) * dims
         self.pool = POOL[dims]
         self.first = ConvNormAct(dims, inputs, width, self.stride, kernel)
-        self.second = nn.Sequential(
-            _conv(dims, width, width, 1, kernel), NORM[dims](width, affine=True)
-        )
+        self.second = nn.Sequential(_conv(dims, width, width, 1, kernel), NormAct(width, slope=1))
         same = inputs == width
         self.project = (
             nn.Identity()
             if same
-            else nn.Sequential(
-                CONV[dims](inputs, width, 1, bias=False), NORM[dims](width, affine=True)
-            )
+            else nn.Sequential(CONV[dims](inputs, width, 1, bias=False), NormAct(width, slope=1))
         )
         self.act = nn.LeakyReLU(0.01, inplace=True)
 
