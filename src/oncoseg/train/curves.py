@@ -43,6 +43,16 @@ def unit(seconds: float) -> tuple[float, str]:
     return next((size, name) for least, size, name in UNITS if seconds >= least)
 
 
+def timed(seconds: float) -> str:
+    """A time to read: 9 s, 1:05 min, 2:05 h."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60}:{whole % 60:02d} min"
+    return f"{whole // 3600}:{whole % 3600 // 60:02d} h"
+
+
 def draw(
     curves: Sequence[Curve], clock: Clock, marks: Sequence[tuple[float, str]], title: str
 ) -> str:

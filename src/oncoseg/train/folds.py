@@ -91,7 +91,8 @@ def together(records: Sequence[Mapping[str, Any]], patients: Mapping[str, str]) 
             "interval": [round(low, 4), round(high, 4)],
             "cases": len(some),
         }
-    return {"dice": dice, "cases": cases, "by_modalities": pooled(records, regions)}
+    by_modalities, whose = pooled(records, regions), {name: patients[name] for name in cases}
+    return {"dice": dice, "cases": cases, "by_modalities": by_modalities, "patients": whose}
 
 
 def pooled(records: Sequence[Mapping[str, Any]], regions: Sequence[str]) -> dict[str, Any]:

@@ -52,6 +52,7 @@ class History:
     kept: Mapping[str, Any]
     lines: Sequence[Mapping[str, Any]]
     final: Mapping[str, Any]
+    folds: int = 0  # of the cross-validation that `final` is of; 0 if it is of this model
 
     @property
     def looks(self) -> list[Look]:
@@ -91,7 +92,8 @@ class History:
         """Of one value a case."""
         if not values:
             return Spread(math.nan, math.nan, math.nan, 0)
-        owners = [self.kept.get("patients", {}).get(case, case) for case in values]
+        known = {**self.kept.get("patients", {}), **self.final.get("patients", {})}
+        owners = [known.get(case, case) for case in values]
         given = np.array(list(values.values()), dtype=float)
         low, high = interval(given, owners, samples=SAMPLES, seed=SEED)
         return Spread(float(given.mean()), low, high, len(given))
@@ -142,7 +144,15 @@ def read(folder: Path) -> History:
             continue  # half a line of a process that was killed
         if isinstance(line, dict) and {"step", "seconds"} <= line.keys():
             lines.append(line)
-    return History(folder, kept(folder), lines, record(folder / "validation.json"))
+    final, pooled = (record(folder / f"{name}.json") for name in ("validation", "crossvalidation"))
+    if final or not pooled.get("cases"):
+        return History(folder, kept(folder), lines, final)
+    folds = 1 + max(row["fold"] for row in pooled["cases"].values())
+    cases = {
+        case: {name: row[name] for name in pooled["dice"] if name in row}
+        for case, row in pooled["cases"].items()
+    }
+    return History(folder, kept(folder), lines, {**pooled, "cases": cases}, folds)
 
 
 def kept(folder: Path) -> dict[str, Any]:

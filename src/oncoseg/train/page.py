@@ -251,7 +251,7 @@ def _examples(story: History) -> str:
         "Left to right, as it learned: the slice with the most truth, around it. What is marked "
         "elsewhere is not shown, but counts in the Dice below each picture: that of the whole case."
     )
-    return section("Held-out cases, as they get better", text, legend + "".join(parts))
+    return section("Held-out cases while it learned", text, legend + "".join(parts))
 
 
 def _chosen(story: History, cases: Sequence[str]) -> list[tuple[str, str]]:
@@ -295,8 +295,7 @@ def _strip(
         )
         look = looks.get(step)
         score = story.spread({case: look.rows[case]}).mean if look and case in look.rows else None
-        size, unit = curves.unit(story.seconds)
-        when = f"{look.seconds / size:.3g} {unit}" if look else f"step {step}"
+        when = curves.timed(look.seconds) if look else f"step {step}"
         said = f"<b>{score:.3f}</b>" if score is not None and math.isfinite(score) else ""
         figures.append(
             f'<figure><svg viewBox="{box}" role="img" aria-label="step {step}"><use '
@@ -310,7 +309,8 @@ def _final(story: History) -> str:
     cases = story.final.get("cases", {})
     if not cases:
         return ""
-    rows = [["All held-out cases", *_cells(story, cases), str(len(cases))]]
+    whole = "All cases" if story.folds else "All held-out cases"
+    rows = [[whole, *_cells(story, cases), str(len(cases))]]
     for name, row in story.final.get("by_modalities", {}).items():
         spans = row.get("intervals", {})
         cells = [
@@ -320,10 +320,8 @@ def _final(story: History) -> str:
             for one in story.regions
         ]
         rows.append([f"With {escape(name)}", *cells, str(row["cases"])])
-    text = (
-        "Each held-out case segmented whole on its own grid, as 'oncoseg predict' does; 95 % "
-        "intervals over patients."
-    )
+    who = "Each case, by the fold that never saw it," if story.folds else "Each held-out case"
+    text = f"{who} segmented on its own grid, as 'oncoseg predict' does; 95 % over patients."
     head = ["", *map(escape, story.regions), "Cases"]
     worst = sorted(cases, key=lambda case: story.spread({case: cases[case]}).mean)
     each = [

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
-from oncoseg.train import curves, history
+from oncoseg.train import curves
 from oncoseg.train.history import History, Spread
+
+FLAT = 0.005  # of Dice, that nobody would train longer for
+LITTLE = 0.05  # Dice of a model that finds next to nothing
 
 
 def state(story: History) -> str:
@@ -25,9 +26,8 @@ def state(story: History) -> str:
 
 def answer(story: History) -> list[str]:
     """The first line of the page, and what is to be said after it."""
-    pooled = history.record(story.folder / "crossvalidation.json")
-    if pooled.get("cases") and not story.looks:
-        return _of_folds(story, pooled)
+    if story.folds:
+        return _of_folds(story)
     if not story.kept:
         done = len(list((story.folder / "folds").glob("fold_*.onco")))
         return [f"Cross-validation: {done} folds are finished", "The model of all cases follows."]
@@ -36,14 +36,12 @@ def answer(story: History) -> list[str]:
     last = story.looks[-1]
     final = story.final.get("cases", {})
     now = story.spread(final or last.rows)
-    mean = f"mean of {len(story.regions)} regions, " if len(story.regions) > 1 else ""
-    looked = "segmented whole, as 'predict' does" if final else "looked at on the training's grid"
+    mean = f"mean of {len(story.regions)} regions; " if len(story.regions) > 1 else ""
+    looked = "each segmented as 'predict' does" if final else "looked at on the training's grid"
     first = f"Dice {now.mean:.3f} {'at the end' if story.finished else 'now'}"
     first += f" on {now.cases} held-out cases" if now.cases > 1 else " on one held-out case"
-    size, unit = curves.unit(story.seconds)
-    after = f"After {story.seconds / size:.3g} {unit} and {story.kept.get('step', 0)} steps"
-    span = f"95 % interval {now.low:.3f} to {now.high:.3f}, " if math.isfinite(now.low) else ""
-    return [first + _short(story), f"{after}: {span}{mean}{looked}.", rising(story)]
+    after = f"After {curves.timed(story.seconds)} and {story.kept.get('step', 0)} steps"
+    return [first + _short(story), f"{after}{_within(now)}; {mean}{looked}.", rising(story)]
 
 
 def _short(story: History) -> str:
@@ -52,9 +50,13 @@ def _short(story: History) -> str:
     if not found:
         return ""
     change, _ = found
-    if not math.isfinite(change.low) or change.low <= 0 <= change.high:
-        return ", no longer rising for certain"
-    return f", still rising ({change.mean:+.3f} lately)" if change.mean > 0 else ", falling"
+    if not math.isfinite(change.low):
+        return ""
+    if change.low >= -FLAT and change.high <= FLAT:
+        return ": it has levelled off"
+    if change.low <= 0 <= change.high:
+        return ": whether it still rises cannot be told"
+    return f": it still rises ({_signed(change.mean)} lately)" if change.mean > 0 else ": it falls"
 
 
 def rising(story: History) -> str:
@@ -63,46 +65,48 @@ def rising(story: History) -> str:
     if not found:
         return "How much it still rises will be seen after the next validations."
     change, seconds = found
-    size, unit = curves.unit(story.seconds)
-    when = f"In the last {seconds / size:.2g} {unit} Dice of the same cases changed by"
-    return f"{when} {change.mean:+.3f}{_span(change)}. {_verdict(story, change)}"
+    when = f"In the last {curves.timed(seconds)} Dice of the same cases changed by"
+    return f"{when} {_signed(change.mean)}{_span(change)}. {_verdict(story, change)}"
 
 
 def _span(change: Spread) -> str:
     if not math.isfinite(change.low):
         return ""
-    return f" ({change.low:+.3f} to {change.high:+.3f})"
+    return f" (95 % interval {_signed(change.low)} to {_signed(change.high)})"
+
+
+def _signed(value: float) -> str:
+    """With its sign, of which nothing has none."""
+    return f"{value:+.3f}" if abs(value) >= 0.0005 else "0.000"
 
 
 def _verdict(story: History, change: Spread) -> str:
     if not math.isfinite(change.low):
         return "Of one patient that tells little: hold out more."
+    if story.spread(story.looks[-1].rows).mean < LITTLE:
+        return "The model finds next to nothing yet: give it more minutes."
     if change.low <= 0 <= change.high:
         return "That may be chance."
     if change.mean < 0:
         return "It gets worse: look at the examples and at the loss."
-    if story.finished:
-        return "It rose to the end: more minutes may give more."
-    return "It still rises."
+    return "More minutes may give more." if story.done >= 1 else "It pays to go on."
 
 
-def _of_folds(story: History, pooled: Mapping[str, Any]) -> list[str]:
+def _of_folds(story: History) -> list[str]:
     """Of the folds together, of which the model of all cases was made."""
-    rows = {
-        case: {name: row[name] for name in pooled["dice"] if name in row}
-        for case, row in pooled["cases"].items()
-    }
-    now, folds = story.spread(rows), 1 + max(row["fold"] for row in pooled["cases"].values())
-    span = f"95 % interval {now.low:.3f} to {now.high:.3f}, " if math.isfinite(now.low) else ""
+    now = story.spread(story.final["cases"])
+    mean = f", mean of {len(story.regions)} regions" if len(story.regions) > 1 else ""
     return [
         f"Dice {now.mean:.3f} on all {now.cases} cases, each by a model that never saw it",
-        f"Cross-validation in {folds} folds: {span}the mean of {_regions(len(pooled['dice']))}.",
+        f"Cross-validation in {story.folds} folds{_within(now)}{mean}.",
         "This last training is on all cases, and its model the one to keep.",
     ]
 
 
-def _regions(count: int) -> str:
-    return "one region" if count == 1 else f"{count} regions"
+def _within(one: Spread) -> str:
+    if not math.isfinite(one.low):
+        return ""
+    return f", 95 % interval {one.low:.3f} to {one.high:.3f}"
 
 
 def _without_dice(story: History) -> list[str]:

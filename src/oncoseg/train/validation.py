@@ -16,6 +16,7 @@ from tqdm import tqdm
 from oncoseg import files, results
 from oncoseg.blocks.annotated import known, whole
 from oncoseg.blocks.layouts import COLOURS
+from oncoseg.blocks.statistics import interval
 from oncoseg.case import Array, Case, Source, Task
 from oncoseg.errors import BadRun
 from oncoseg.evaluate import evaluate
@@ -32,6 +33,7 @@ from oncoseg.run import Run
 from oncoseg.trainable import Network
 
 SHARE = 0.1  # of the seconds of training, what predicting subsets of modalities may take
+SAMPLES, SEED = 2000, 0  # of the bootstrap, as evaluate has it
 EVERY = 4  # modalities up to which all their subsets are tried
 Row = dict[str, float]
 
@@ -68,10 +70,10 @@ def validate(
         prediction = segment(case, plan, infer, maps=network.maps)
         results.save(prediction, run.folder / "validation")
         rows[case.id] = dice_of(case, prediction.label, plan.task)
-        subsets.rows[prediction.used].append(rows[case.id])
+        subsets.add(prediction.used, case, rows[case.id])
         for part in subsets.of(case):
             label = segment(part, plan, infer, maps=network.maps).label
-            subsets.rows[tuple(part.images)].append(dice_of(part, label, plan.task))
+            subsets.add(tuple(part.images), case, dice_of(part, label, plan.task))
         mirrored(case, rows[case.id])
         if steps and whole(case, plan.task):
             seen.append((prediction, truth_of(case)))
@@ -81,7 +83,13 @@ def validate(
         raise BadRun("posthoc steps learn from held-out cases that were searched for all; give one")
     teach(steps, seen, lambda done: anew(taught, plan, infer, network.maps, done))
     by_modalities = subsets.table()
-    record = {"dice": mean, "cases": dict(sorted(rows.items())), "by_modalities": by_modalities}
+    patients = {source.case: source.patient for source in sources}
+    record = {
+        "dice": mean,
+        "cases": dict(sorted(rows.items())),
+        "by_modalities": by_modalities,
+        "patients": dict(sorted(patients.items())),
+    }
     files.write_json(run.folder / "validation.json", record)
     figures = {"dice": mean, "cases": len(rows), "fold": run.fold, "folds": run.folds}
     return {"validation": figures, **in_card(by_modalities), **mirrored.in_card()}
@@ -139,6 +147,18 @@ def mean_of(rows: Sequence[Row], task: Task) -> Row:
     return {name: round(float(np.mean(some)), 4) for name, some in values.items() if some}
 
 
+def intervals_of(rows: Sequence[Row], owners: Sequence[str], task: Task) -> dict[str, Any]:
+    """`intervals` of the means over patients, by region; nothing where they are fewer than two."""
+    found = {}
+    for name in task.regions:
+        some = [(row[name], owner) for row, owner in zip(rows, owners) if name in row]
+        if len({owner for _, owner in some}) > 1:
+            values, patients = zip(*some)
+            ends = interval(np.array(values), patients, samples=SAMPLES, seed=SEED)
+            found[name] = [round(end, 4) for end in ends]
+    return {"intervals": found} if found else {}
+
+
 @dataclass
 class Subsets:
     """Dice by the modalities there were: of whole cases, and of parts while `seconds` last."""
@@ -146,7 +166,13 @@ class Subsets:
     task: Task
     seconds: float
     rows: dict[tuple[str, ...], list[Row]] = field(default_factory=lambda: defaultdict(list))
+    owners: dict[tuple[str, ...], list[str]] = field(default_factory=lambda: defaultdict(list))
     spent: float = 0.0
+
+    def add(self, some: tuple[str, ...], case: Case, row: Row) -> None:
+        """Dice of a case with some of the modalities."""
+        self.rows[some].append(row)
+        self.owners[some].append(case.patient)
 
     @property
     def several(self) -> bool:
@@ -168,13 +194,20 @@ class Subsets:
             self.spent += time.monotonic() - began
 
     def table(self) -> dict[str, dict[str, Any]]:
-        """Modalities joined by + -> mean Dice a region, and of how many cases; the most first."""
+        """Modalities joined by + -> mean Dice a region, and of how many cases; the most first.
+
+        With `intervals` over patients, where there are two of them.
+        """
         if not self.several:
             return {}
         order = self.task.modalities
         names = sorted(self.rows, key=lambda some: (-len(some), [order.index(one) for one in some]))
         return {
-            "+".join(some): {"dice": mean_of(self.rows[some], self.task), "cases": len(rows)}
+            "+".join(some): {
+                "dice": mean_of(rows, self.task),
+                "cases": len(rows),
+                **intervals_of(rows, self.owners[some], self.task),
+            }
             for some in names
             if (rows := self.rows[some])
         }
