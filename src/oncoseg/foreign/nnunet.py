@@ -15,7 +15,7 @@ from oncoseg import files, registry
 from oncoseg.case import Task
 from oncoseg.errors import BadFile, BadOption, printable
 from oncoseg.extras import require
-from oncoseg.foreign.weights import read
+from oncoseg.foreign.weights import WRAPPED, Otherwise, fill, read
 from oncoseg.model import save_model
 from oncoseg.prepare.plan import Normalisation, Plan
 from oncoseg.prepare.stretch import Stretch
@@ -59,7 +59,6 @@ RENAMED = {
 }
 PARTS = {"conv.": "0.", "norm.": "1.", "": ""}
 TWICE = re.compile(r"(.*\.)?all_modules\.|decoder\.encoder\.")
-WRAPPED = re.compile(r"^(module\.|_orig_mod\.)+")
 
 
 def convert(folder: Path, to: Path, *, fold: str = "") -> Path:
@@ -91,17 +90,17 @@ def convert(folder: Path, to: Path, *, fold: str = "") -> Path:
     network: Network = registry.build("networks", spelled, plan.task)
     own = network.state_dict()
     bias = bool(architecture(configuration)[1].get("conv_bias"))
+
+    def absent(name: str) -> float | None:
+        return 0.0 if not bias and name.endswith("bias") else None
+
     for place, (path, (weights, _)) in enumerate(zip(paths, trained)):
         theirs = renamed(path, weights, len(plan.task.strides))
-        fill(path, own, theirs, f"members.{place}.", bias=bias)
+        fill(path, own, theirs, f"members.{place}.", "its plans say", absent)
     network.load_state_dict(own)
     flat = 3 - len(configuration["patch_size"])
     card = described(plans, names[0], paths, words, flat)
     return save_model(to, network, spelled, plan, card, LICENCE, whole=True)
-
-
-class Otherwise(Exception):
-    """Something that nnU-Net does and we do not."""
 
 
 def _told(error: Exception) -> str:
@@ -336,31 +335,6 @@ def _ours(name: str, depth: int) -> str:
                 words["up"] = str(depth - 1 - int(words["up"]))
             return ours.format(**words) + PARTS[words["part"]] + words["what"]
     return ""
-
-
-def fill(
-    path: Path, own: dict[str, Tensor], theirs: Mapping[str, Tensor], prefix: str, *, bias: bool
-) -> None:
-    """Put weights into those of our network; raises `BadFile` unless all fit.
-
-    Those of two dimensions become flat ones of three. Without a `bias`, ours are 0.
-    """
-    torch = require("torch", "train")
-    left = dict(theirs)
-    for name in [name for name in own if name.startswith(prefix)]:
-        bare, shape = name.removeprefix(prefix), own[name].shape
-        value = left.pop(bare, None)
-        if value is None and not bias and bare.endswith("bias"):
-            value = torch.zeros(shape)
-        if value is not None and value.ndim == len(shape) - 1 and value.ndim > 1:
-            value = value.unsqueeze(2)
-        if value is None or value.shape != shape:
-            cause = f"lacks weights of the network that its plans say ('{bare}')"
-            raise BadFile(path, cause, REMEDY)
-        own[name] = value.float()
-    if left:
-        cause = f"has weights of another network than its plans say ('{next(iter(left))}')"
-        raise BadFile(path, cause, REMEDY)
 
 
 def described(
