@@ -15,7 +15,7 @@ import torch
 
 from oncoseg.blocks.annotated import outputs
 from oncoseg.case import Array, Batch, Box, Prompts, Task
-from oncoseg.errors import BadData
+from oncoseg.errors import BadData, BadRun
 from oncoseg.prepare import Stored
 
 REMEDY = {
@@ -35,7 +35,8 @@ class Sampler:
     the others hold a voxel of a box. `patch` may exceed the task's, for augmentations that need a
     margin. `needs` is the method's: cases are drawn from the labelled ones if it needs those alone;
     half of each batch from the labelled and half from the others if it needs both; else from all,
-    and no label is read.
+    and no label is read. `share` (i, n) reads each n-th item of a batch, from the i-th on: what one
+    of n processes learns from.
     """
 
     cases: Sequence[Stored]
@@ -46,8 +47,10 @@ class Sampler:
     seed: int = 0
     balanced: bool = False
     needs: tuple[str, ...] = ("labeled",)
+    share: tuple[int, int] = (0, 1)
 
     def __post_init__(self) -> None:
+        self._check_share()
         for need, there in (("labeled", True), ("unlabeled", False)):
             if need in self.needs and not any(case.labeled == there for case in self.cases):
                 kind = "labelled" if there else "unlabelled"
@@ -55,13 +58,29 @@ class Sampler:
                     f"no training case is {kind}, which this method needs; {REMEDY[need]}"
                 )
 
+    def _check_share(self) -> None:
+        """Each process must have as many items as the others, and of each half where it is so."""
+        halves = 2 if {"labeled", "unlabeled"} <= set(self.needs) else 1
+        parts = self.share[1] * halves
+        if self.share[1] > 1 and self.batch % parts:
+            what = " with labels and without" if halves > 1 else ""
+            raise BadRun(
+                f"a batch of {self.batch} cannot be shared evenly{what} by {self.share[1]} "
+                f"processes; give --batch {-(-self.batch // parts) * parts}"
+            )
+
     def __call__(self, step: int) -> Batch:
         """The batch of a step, on the CPU."""
         rng = np.random.default_rng([self.seed, step])
         chosen = self._chosen(rng)
         aimed = rng.random(len(chosen)) < self.foreground
         aimed[0] |= self.foreground > 0
-        items = [self._item(self.cases[case], bool(aim), rng) for case, aim in zip(chosen, aimed)]
+        places = []
+        for case, aim in zip((self.cases[index] for index in chosen), aimed):
+            places.append(_box(case, self.patch, self._target(case, bool(aim), rng), rng))
+        own = slice(self.share[0], None, self.share[1])
+        chosen, places = chosen[own], places[own]
+        items = [self._item(self.cases[index], box) for index, box in zip(chosen, places)]
         image, present, label, weight, labeled = (np.stack(column) for column in zip(*items))
         whole = torch.from_numpy(image)
         return Batch(
@@ -99,8 +118,7 @@ class Sampler:
         again = len(pool) < count
         return [int(index) for index in rng.choice(pool, count, again, share / share.sum())]
 
-    def _item(self, case: Stored, aimed: bool, rng: np.random.Generator) -> tuple[Array, ...]:
-        box = _box(case, self.patch, self._target(case, aimed, rng), rng)
+    def _item(self, case: Stored, box: Sequence[int]) -> tuple[Array, ...]:
         cut = tuple(slice(max(0, start), start + size) for start, size in zip(box, self.patch))
         cut = tuple(
             slice(piece.start, min(piece.stop, size)) for piece, size in zip(cut, case.shape)

@@ -6,6 +6,7 @@ Ending in a model file.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from oncoseg.prepare.plan import MOST
 from oncoseg.run import AUGMENTATIONS, EACH, Run
 from oncoseg.train.folds import each_fold
 from oncoseg.train.loop import Loop, kept
+from oncoseg.train.ranks import Ranks, joined
 from oncoseg.train.validation import validate
 from oncoseg.verb import called
 
@@ -44,37 +46,50 @@ def train(run: Run, *, resume: bool = False, store: Path | None = None) -> Path:
     cases were held out, their predictions and validation.json. With `resume` it goes on from the
     last checkpoint, whenever it was killed; without, a run folder that already holds one is
     refused, and one that another process trains into always is. A `store` of the same data that is
-    prepared already is used as it is.
+    prepared already is used as it is. Started by torchrun, its processes share every batch, and
+    only the first goes on when the model is trained.
     """
     if run.folds > 1 and run.fold == EACH and not run.hold:
         return each_fold(run, resume=resume)
-    run.check()
     run = resolved(run)
-    with files.alone(run.folder / ".lock"):
-        return _train(run, resume, store)
+    with ExitStack() as kept_alone:
+        with joined(run.device) as ranks:
+            ranks.together(run.check)
+            ranks.once(lambda: kept_alone.enter_context(files.alone(run.folder / ".lock")))
+            plan, loop, held = _train(run, resume, store, ranks)
+        model = finish(run, plan, loop, held)
+        loop.watch.draw(now=True)
+        return model
 
 
-def _train(run: Run, resume: bool, store: Path | None) -> Path:
-    folder, last = run.folder, run.folder / "last.safetensors"
-    if checkpoint.found(last) and not resume:
+def _train(
+    run: Run, resume: bool, store: Path | None, ranks: Ranks
+) -> tuple[Plan, Loop, list[Stored]]:
+    ranks.once(lambda: _begin(run, resume, store))
+    store = store or prepared(run)
+    plan, cases = Plan.read(store / "plan.json"), open_store(store)
+    training, held = held_out(cases, run.folds, run.fold, run.hold, run.apart)
+    training = hidden(training, run.labelled, run.seed)
+    held = [case for case in held if case.labeled]
+    ranks.once(lambda: files.write_json(run.folder / "held_out.json", [case.id for case in held]))
+    loop = ranks.together(lambda: Loop(run, plan, training, held[:PEEK], ranks=ranks))
+    if ranks.together(lambda: checkpoint.found(loop.last)):
+        loop.resume()
+    loop()
+    return plan, loop, held
+
+
+def _begin(run: Run, resume: bool, store: Path | None) -> None:
+    """Refuse what would write over a run or change it; else write what it is, and prepare."""
+    folder = run.folder
+    if checkpoint.found(folder / "last.safetensors") and not resume:
         raise BadRun(f"{folder} already holds a run; go on with --resume, or train to another file")
     if resume and (folder / "run.toml").exists():
         _refuse_changed(run)
     files.sweep(folder)
     run.write(folder / "run.toml")  # before it prepares, so that going on is with the same data
-    store = store or prepared(run, again=not resume)
-    plan, cases = Plan.read(store / "plan.json"), open_store(store)
-    training, held = held_out(cases, run.folds, run.fold, run.hold, run.apart)
-    training = hidden(training, run.labelled, run.seed)
-    held = [case for case in held if case.labeled]
-    files.write_json(folder / "held_out.json", [case.id for case in held])
-    loop = Loop(run, plan, training, held[:PEEK])
-    if checkpoint.found(last):
-        loop.progress = checkpoint.resume(last, loop.modules, loop.optimiser)
-    loop()
-    model = finish(run, plan, loop, held)
-    loop.watch.draw(now=True)
-    return model
+    if not store:
+        prepared(run, again=not resume)
 
 
 def resolved(run: Run) -> Run:

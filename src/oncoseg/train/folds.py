@@ -30,7 +30,9 @@ def each_fold(run: Run, *, resume: bool = False) -> Path:
     training gets the minutes or steps of the run. With `resume`, folds that are finished stay.
     """
     from oncoseg.train import prepared, resolved, train  # noqa: PLC0415 - which comes here itself
+    from oncoseg.train.ranks import alone  # noqa: PLC0415 - needs torch
 
+    alone("--folds")
     if run.posthoc:
         raise BadRun("posthoc steps learn from held-out cases, and the model to keep saw all; give"
                      " --fold, or teach them later with 'oncoseg fit'")  # fmt: skip

@@ -111,10 +111,11 @@ def sound(modules: Mapping[str, nn.Module]) -> bool:
     return all(bool(torch.isfinite(value).all()) for value in values)
 
 
-def where(device: torch.device) -> str:
+def where(device: torch.device, processes: int = 1) -> str:
     """What decides, beside a run and its data, to which bits arithmetic rounds."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    return f"torch {torch.__version__} on {name}, {torch.get_num_threads()} threads"
+    said = f"torch {torch.__version__} on {name}, {torch.get_num_threads()} threads"
+    return f"{said}, {processes} processes" if processes > 1 else said
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from oncoseg import checkpoint, files, registry
@@ -28,14 +28,14 @@ from oncoseg.prepare import Plan, Stored
 from oncoseg.run import Run
 from oncoseg.sample import Sampler, stream
 from oncoseg.train import keep
+from oncoseg.train.ranks import Ranks, Step
 from oncoseg.train.validation import Row, mean_of
 from oncoseg.train.watch import Watch
-from oncoseg.trainable import Augmentation, Loss, Method, Network, Optimise
+from oncoseg.trainable import Augmentation, Loss, Method, Network
 from oncoseg.transfer import Transfer
 
 EPOCHS = 20
 WARM_UP = 0.03
-CLIP = 12.0
 PULSE = 20  # steps after which the loss is looked at: on a GPU that waits for it
 LOOK = 0.1  # of the time that has gone by, what validating may have taken
 LOG = logging.getLogger(__name__)
@@ -78,34 +78,11 @@ def helper(path: str, run: Run, task: Task) -> tuple[Network, Task]:
 
 
 @dataclass
-class Step(Optimise):
-    """Backward, clip the norm of the gradient, step.
-
-    Parameters of other modules get no gradient and so do not move: one optimiser is as many as a
-    method has networks.
-    """
-
-    optimiser: torch.optim.Optimizer
-
-    def __call__(self, loss: Tensor, modules: Sequence[nn.Module]) -> None:
-        """Lower `loss` by one step for the parameters of `modules`."""
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        parameters = [parameter for module in modules for parameter in module.parameters()]
-        wanted = set(map(id, parameters))
-        for group in self.optimiser.param_groups:
-            for other in group["params"]:
-                if id(other) not in wanted:
-                    other.grad = None
-        torch.nn.utils.clip_grad_norm_(parameters, CLIP)
-        self.optimiser.step()
-
-
-@dataclass
 class Loop:
     """The one training loop: everything that no method should have to know.
 
-    `looked` and `looking` are the seconds that all validations, and the last one, have taken.
+    `looked` and `looking` are the seconds that all validations, and the last one, have taken. With
+    several `ranks`, each process has its share of the batches and all have the same weights.
     """
 
     run: Run
@@ -113,18 +90,20 @@ class Loop:
     training: Sequence[Stored]
     held: Sequence[Stored]
     progress: Progress = field(default_factory=Progress)
+    ranks: Ranks = field(default_factory=Ranks)
     looked: float = 0.0
     looking: float = 0.0
 
     def __post_init__(self) -> None:
         run, task = self.run, self.plan.task
-        self.device = torch.device(run.device or "cpu")
+        self.device, self.last = torch.device(run.device or "cpu"), run.folder / "last.safetensors"
         method, self.augmentations, taken = build(run, task)
         self.trained = trained_task(run, task)
         layout = torch.channels_last_3d if task.dims == 3 else torch.channels_last
         self.method = method.to(self.device, memory_format=layout)  # type: ignore[call-overload]
         parameters = [value for module in method.trained for value in module.parameters()]
         self.optimiser = torch.optim.AdamW(parameters, lr=run.rate, weight_decay=run.decay)
+        self.ranks.share(method.loss)
         self.average = Ema(method.result, run.average)
         self.modules = {"method": self.method, "average": self.average}
         if run.compiled:
@@ -141,9 +120,10 @@ class Loop:
             seed=run.seed,
             balanced=run.balanced,
             needs=method.needs,
+            share=(self.ranks.index, self.ranks.count),
         )
         self.watch = Watch(self)
-        if taken:
+        if taken and self.ranks.first:
             LOG.warning("%s", taken)
             files.write_json(run.folder / "start.json", taken.as_dict())
 
@@ -154,15 +134,13 @@ class Loop:
         that a kill costs minutes. Where the loss breaks down it goes back. Raises `Stopped` when
         asked to end, with all saved.
         """
-        self.last, self.metrics = (
-            self.run.folder / name for name in ("last.safetensors", "metrics.jsonl")
-        )
+        self.metrics = self.run.folder / "metrics.jsonl"
         self.stop, self.began = keep.Stop(self.run.folder), time.monotonic() - self.progress.seconds
         bar = tqdm(
             total=100,
             desc="train",
             unit="%",
-            disable=None,
+            disable=None if self.ranks.first else True,
             leave=False,
             initial=round(100 * self._done()),
         )
@@ -176,14 +154,17 @@ class Loop:
 
     def _begin(self) -> None:
         """Save before the first step, so that there always is something to go back to."""
-        keep.note(self.metrics, None, self.progress.step)
-        here, there = keep.where(self.device), self.progress.where
+        if self.ranks.first:
+            keep.note(self.metrics, None, self.progress.step)
+        here, there = keep.where(self.device, self.ranks.count), self.progress.where
         if self.run.deterministic and there and here != there:
             LOG.warning("begun with %s, now it is %s: other bits are to be expected", there, here)
         self.progress.where = here
         if not keep.sound(self.modules):
             raise BadRun("the weights to start from are not all numbers; start from another model")
-        self.saved = time.monotonic()
+        for module in self.modules.values():
+            self.ranks.follow(module.state_dict().values())
+        self.saved = self.progress.seconds
         if not self.progress.step:
             self._save()
         self.watch.begin()
@@ -198,11 +179,11 @@ class Loop:
                 done = self._clock()
                 bar.update(min(100, round(100 * done)) - bar.n)
                 if not self.progress.step % PULSE:
-                    self.watch.pulse(numbers(losses))
+                    self.watch.pulse(numbers(self.ranks.mean(losses)))
                 if self._epoch(done) > epoch or done >= 1:
                     epoch = self._epoch(done)
                     bar.set_postfix(self._end_epoch(losses))
-                elif time.monotonic() - self.saved > keep.EVERY:
+                elif self.progress.seconds - self.saved > keep.EVERY:
                     self._save()
                 self._heed()
                 if self._done() >= 1:
@@ -210,25 +191,28 @@ class Loop:
 
     def _heed(self) -> None:
         """End, with all saved, if that is asked for."""
-        if asked := self.stop.asked:
+        code = int(*self.ranks.most(self.stop.code if self.stop.asked else 0))
+        if code:
+            asked = self.stop.asked or "a signal"
             self._save()
             self.stop.honoured()
             self.watch.stopped(asked)
             raise Stopped(
                 f"stopped by {asked} after step {self.progress.step}, and saved; go on with "
                 "--resume",
-                self.stop.code,
+                code,
             )
 
     def _save(self) -> None:
         """A checkpoint, however long the disk is full; only of weights that are numbers."""
         if not keep.sound(self.modules):
             raise FloatingPointError
-        self.began += keep.patiently(
-            lambda: checkpoint.save(self.last, self.modules, self.optimiser, self.progress),
-            self.stop,
-        )
-        self.saved = time.monotonic()
+        if self.ranks.first:
+            self.began += keep.patiently(
+                lambda: checkpoint.save(self.last, self.modules, self.optimiser, self.progress),
+                self.stop,
+            )
+        self.saved = self.progress.seconds
 
     def _back(self) -> None:
         """Go back to the last checkpoint with a lower rate; `BadRun` where that was in vain."""
@@ -239,7 +223,7 @@ class Loop:
                 f"{keep.TRIES} times with lower rates; train to another file with a lower --rate "
                 "or --precision f32"
             )
-        self.progress = checkpoint.resume(self.last, self.modules, self.optimiser)
+        self.resume()
         self.progress.broke, rate = broke, self.run.rate * keep.LOWER ** len(broke)
         done = self._clock()  # what was lost has taken of the minutes all the same
         LOG.warning(
@@ -250,15 +234,26 @@ class Loop:
         self._note(line)
         self._save()
 
+    def resume(self) -> None:
+        """Take up the last checkpoint: the first process, which may mend it, before the others."""
+
+        def load() -> None:
+            self.progress = checkpoint.resume(self.last, self.modules, self.optimiser)
+
+        self.ranks.once(load)
+        self.ranks.together(lambda: None if self.ranks.first else load())
+
     def _note(self, line: Mapping[str, object]) -> None:
         """A line of metrics, written before the checkpoint: a kill in between makes it again."""
         step, seconds = self.progress.step, round(self.progress.seconds, 1)
         whole = {"step": step, "seconds": seconds, **line}
-        self.began += keep.patiently(lambda: keep.note(self.metrics, whole, step), self.stop)
+        if self.ranks.first:
+            self.began += keep.patiently(lambda: keep.note(self.metrics, whole, step), self.stop)
 
     def _clock(self) -> float:
-        """Take the time; gives the share of the budget that is used."""
-        self.progress.seconds = time.monotonic() - self.began
+        """Take the time, that of the first process; gives the share of the budget that is used."""
+        seconds = time.monotonic() - self.began if self.ranks.first else 0.0
+        (self.progress.seconds,) = self.ranks.most(seconds)
         return self._done()
 
     def _done(self) -> float:
@@ -272,8 +267,8 @@ class Loop:
         return int(done * EPOCHS + 1e-9)
 
     def _step(self, batch: Batch, step: int) -> dict[str, Tensor]:
-        """Augment, learn, follow; all randomness comes from the run's seed and the step."""
-        torch.manual_seed(self.run.seed * 1_000_003 + step)
+        """Augment, learn, follow; all randomness is of the run's seed, the step and the process."""
+        torch.manual_seed(self.run.seed * 1_000_003 + step + (self.ranks.index << 40))
         for group in self.optimiser.param_groups:
             group["lr"] = self.run.rate * self._rate() * keep.LOWER ** len(self.progress.broke)
         batch = batch.to(self.device, non_blocking=True)
@@ -283,8 +278,9 @@ class Loop:
         self.method.train()
         half = self.run.precision == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
-            losses = self.method.update(batch, step, Step(self.optimiser))
+            losses = self.method.update(batch, step, Step(self.optimiser, self.ranks))
         self.method.after_step(step)
+        self.ranks.follow(self.method.buffers())
         self.average.update(self.method.result)
         return losses
 
@@ -297,8 +293,8 @@ class Loop:
 
     def _end_epoch(self, losses: Mapping[str, Tensor]) -> dict[str, str]:
         """Check, validate, save and write one line of metrics."""
-        values = numbers(losses)
-        cases = self._validate() if self._may_look() else {}
+        values = numbers(self.ranks.mean(losses))
+        cases = self._validate() if self.ranks.first and self._may_look() else {}
         dice = mean_of(list(cases.values()), self.plan.task)
         mean = float(np.mean(list(dice.values()))) if dice else -1.0
         if mean > self.progress.best:

@@ -12,6 +12,7 @@ from oncoseg import files
 from oncoseg.errors import BadRun
 from oncoseg.run import Run
 from oncoseg.train import page, resolved, train
+from oncoseg.train.ranks import alone
 
 RECORD = "seeds.json"
 PAIR = 1.96 * 2**0.5  # deviations by which two draws differ at most, 19 times in 20
@@ -24,6 +25,7 @@ def each_seed(run: Run, count: int, *, resume: bool = False) -> Path:
     The others lie in `<name>.run/seeds/`, each with a run folder; mean and variance between them in
     `<name>.run/seeds.json`. With `resume`, what is finished stays and what was begun goes on.
     """
+    alone("--seeds")
     if count < 2:
         raise BadRun("variance is between two seeds or more: give --seeds 2 or above")
     if not run.hold and (run.folds < 2 or run.fold < 0):

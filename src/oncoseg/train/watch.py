@@ -77,7 +77,8 @@ class Watch:
     def draw(self, *, now: bool = False) -> None:
         """Draw the page, if that takes little of the time or has to be `now`."""
         loop, began = self.loop, time.monotonic()
-        if not now and self.spent > SHARE * loop.progress.seconds:
+        late = self.spent > SHARE * loop.progress.seconds
+        if not loop.ranks.first or (late and not now):
             return
         step, seconds = self._at()
         kept = {
@@ -101,7 +102,7 @@ class Watch:
 
     def chart(self, groups: Mapping[str, Mapping[str, float]]) -> None:
         """Add points and pictures to TensorBoard, where that is asked for."""
-        if self.loop.run.tensorboard:
+        if self.loop.run.tensorboard and self.loop.ranks.first:
             step = self.loop.progress.step
             shown = examples.pictures(self.examples, step)
             chart(self.loop.run.folder / "tensorboard", step, groups, shown)
