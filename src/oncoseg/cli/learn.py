@@ -114,7 +114,7 @@ def _add_train(commands: Any) -> None:
     parser.add_argument("--name", help="name of the model, in its card")
     parser.add_argument("--plan", metavar="JSON", help="a plan made before, used as it is")
     parser.add_argument(
-        "--tensorboard", action="store_true", help="write TensorBoard's curves beside metrics.jsonl"
+        "--tensorboard", action="store_true", help="write curves and pictures for TensorBoard"
     )
     parser.add_argument("--resume", action="store_true", help="go on where this run stopped")
     add_task(parser)
@@ -142,6 +142,7 @@ def train(words: Words) -> int:
     from oncoseg.run import Run
     from oncoseg.train import train as learn
     from oncoseg.train.folds import table
+    from oncoseg.train.page import NAME
 
     given = choices(words)
     if hasattr(words, "run"):
@@ -153,7 +154,8 @@ def train(words: Words) -> int:
     if hasattr(words, "seeds"):
         return _seeds(words, run)
     model = learn(run, resume=hasattr(words, "resume"))
-    said = f"\n\n{table(run)}" if run.folds > 1 and run.fold == EACH else ""
+    said = f"\nhow it learned: {shown}" if (shown := run.folder / NAME).exists() else ""
+    said += f"\n\n{table(run)}" if run.folds > 1 and run.fold == EACH else ""
     answer(words, {"model": str(model)}, f"the model is {model}{said}")
     return 0
 

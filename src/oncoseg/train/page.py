@@ -244,7 +244,8 @@ def _examples(story: History) -> str:
         where = f" <small>{escape(example['where'])}</small>" if example["where"] else ""
         parts.append(
             f"<h3>{escape(case)}{escape(why)}{where}</h3>{_picture(example, place)}"
-            f'<div class="strip">{_strip(story, case, example, place, tints)}</div>'
+            f'<div class="strip" style="--columns:{_columns(len(example["seen"]))}">'
+            f"{_strip(story, case, example, place, tints)}</div>"
         )
     legend = _legend([("truth", "#FFFFFF"), *tints.items()])
     text = (
@@ -265,6 +266,12 @@ def _chosen(story: History, cases: Sequence[str]) -> list[tuple[str, str]]:
         return [(case, "") for case in cases[:3]]
     places = {"best": 0, "median": len(order) // 2, "worst": len(order) - 1}
     return [(order[at], f" - {why} of {len(order)}") for why, at in places.items()]
+
+
+def _columns(count: int) -> int:
+    """Pictures in a line: so many that lines are of equal length, six at least."""
+    count = min(count, SHOWN)
+    return max(6, -(-count // -(-count // 10)))
 
 
 def _picture(example: Mapping[str, Any], place: int) -> str:

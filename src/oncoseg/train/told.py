@@ -21,7 +21,7 @@ def state(story: History) -> str:
     events = story.kept.get("events", ())
     if events and events[-1][2].startswith("stopped"):
         return f"{events[-1][2]} {at}"
-    return "writing the model" if story.done >= 1 else at
+    return "validating and writing the model" if story.done >= 1 else at
 
 
 def answer(story: History) -> list[str]:
