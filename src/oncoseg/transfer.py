@@ -36,7 +36,6 @@ from oncoseg.trainable import Network
 SHARED = 0.5  # of the encoder's weights that a model to start from must have
 CONVS = (nn.Conv2d, nn.Conv3d)
 TRANSPOSED = (nn.ConvTranspose2d, nn.ConvTranspose3d)
-NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm)  # of instances, of batches
 NONSENSE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 CANNOT = (OncosegError, AssertionError, RuntimeError, *NONSENSE)  # be built, or run on shapes
 
@@ -130,21 +129,22 @@ class Pair:
 
     old: Task
     task: Task
-    reads: set[str]
-    tells: set[str]
+    reads: Mapping[str, bool]
+    tells: Mapping[str, bool]
 
     def change(
         self, change: Change, name: str, like: Tensor, module: nn.Module, encodes: bool
     ) -> None:
         """Apply the rules to one weight."""
-        if name in self.reads:
-            _modalities(change, self.old, self.task)
-        if name in self.tells:
-            _regions(change, self.old, self.task)
+        if name in self.reads and self.old.modalities != self.task.modalities:
+            _modalities(change, self.old, self.task, whole=self.reads[name])
+        if name in self.tells and _outputs(self.old) != _outputs(self.task):
+            _regions(change, self.old, self.task, whole=self.tells[name])
         if like.ndim > 3 and isinstance(module, (*CONVS, *TRANSPOSED)):
             spreads = isinstance(module, TRANSPOSED)
             _kernel(change, like, self.old, self.task, transposed=spreads)
-        if encodes and isinstance(module, (*CONVS, *NORMS)):
+        norm = all(value.ndim == 1 for value in module.parameters(recurse=False))
+        if encodes and (norm or isinstance(module, CONVS)):
             _width(change, like)
 
 
@@ -167,33 +167,31 @@ def _put(name: str, change: Change | None, value: Tensor, report: Transfer) -> i
     return taken
 
 
-def _modalities(change: Change, old: Task, task: Task) -> None:
+def _modalities(change: Change, old: Task, task: Task, *, whole: bool) -> None:
     """Axis 1 holds every modality, once or several times over (their presence follows them)."""
-    if old.modalities == task.modalities:
-        return
+    how = _names("modalities", old.modalities, task.modalities)
+    if not whole:
+        return change.to(torch.full_like(change.weight, torch.nan), how)
     parts = change.weight.unflatten(1, (-1, old.inputs))
     columns = [
         parts[:, :, old.modalities.index(name)] if name in old.modalities else parts.mean(2)
         for name in task.modalities
     ]
     gone = set(old.modalities) - set(task.modalities)
-    how = _names("modalities", old.modalities, task.modalities)
-    change.to(torch.stack(columns, dim=2).flatten(1, 2), how, cut=bool(gone))
+    return change.to(torch.stack(columns, dim=2).flatten(1, 2), how, cut=bool(gone))
 
 
-def _regions(change: Change, old: Task, task: Task) -> None:
+def _regions(change: Change, old: Task, task: Task, *, whole: bool) -> None:
     """Axis 0 holds every region, after the background where they exclude one another."""
     had, wanted = _outputs(old), _outputs(task)
-    if had == wanted:
-        return
     rows = change.weight.new_full((len(wanted), *change.weight.shape[1:]), torch.nan)
     shared = set(old.regions) & set(task.regions)
-    if shared and old.exclusive == task.exclusive:
+    if whole and shared and old.exclusive == task.exclusive:
         for row, name in enumerate(wanted):
             if name in had:
                 rows[row] = change.weight[had.index(name)]
     how = _names("regions", tuple(old.regions), tuple(task.regions))
-    change.to(rows, how, cut=set(had) > shared)
+    change.to(rows, how, cut=set(old.regions) > shared)
 
 
 def _kernel(change: Change, like: Tensor, old: Task, task: Task, *, transposed: bool) -> None:
@@ -281,24 +279,24 @@ def encoder_of(network: Network, task: Task) -> set[str]:
     return found or set(network.state_dict())
 
 
-def _reading(spelled: str, task: Task) -> set[str]:
-    """Names of the weights whose axis 1 holds modalities: those that one more would widen."""
+def _reading(spelled: str, task: Task) -> dict[str, bool]:
+    """Weights that one more modality would widen, and whether their axis 1 holds nothing else."""
     more = replace(task, modalities=(*task.modalities, "one more"))
     return {
-        name
+        name: len(now) > 1 and (then[1] - now[1]) * task.inputs == now[1]
         for name, now, then in _shapes(spelled, task, more)
-        if len(now) > 1 and (then[1] - now[1]) * task.inputs == now[1] > 0
+        if now != then
     }
 
 
-def _telling(spelled: str, task: Task) -> set[str]:
-    """Names of the weights whose axis 0 holds the outputs: those that one more would widen."""
+def _telling(spelled: str, task: Task) -> dict[str, bool]:
+    """Weights that one more region would widen, and whether their axis 0 holds the outputs."""
     labels = {**task.labels, "one more": max(task.labels.values()) + 1}
     more = replace(task, labels=labels, regions={**task.regions, "one more": ("one more",)})
     return {
-        name
+        name: now[0] == task.outputs and then == (task.outputs + 1, *now[1:])
         for name, now, then in _shapes(spelled, task, more)
-        if now and now[0] == task.outputs and then[0] == task.outputs + 1
+        if now != then
     }
 
 
@@ -311,7 +309,7 @@ def _shapes(spelled: str, *tasks: Task) -> Iterator[tuple[str, Any, Any]]:
         return
     for name, value in now.items():
         if name in then and then[name].ndim == value.ndim:
-            yield name, value.shape, then[name].shape
+            yield name, tuple(value.shape), tuple(then[name].shape)
 
 
 def _outputs(task: Task) -> list[str]:
