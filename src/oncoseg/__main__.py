@@ -70,6 +70,11 @@ def call(words: Sequence[str]) -> int:
     except KeyboardInterrupt:
         complain("stopped; what was finished is kept, and nothing is left half-written")
         return INTERRUPTED
+    except MemoryError:
+        if "--debug" in words:
+            raise
+        complain("the machine has no more memory; end other programs, or give it less at once")
+        return FAILED
     except BrokenPipeError:
         # Whoever read our answer has closed it (`oncoseg list | head`): nothing is left to say.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

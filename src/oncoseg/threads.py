@@ -11,7 +11,7 @@ from threading import Event
 
 import numpy as np
 
-ROOM = 16 << 20  # bytes that a thread may take to start: its stack, and an arena of the allocator
+ROOM = 96 << 20  # addresses that a thread takes to start: its stack, and an arena of the allocator
 
 
 def started(count: int) -> ThreadPoolExecutor:

@@ -221,6 +221,7 @@ def test_without_memory_it_ends(world, monkeypatch, capsys, at, spare):
     )
     assert found.returncode in {0, 1}  # what is freed on the way may be enough
     assert "Traceback" not in found.stderr
+    assert ("no more memory" in found.stderr) == (found.returncode == 1)
     whole = results.find(world / "out")
     assert (len(whole) == CASES) == (found.returncode == 0)
     finishes(world, monkeypatch, capsys, whole)
