@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ from oncoseg.verb import called
 __all__ = ["Outcome", "Predictor", "background", "predict", "segment"]
 Ready = tuple[Scan, tuple[str, ...]]  # a scan, and what must be said of it
 Say = Callable[[str], None]
+ASKED = ("engine", "device", "overlap", "probabilities", "uncertainty", "samples")
 USELESS = 0.2  # Dice in validation below which a subset of modalities is refused
 
 
@@ -53,31 +54,36 @@ class Outcome:
     promised: dict[str, int] = field(default_factory=dict)
 
 
+@dataclass(eq=False)
 class Predictor:
     """A model that is loaded once and called many times.
 
-    Options as those of `predict`. `folder` is where large arrays may lie while a scan does not fit
-    in memory; without one it is refused.
+    `device` is one of the `engine`'s. `kinds` of `oncoseg.write.KINDS` are written beside label
+    maps. With `uncertainty`, predictions hold maps of entropy and margin, and each lesion has its
+    confidence; with `samples`, so many answers are averaged, and their mean and spread are held
+    too: see `oncoseg.predict.samples`. `memory` (as `4GB`) is what may be taken at most, else what
+    the machine has: see `oncoseg.predict.load`. `folder` is where large arrays may lie while a scan
+    does not fit in memory; without one it is refused.
     """
 
-    def __init__(
-        self,
-        model: str | Path,
-        *,
-        engine: str = "openvino",
-        device: str = "",
-        overlap: float = 0.5,
-        probabilities: bool = False,
-        uncertainty: bool = False,
-        samples: int = 0,
-        kinds: Sequence[str] = (),
-        memory: str = "",
-        folder: Path | None = None,
-        bar: bool = False,
-    ) -> None:
-        write.known(kinds)
-        self.limit = size_of(memory) if memory else 0
-        self.opened = open_model(model)
+    model: str | Path
+    _: KW_ONLY
+    engine: str = "openvino"
+    device: str = ""
+    overlap: float = 0.5
+    probabilities: bool = False
+    uncertainty: bool = False
+    samples: int = 0
+    kinds: Sequence[str] = ()
+    memory: str = ""
+    folder: Path | None = None
+    bar: bool = False
+
+    def __post_init__(self) -> None:
+        self.kinds = tuple(self.kinds)
+        write.known(self.kinds)
+        self.limit = size_of(self.memory) if self.memory else 0
+        self.opened = open_model(self.model)
         if self.opened.card.get("segments") is False:
             made = self.opened.card.get("method", "a method for that")
             remedy = "train from it with --start, or name it where a part takes a model"
@@ -85,24 +91,14 @@ class Predictor:
                 self.opened.path, f"does not segment: {made} made it to start from", remedy
             )
         self.soften, self.steps = softening(self.opened)
-        self.engine, self.device, self.overlap = engine, device, overlap
-        self.samples, self.uncertainty = samples, uncertainty or samples > 0
-        self.probabilities, self.kinds = probabilities or samples > 0, tuple(kinds)
-        self.folder, self.bar = folder, bar
+        self.uncertainty |= self.samples > 0
+        self.probabilities |= self.samples > 0
         self.threads = 0  # of the engine: as many as it likes
 
     @property
     def asked(self) -> dict[str, Any]:
         """All that results depend on beside scan, model and version; told in records."""
-        return {
-            "engine": self.engine,
-            "device": self.device,
-            "overlap": self.overlap,
-            "probabilities": self.probabilities,
-            "uncertainty": self.uncertainty,
-            "samples": self.samples,
-            "kinds": list(self.kinds),
-        }
+        return {name: getattr(self, name) for name in ASKED} | {"kinds": list(self.kinds)}
 
     @cached_property
     def segmenter(self) -> Segmenter:
@@ -181,27 +177,15 @@ def predict(
     scans: Path,
     *,
     to: Path,
-    engine: str = "openvino",
-    device: str = "",
-    overlap: float = 0.5,
-    probabilities: bool = False,
-    uncertainty: bool = False,
-    samples: int = 0,
-    kinds: Sequence[str] = (),
     cases: Sequence[str] = (),
-    memory: str = "",
     cluster: str = "",
     say: Say = lambda sentence: None,
+    **options: Any,
 ) -> Outcome:
     """Segment every case found in `scans` and write label maps and records to `to`.
 
-    Of `cases`, if any are named, those alone. `kinds` of `oncoseg.write.KINDS` are written beside
-    them. `memory` (as `4GB`) is what may be taken at most, else what the machine has: see
-    `oncoseg.predict.load`. While a case is inferred the next one is read, if that fits too.
-
-    With `uncertainty`, maps of entropy and margin are written beside the labels and each lesion has
-    its confidence in the record; with `samples`, so many answers are averaged, and their mean and
-    spread written too: see `oncoseg.predict.samples`.
+    Of `cases`, if any are named, those alone. `options` are those of `Predictor`, but for `folder`
+    and `bar`. While a case is inferred the next one is read, if that fits in memory too.
 
     A case whose record in `to` is whole and says the same model, options, version and files is not
     predicted again. `cluster` is the address of a Ray cluster, or `auto`: see
@@ -212,18 +196,7 @@ def predict(
     opening the model raises.
     """
     scans, to = Path(scans), Path(to)
-    options: dict[str, Any] = {
-        "engine": engine,
-        "device": device,
-        "overlap": overlap,
-        "probabilities": probabilities,
-        "uncertainty": uncertainty,
-        "samples": samples,
-        "kinds": tuple(kinds),
-        "memory": memory,
-        "folder": to,
-    }
-    predictor = Predictor(model, **options, bar=True)
+    predictor = Predictor(model, **options, folder=to.absolute(), bar=True)
     found = find(scans)
     if not found.sources:
         raise BadData(f"{scans}: holds no scans; give a folder of cases, or one scan")
@@ -236,7 +209,7 @@ def predict(
         else:
             left.append(source)
     if cluster:
-        away(predictor, left, options, cluster, outcome)
+        away(predictor, left, cluster, outcome)
     elif left:
         here(predictor, left, to, outcome, say)
     outcome.done.sort()
@@ -260,16 +233,11 @@ def here(
                 outcome.failed[source.case] = f"case {source.case}: {cause}"
 
 
-def away(
-    predictor: Predictor,
-    sources: Sequence[Source],
-    options: Mapping[str, Any],
-    address: str,
-    outcome: Outcome,
-) -> None:
+def away(predictor: Predictor, sources: Sequence[Source], address: str, outcome: Outcome) -> None:
     """Predict cases on a cluster, a task each."""
     model = predictor.opened.path.absolute(), predictor.opened.described["sha256"]
-    settings = tuple({**options, "folder": options["folder"].absolute()}.items())
+    names = [one.name for one in dataclasses.fields(predictor)[1:]]
+    settings = tuple((name, getattr(predictor, name)) for name in names)
     cases = {}
     for source in sources:
         images = {name: path.absolute() for name, path in source.images.items()}
