@@ -21,7 +21,6 @@ class Bar(tqdm):
 def bar(
     items: Iterable[Item], title: str, *, unit: str = "case", total: int | None = None
 ) -> Iterable[Item]:
-    """The items, and how many of them have come."""
-    return Bar(
-        items, printable(title), total, unit=unit, miniters=1, disable=None, delay=2, leave=False
-    )
+    """The items, of which there are `total`, and how many of them have come."""
+    options = {"unit": unit, "miniters": 1, "disable": None, "delay": 2, "leave": False}
+    return Bar(items, printable(title), total, **options)

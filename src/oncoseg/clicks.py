@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from oncoseg import __version__, files, registry
+from oncoseg.bar import bar
 from oncoseg.blocks.layouts import only
 from oncoseg.blocks.lesions import components
 from oncoseg.blocks.statistics import interval
@@ -165,7 +165,7 @@ def clicks(
     names = {value: name for name, value in found.description.get("labels", {}).items()}
     sources = only([one for one in found.sources if one.labels], cases)
     targets: list[Target] = []
-    for source in tqdm(sources, desc="clicks", unit="case", disable=None, delay=2, leave=False):
+    for source in bar(sources, "clicks"):
         targets += _case(opened, source, names, most, device)
     if not any(one.seconds for one in targets):
         failure = next((one.failure for one in targets), "it holds no labelled structure")

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from oncoseg import files, registry
+from oncoseg.bar import bar
 from oncoseg.blocks.annotated import whole
 from oncoseg.blocks.layouts import only
 from oncoseg.case import Source
@@ -135,7 +135,7 @@ def _predicted(
     """Predictions on the cases' own grids after the steps there are, and the true label maps."""
     task, pairs = model.task, []
     soften, rest = parted(steps)
-    for source in tqdm(sources, desc="fit", unit="case", disable=None, delay=2, leave=False):
+    for source in bar(sources, "fit"):
         case = read_case(source, modalities=task.modalities, labels=task.labels)
         if not whole(case, task):
             cause = "was searched or drawn in part, so what is missing would be taught as wrong"

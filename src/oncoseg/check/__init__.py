@@ -13,8 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
+from oncoseg.bar import bar
 from oncoseg.blocks import layouts
 from oncoseg.case import Source
 from oncoseg.check.across import (
@@ -80,9 +79,7 @@ def check(
 def _each(one: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
     """Unpacking and hashing let other threads run, so a few of them keep every core busy."""
     with ThreadPoolExecutor(max_workers=min(THREADS, os.cpu_count() or 1)) as pool:
-        done = pool.map(one, items)
-        options: dict[str, Any] = {"disable": None, "delay": 2, "leave": False}
-        return list(tqdm(done, total=len(items), desc="check", unit="case", **options))
+        return list(bar(pool.map(one, items), "check", total=len(items)))
 
 
 def _sorted(problems: Iterable[Problem]) -> tuple[Problem, ...]:

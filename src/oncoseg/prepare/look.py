@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from tqdm import tqdm
 
 from oncoseg import __version__, files, memory
+from oncoseg.bar import bar
 from oncoseg.blocks import layouts
 from oncoseg.case import Array, Case, Source, Task
 from oncoseg.errors import BadData, OncosegError
@@ -64,8 +64,7 @@ def each(work: Callable[[Given], Made], items: Iterable[Given], name: str) -> It
     room = (memory.available() or UNKNOWN) // EACH
     threads = max(1, min(os.cpu_count() or 1, room, len(items)))
     with ThreadPoolExecutor(threads, thread_name_prefix=name) as pool:
-        done = pool.map(work, items)
-        yield from tqdm(done, name, len(items), unit="case", disable=None, delay=2, leave=False)
+        yield from bar(pool.map(work, items), name, total=len(items))
 
 
 class Looks:

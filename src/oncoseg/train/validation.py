@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from oncoseg import files, results
+from oncoseg.bar import bar
 from oncoseg.blocks.annotated import known, whole
 from oncoseg.blocks.layouts import COLOURS
 from oncoseg.blocks.statistics import interval
@@ -65,7 +65,7 @@ def validate(
     subsets = Subsets(plan.task, SHARE * seconds)
     mirrored = Mirrored(plan, infer, tuple(mirrors), network.maps, SHARE * seconds)
     sources.sort(key=lambda source: -len(source.images))  # so that one has every subset
-    for source in tqdm(sources, desc="validate", unit="case", disable=None, delay=2, leave=False):
+    for source in bar(sources, "validate"):
         case = read_case(source, modalities=plan.task.modalities, labels=plan.task.labels)
         prediction = segment(case, plan, infer, maps=network.maps)
         results.save(prediction, run.folder / "validation")
