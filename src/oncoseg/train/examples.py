@@ -26,7 +26,7 @@ from oncoseg.report.pictures import colours
 PIXELS = 200  # of a picture, along its longer side
 FINE = 160  # pixels of a slice along its longer side, up to which outlines are drawn as they are
 LONGEST = 5000  # letters of an outline
-MARGIN = 0.6  # of the truth's longer side, shown around it
+MARGIN = 2.5  # times the longer side of the truth, shown around it at most
 THICK = 1.5  # times as long as the next, from which voxels make slices along their longest side
 
 

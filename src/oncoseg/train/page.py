@@ -209,8 +209,11 @@ def _plots(story: History) -> str:
         f"{curves.draw(drawn, clock, marks, title.partition(' <')[0])}</figure>"
         for title, names, drawn in figures
     )
-    text = "Dashed lines mark where the training was stopped, resumed or went back."
-    told = text if marks else "Along the time of training, with the step reached below."
+    told = f"Dice of {len(looks[-1].rows)} held-out cases on the training's grid. " if looks else ""
+    if marks:
+        told += "Dashed lines mark where the training was stopped, resumed or went back."
+    else:
+        told += "Along the time of training, with the step reached below."
     return section("Curves", told, f'<div class="plots">{inside}</div>') if figures else ""
 
 
@@ -249,8 +252,8 @@ def _examples(story: History) -> str:
         )
     legend = _legend([("truth", "#FFFFFF"), *tints.items()])
     text = (
-        "Left to right, as it learned: the slice with the most truth, around it. What is marked "
-        "elsewhere is not shown, but counts in the Dice below each picture: that of the whole case."
+        "Left to right, as it learned: the slice with the most truth. What is marked in others "
+        "or far away is not shown, but counts in the Dice below: that of the whole case."
     )
     return section("Held-out cases while it learned", text, legend + "".join(parts))
 
