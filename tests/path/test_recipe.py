@@ -73,6 +73,19 @@ def test_gynbtnet_hands_all_but_the_head_from_stage_to_stage(data, tmp_path):
     assert max(gaps) < 0.05, "the last stage did not start from the one before"
 
 
+def test_segbook_hands_all_but_the_head_to_the_grid_of_the_task(data, tmp_path):
+    found, to = read_recipe("segbook"), str(tmp_path / "m.onco")
+    words = {"bodies": data["organs"], "task": data["task"]}
+    labels = {"bodies.labels": NAMES["organs.labels"], "task.labels": NAMES["task.labels"]}
+    model = open_model(follow(found, words, to, {**SMALL, **labels, "network": "stunet:width=4"}))
+    before = open_model(tmp_path / "m.stages" / "1_bodies.onco")
+    assert before.task.patch != model.task.patch
+    start = json.loads((tmp_path / "m.run" / "start.json").read_text(encoding="utf-8"))
+    assert {name.partition(".")[0] for name in start["initialised"]} == {"heads"}
+    assert start["encoder"] == 1
+    assert start["adapted"] == start["cut"] == {}
+
+
 def test_a_stage_that_is_finished_is_not_repeated(data, tmp_path, monkeypatch):
     found, to = read_recipe("gynbtnet"), str(tmp_path / "m.onco")
     follow(found, data, to, {**SMALL, **NAMES})
