@@ -21,6 +21,7 @@ from oncoseg.train import loop as module
 from oncoseg.train.curves import Clock, Curve, draw, smoothed, timed
 from oncoseg.train.folds import each_fold
 from oncoseg.train.loop import Loop
+from oncoseg.train.seeds import each_seed
 from oncoseg.train.told import answer, rising
 from oncoseg.train.watch import chart
 
@@ -351,3 +352,41 @@ def test_pictures_are_given_to_tensorboard(tmp_path):
     board.Reload()
     assert board.Tags()["images"] == ["examples/a case"]
     assert board.Scalars("dice/x")[0].value == 0.5
+
+
+def test_seeds_are_linked_and_compared(tmp_path):
+    run = world(tmp_path, fold=0, steps=2)
+    each_seed(run, 2)
+    text, found = seen(run)
+    assert f"./seeds/seed_1.run/{page.NAME}" in found.loaded
+    assert "this one" in text
+
+
+def test_while_folds_are_trained_the_page_says_how_many_are_done(tmp_path):
+    fold = tmp_path / "m.run" / "folds" / "fold_0.run"
+    fold.mkdir(parents=True)
+    (fold / history.RECORD).write_text(json.dumps({"regions": ["x"], "done": 1.0}))
+    (fold / "validation.json").write_text(json.dumps({"cases": {"a": {"x": 0.5}, "b": {"x": 0.7}}}))
+    fold.with_suffix(".onco").touch()
+    text = page.write(tmp_path / "m.run").read_text(encoding="utf-8")
+    Checked(text)
+    assert "Cross-validation: 1 fold is finished" in text
+    assert ">0.600<" in text
+
+
+def test_subsets_of_modalities_stand_with_their_intervals(tmp_path):
+    run = tmp_path / "m.run"
+    run.mkdir()
+    final = {
+        "cases": {"a": {"x": 0.5}, "b": {"x": 0.7}},
+        "by_modalities": {
+            "t1+t2": {"dice": {"x": 0.61}, "cases": 2, "intervals": {"x": [0.512, 0.713]}},
+            "t2": {"dice": {"x": 0.321}, "cases": 1},
+        },
+    }
+    (run / "validation.json").write_text(json.dumps(final))
+    (run / history.RECORD).write_text(json.dumps({"regions": ["x"], "step": 1, "done": 1.0}))
+    found = Checked(page.write(run).read_text(encoding="utf-8")).text
+    row = found[found.index("With t1+t2") :]
+    assert row[:4] == ["With t1+t2", "0.610", "0.512 to 0.713", "2"]
+    assert row[4:8] == ["With t2", "0.321", "no interval", "1"]

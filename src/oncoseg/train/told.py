@@ -30,7 +30,8 @@ def answer(story: History) -> list[str]:
         return _of_folds(story)
     if not story.kept:
         done = len(list((story.folder / "folds").glob("fold_*.onco")))
-        return [f"Cross-validation: {done} folds are finished", "The model of all cases follows."]
+        some = "1 fold is" if done == 1 else f"{done} folds are"
+        return [f"Cross-validation: {some} finished", "The model of all cases follows the last."]
     if not story.looks:
         return _without_dice(story)
     last = story.looks[-1]
