@@ -133,7 +133,8 @@ def described(loop: Loop) -> dict[str, str]:
     unit = "mm" if task.dims == 3 else "mm, or pixels where no size is stated"
     held = history.record(run.folder / "held_out.json", list) or [case.id for case in loop.held]
     apart = f"fold {run.fold} of {run.folds} counted from 0, no {run.apart} in both"
-    how = f" ({'by name' if run.hold else apart if run.folds > 1 else 'none asked for'})"
+    how = "by name" if run.hold else apart
+    seen = f"{len(held)} cases ({how}), {len(loop.held)} of them looked at while it trains"
     labelled = sum(case.labeled for case in loop.training)
     size = sum(value.numel() for value in loop.method.network.parameters())
     return {
@@ -141,7 +142,7 @@ def described(loop: Loop) -> dict[str, str]:
         "Images": ", ".join(task.modalities),
         "Regions": ", ".join(task.regions),
         "Trained on": f"{len(loop.training)} cases, {labelled} of them labelled",
-        "Held out": f"{len(held)} cases{how}, {len(loop.held)} of them looked at while it trains",
+        "Held out": seen if held else "none",
         "Network": run.network,
         "Parameters": f"{size:,} parameters",
         "Starts from": Path(run.start).name if run.start else "random weights",
