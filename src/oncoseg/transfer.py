@@ -29,11 +29,12 @@ from torch import Tensor, nn
 
 from oncoseg import registry
 from oncoseg.case import Task
-from oncoseg.errors import BadRun, OncosegError
+from oncoseg.errors import BadFile, BadRun, OncosegError
 from oncoseg.predict.engines import bare_batch
 from oncoseg.trainable import Network
 
 SHARED = 0.5  # of the encoder's weights that a model to start from must have
+Shape = tuple[int, ...]
 CONVS = (nn.Conv2d, nn.Conv3d)
 TRANSPOSED = (nn.ConvTranspose2d, nn.ConvTranspose3d)
 NONSENSE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
@@ -98,8 +99,13 @@ def transfer(
     """Give a network for a task what fits it of the weights of the network `spelled`, for `old`.
 
     Raises `BadRun` if less than half of its encoder is among them, which would be a training from
-    scratch that looks like another, or if they are not all numbers.
+    scratch that looks like another, or if they are not all numbers; `BadFile` if they are not those
+    of the network `spelled`.
     """
+    own = shapes_of(spelled, old)
+    if own and own != {name: tuple(value.shape) for name, value in weights.items()}:
+        cause = "its weights are not those of its network"
+        raise BadFile(path, cause, "fetch or train the model again")
     if not all(bool(value.isfinite().all()) for value in weights.values()):
         raise BadRun("the weights to start from are not all numbers; start from another model")
     pair = Pair(old, task, _reading(spelled, old), _telling(spelled, old))
@@ -284,8 +290,7 @@ def _reading(spelled: str, task: Task) -> dict[str, bool]:
     more = replace(task, modalities=(*task.modalities, "one more"))
     return {
         name: len(now) > 1 and (then[1] - now[1]) * task.inputs == now[1]
-        for name, now, then in _shapes(spelled, task, more)
-        if now != then
+        for name, now, then in _differing(spelled, task, more)
     }
 
 
@@ -295,21 +300,26 @@ def _telling(spelled: str, task: Task) -> dict[str, bool]:
     more = replace(task, labels=labels, regions={**task.regions, "one more": ("one more",)})
     return {
         name: now[0] == task.outputs and then == (task.outputs + 1, *now[1:])
-        for name, now, then in _shapes(spelled, task, more)
-        if now != then
+        for name, now, then in _differing(spelled, task, more)
     }
 
 
-def _shapes(spelled: str, *tasks: Task) -> Iterator[tuple[str, Any, Any]]:
-    """Name and shapes of each weight of a network built for two tasks, without its weights."""
+def _differing(spelled: str, task: Task, more: Task) -> Iterator[tuple[str, Shape, Shape]]:
+    """Name and both shapes of each weight that has another shape for another task."""
+    now, then = shapes_of(spelled, task), shapes_of(spelled, more)
+    for name in now.keys() & then.keys():
+        if now[name] != then[name] and len(now[name]) == len(then[name]):
+            yield name, now[name], then[name]
+
+
+def shapes_of(spelled: str, task: Task) -> dict[str, Shape]:
+    """Name -> shape of each weight, built without memory; none where it cannot be built so."""
     try:
         with torch.device("meta"):
-            now, then = (registry.build("networks", spelled, t).state_dict() for t in tasks)
+            network: Network = registry.build("networks", spelled, task)
     except CANNOT:
-        return
-    for name, value in now.items():
-        if name in then and then[name].ndim == value.ndim:
-            yield name, tuple(value.shape), tuple(then[name].shape)
+        return {}
+    return {name: tuple(value.shape) for name, value in network.state_dict().items()}
 
 
 def _outputs(task: Task) -> list[str]:

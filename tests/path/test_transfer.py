@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from oncoseg import phantom, registry
-from oncoseg.errors import BadRun
+from oncoseg.errors import BadFile, BadRun
 from oncoseg.model import open_model
 from oncoseg.predict.engines import bare_batch
 from oncoseg.run import Run
@@ -216,6 +216,8 @@ def test_less_than_half_of_the_encoder_is_refused_and_weights_that_are_no_number
     broken = {name: value * torch.nan for name, value in network.state_dict().items()}
     with pytest.raises(BadRun, match="not all numbers"):
         transfer(Path("m"), broken, "unet:width=4", SOLID, network, SOLID)
+    with pytest.raises(BadFile, match="m: its weights are not those of its network; fetch"):
+        transfer(Path("m"), network.state_dict(), "unet:width=5", SOLID, network, SOLID)
 
 
 def test_the_report_accounts_for_every_number():
