@@ -7,14 +7,16 @@ have the same paths on every machine.
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from oncoseg import memory
+from oncoseg import files, memory
 from oncoseg.errors import BadRun
 from oncoseg.extras import require
 
@@ -50,12 +52,54 @@ def spread(
             try:
                 yield case, ray.get(finished)
             except ray.exceptions.RayTaskError as error:
-                yield case, f"{kind} {case}: {_sentence(error.cause)}"
+                yield case, f"{kind} {case}: {_sentence(error.cause)}".lstrip()
             except ray.exceptions.RayError as error:
                 if tries[case] < TRIES:
                     running[task.remote(*cases[case])] = case
                 else:
-                    yield case, f"{kind} {case}: its worker died {TRIES} times ({_sentence(error)})"
+                    died = f"its worker died {TRIES} times ({_sentence(error)})"
+                    yield case, f"{kind} {case}: {died}".lstrip()
+
+
+def check_shared(folder: Path) -> None:
+    """Raise `BadRun` if a machine with slots does not see a folder, after `joined`."""
+    ray = require("ray", "cluster")
+    path, said = folder / ".shared", secrets.token_hex()
+    files.write_text(path, said)
+    pinned = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
+    task = ray.remote(num_cpus=0)(_read)
+    asked = {
+        node["NodeManagerHostname"]: task.options(
+            scheduling_strategy=pinned(node["NodeID"], soft=False)
+        ).remote(str(path.absolute()))
+        for node in ray.nodes()
+        if node["Alive"] and node["Resources"].get("CPU", 0) >= 1
+    }
+    blind = [name for name, answer in asked.items() if ray.get(answer) != said]
+    path.unlink()
+    if blind:
+        raise BadRun(
+            f"{', '.join(blind)} of the cluster does not see {folder.absolute()}; train to a "
+            "folder that all its machines share"
+        )
+
+
+def _read(path: str) -> str:
+    """What a file says, on a worker; nothing if it is not there."""
+    return Path(path).read_text(encoding="utf-8") if Path(path).exists() else ""
+
+
+def share_of_slots(tasks: int, gpus: int = 0) -> int:
+    """Slots for each of so many equal tasks, after `joined`: as many as leave none waiting.
+
+    But no more than one machine has or, where each takes a GPU, has for each of those.
+    """
+    ray = require("ray", "cluster")
+    there = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    slots = [part["CPU"] // (part["GPU"] if gpus else 1) for part in there
+             if part.get("CPU") and (part.get("GPU") or not gpus)]  # fmt: skip
+    most = min(slots, default=1)
+    return max(1, int(most if gpus else min(most, sum(slots) // max(1, tasks))))
 
 
 def share() -> int:

@@ -59,6 +59,8 @@ def _add_train(commands: Any) -> None:
         "  oncoseg train data/ --to model.onco --network unet --loss dice_ce --fold 0\n"
         "  oncoseg train data/ --to model.onco --folds 5 --minutes 60 --resume\n"
         "  oncoseg train data/ --to model.onco --fold 0 --seeds 3\n"
+        "  oncoseg train data/ --to model.onco --folds 5 --cluster head:6379\n"
+        "  torchrun --nproc-per-node 2 -m -- oncoseg train data/ --to model.onco\n"
         "  oncoseg train --run run.toml",
     )
     parser.add_argument("data", nargs="?", default="", help="data set with labels, or prepared")
@@ -116,6 +118,13 @@ def _add_train(commands: Any) -> None:
     parser.add_argument(
         "--tensorboard", action="store_true", help="write curves and pictures for TensorBoard"
     )
+    parser.add_argument(
+        "--cluster",
+        nargs="?",
+        const="auto",
+        metavar="ADDRESS",
+        help="train folds or seeds at once on a Ray cluster; if not named, the one found here",
+    )
     parser.add_argument("--resume", action="store_true", help="go on where this run stopped")
     add_task(parser)
 
@@ -153,7 +162,7 @@ def train(words: Words) -> int:
         raise BadOption("say what to train on and where: oncoseg train DATA --to MODEL.onco")
     if hasattr(words, "seeds"):
         return _seeds(words, run)
-    model = learn(run, resume=hasattr(words, "resume"))
+    model = learn(run, resume=hasattr(words, "resume"), **options(words, "cluster"))
     said = f"\nhow it learned: {shown}" if (shown := run.folder / NAME).exists() else ""
     said += f"\n\n{table(run)}" if run.folds > 1 and run.fold == EACH else ""
     answer(words, {"model": str(model)}, f"the model is {model}{said}")
@@ -164,7 +173,8 @@ def _seeds(words: Words, run: Any) -> int:
     from oncoseg import files
     from oncoseg.train import seeds
 
-    model = seeds.each_seed(run, words.seeds, resume=hasattr(words, "resume"))
+    given = {"resume": hasattr(words, "resume"), **options(words, "cluster")}
+    model = seeds.each_seed(run, words.seeds, **given)
     record = files.read_json(run.folder / seeds.RECORD)
     answer(words, {"model": str(model), **record}, f"the model is {model}\n\n{seeds.table(run)}")
     return 0

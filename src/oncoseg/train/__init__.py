@@ -39,7 +39,7 @@ LICENCE = (
 )
 
 
-def train(run: Run, *, resume: bool = False, store: Path | None = None) -> Path:
+def train(run: Run, *, resume: bool = False, store: Path | None = None, cluster: str = "") -> Path:
     """Prepare (once), train, validate on what was held out, and write the model to `run.to`.
 
     Beside it, `<name>.run/` holds run.toml, the prepared data, checkpoints, metrics.jsonl and, if
@@ -47,10 +47,13 @@ def train(run: Run, *, resume: bool = False, store: Path | None = None) -> Path:
     last checkpoint, whenever it was killed; without, a run folder that already holds one is
     refused, and one that another process trains into always is. A `store` of the same data that is
     prepared already is used as it is. Started by torchrun, its processes share every batch, and
-    only the first goes on when the model is trained.
+    only the first goes on when the model is trained. The address of a Ray `cluster` trains folds at
+    once.
     """
     if run.folds > 1 and run.fold == EACH and not run.hold:
-        return each_fold(run, resume=resume)
+        return each_fold(run, resume=resume, cluster=cluster)
+    if cluster:
+        raise BadRun("a cluster trains --folds or --seeds at once; for one training use torchrun")
     run = resolved(run)
     with ExitStack() as kept_alone:
         with joined(run.device) as ranks:
@@ -65,7 +68,7 @@ def train(run: Run, *, resume: bool = False, store: Path | None = None) -> Path:
 def _train(
     run: Run, resume: bool, store: Path | None, ranks: Ranks
 ) -> tuple[Plan, Loop, list[Stored]]:
-    ranks.once(lambda: _begin(run, resume, store))
+    ranks.once(lambda: begin(run, store, resume=resume))
     store = store or prepared(run)
     plan, cases = Plan.read(store / "plan.json"), open_store(store)
     training, held = held_out(cases, run.folds, run.fold, run.hold, run.apart)
@@ -79,7 +82,7 @@ def _train(
     return plan, loop, held
 
 
-def _begin(run: Run, resume: bool, store: Path | None) -> None:
+def begin(run: Run, store: Path | None = None, *, resume: bool) -> None:
     """Refuse what would write over a run or change it; else write what it is, and prepare."""
     folder = run.folder
     if checkpoint.found(folder / "last.safetensors") and not resume:

@@ -21,16 +21,17 @@ RECORD = "crossvalidation.json"
 FREE = ("device", "workers", "tensorboard", "card", "name")  # may differ when it goes on
 
 
-def each_fold(run: Run, *, resume: bool = False) -> Path:
+def each_fold(run: Run, *, resume: bool = False, cluster: str = "") -> Path:
     """Train a model a fold, judge each on the cases it never saw, then train one on all cases.
 
     That last one is written to `run.to`, with the Dice of all cases by models that never saw them:
     an ensemble of the folds might gain a little, but each scan would take as many times longer. The
     folds lie in `<name>.run/folds/`, what they say in `<name>.run/crossvalidation.json`. Each
-    training gets the minutes or steps of the run. With `resume`, folds that are finished stay.
+    training gets the minutes or steps of the run. With `resume`, folds that are finished stay. The
+    address of a Ray `cluster` trains the folds there, at once.
     """
-    from oncoseg.train import prepared, resolved, train  # noqa: PLC0415 - which comes here itself
     from oncoseg.train.ranks import alone  # noqa: PLC0415 - needs torch
+    from oncoseg.train.several import several  # noqa: PLC0415 - needs torch
 
     alone("--folds")
     if run.posthoc:
@@ -43,22 +44,37 @@ def each_fold(run: Run, *, resume: bool = False) -> Path:
         raise BadRun(f"{run.folder} already holds a run; go on with --resume, or train elsewhere")
     _refuse_others(run, folder / "run.toml")
     run.write(folder / "run.toml")
-    store = prepared(resolved(run), again=not resume)
+    ((_, (run, store)),) = several(_ready, {"preparing": (run, resume)}, run, cluster)
     cases = open_store(store)
     patients = {case.id: case.patient for case in cases}
     for fold in range(run.folds):  # before hours of work, not after
         held_out(cases, run.folds, fold, by=run.apart)
-    records = []
-    for fold in range(run.folds):
-        one = replace(run, to=str(folder / f"fold_{fold}.onco"), fold=fold)
-        if not Path(one.to).exists():
-            train(one, resume=True, store=store)
-        records.append(files.read_json(one.folder / "validation.json"))
+    ones = [replace(run, to=str(folder / f"fold_{n}.onco"), fold=n) for n in range(run.folds)]
+    left = {f"fold {one.fold}": (one, store) for one in ones if not Path(one.to).exists()}
+    for _ in several(_trained, left, run, cluster):
         page.write(run.folder)
+    records = [files.read_json(one.folder / "validation.json") for one in ones]
     files.write_json(run.folder / RECORD, together(records, patients))
     card = {**in_card(run.folder), **(files.read_json(Path(run.card)) if run.card else {})}
     said = files.write_json(run.folder / "card.json", card)
-    return train(replace(run, folds=1, fold=0, card=str(said)), resume=True, store=store)
+    final = replace(run, folds=1, fold=0, card=str(said))
+    ((_, model),) = several(_trained, {"the model of all cases": (final, store)}, run, cluster)
+    return Path(model)
+
+
+def _ready(run: Run, resume: bool) -> tuple[Run, Path]:
+    """The run as the machine that prepares its data can train it, and the store."""
+    from oncoseg.train import prepared, resolved  # noqa: PLC0415 - which comes here itself
+
+    run = resolved(run)
+    return run, prepared(run, again=not resume)
+
+
+def _trained(run: Run, store: Path) -> Path:
+    """One training, gone on with where it was begun."""
+    from oncoseg.train import train  # noqa: PLC0415 - which comes here itself
+
+    return train(run, resume=True, store=store)
 
 
 def _refuse_others(run: Run, begun: Path) -> None:

@@ -8,22 +8,24 @@ from pathlib import Path
 from statistics import mean, stdev, variance
 from typing import Any
 
-from oncoseg import files
+from oncoseg import checkpoint, files
 from oncoseg.errors import BadRun
 from oncoseg.run import Run
-from oncoseg.train import page, resolved, train
+from oncoseg.train import begin, page, resolved, train
 from oncoseg.train.ranks import alone
+from oncoseg.train.several import several
 
 RECORD = "seeds.json"
 PAIR = 1.96 * 2**0.5  # deviations by which two draws differ at most, 19 times in 20
 
 
-def each_seed(run: Run, count: int, *, resume: bool = False) -> Path:
+def each_seed(run: Run, count: int, *, resume: bool = False, cluster: str = "") -> Path:
     """Train `count` times, with the run's seed and those after it, on the same data and split.
 
     The first is the run itself and its model the one to keep: to keep the best would flatter it.
     The others lie in `<name>.run/seeds/`, each with a run folder; mean and variance between them in
-    `<name>.run/seeds.json`. With `resume`, what is finished stays and what was begun goes on.
+    `<name>.run/seeds.json`. With `resume`, what is finished stays and what was begun goes on. The
+    address of a Ray `cluster` trains them there, at once.
     """
     alone("--seeds")
     if count < 2:
@@ -32,18 +34,37 @@ def each_seed(run: Run, count: int, *, resume: bool = False) -> Path:
         raise BadRun("seeds are compared on cases held out of each: say which, with --fold 0")
     if (Path(run.data) / "plan.json").exists():
         raise BadRun("held-out cases are validated from their scans: train from those")
-    records = {}
-    for seed in range(run.seed, run.seed + count):
-        first = seed == run.seed
-        to = Path(run.to) if first else run.folder / "seeds" / f"seed_{seed}.onco"
-        one = replace(run, seed=seed, to=str(to))
-        if not (resume and _finished(one)):
-            store = {} if first else {"store": run.folder / "prepared"}
-            train(one, resume=resume, **store)
-        records[seed] = files.read_json(one.folder / "validation.json")["dice"]
+    seeds = range(run.seed, run.seed + count)
+    to = {seed: run.folder / "seeds" / f"seed_{seed}.onco" for seed in seeds[1:]}
+    ones = [replace(run, seed=seed, to=str(to.get(seed, run.to))) for seed in seeds]
+    begun = [one.folder for one in ones if checkpoint.found(one.folder / "last.safetensors")]
+    if begun and not resume:
+        raise BadRun(f"{begun[0]} already holds a run; go on with --resume, or train elsewhere")
+    ((_, run),) = several(_ready, {"preparing": (run, resume)}, run, cluster)
+    ones = [replace(run, seed=one.seed, to=one.to) for one in ones]
+    tasks = {f"seed {one.seed}": (one, run.folder / "prepared", resume) for one in ones}
+    for _ in several(_trained, tasks, run, cluster):
+        page.write(run.folder)
+    records = {one.seed: files.read_json(one.folder / "validation.json")["dice"] for one in ones}
     files.write_json(run.folder / RECORD, between(records))
     page.write(run.folder)
     return Path(run.to)
+
+
+def _ready(run: Run, resume: bool) -> Run:
+    """The run as the machine that prepares its data, the same for all seeds, can train it."""
+    run = resolved(run)
+    run.check()
+    if not (resume and _finished(run)):
+        with files.alone(run.folder / ".lock"):
+            begin(run, resume=resume)
+    return run
+
+
+def _trained(run: Run, store: Path, finished: bool) -> None:
+    """One training, gone on with where it was begun; one that is `finished` may stay."""
+    if not (finished and _finished(run)):
+        train(run, resume=True, store=store)
 
 
 def _finished(run: Run) -> bool:
