@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from oncoseg.cli.words import Words, add_command, answer, options
+from oncoseg.errors import BadOption
 
 
 def add(commands: Any) -> None:
@@ -13,16 +14,23 @@ def add(commands: Any) -> None:
     parser = add_command(
         commands,
         "import",
-        "turn a trained model of nnU-Net v2 into a model file that gives the same answers",
+        "turn a trained model of nnU-Net v2 or a MONAI Bundle into a model file that answers alike",
         bring,
         examples="  oncoseg import nnunet nnUNet_results/Dataset004_Hippocampus/"
         "nnUNetTrainer__nnUNetPlans__3d_fullres --to hippocampus.onco\n"
-        "  oncoseg import nnunet FOLDER --to model.onco --fold 0",
+        "  oncoseg import nnunet FOLDER --to model.onco --fold 0\n"
+        "  oncoseg import monai bundles/spleen --to spleen.onco",
     )
-    parser.add_argument("kind", choices=("nnunet",), help="what trained it")
-    parser.add_argument("folder", type=Path, help="with plans.json, dataset.json and fold_0 ...")
+    parser.add_argument("kind", choices=("nnunet", "monai"), help="what trained it")
+    parser.add_argument(
+        "folder",
+        type=Path,
+        help="nnunet: with plans.json, dataset.json and fold_0 ...; monai: with configs and models",
+    )
     parser.add_argument("--to", type=Path, required=True, metavar="MODEL", help="file (.onco)")
-    parser.add_argument("--fold", help="one fold; all that are trained become an ensemble if not")
+    parser.add_argument(
+        "--fold", help="nnunet: one fold; all that are trained become an ensemble if not"
+    )
     parser = add_command(
         commands,
         "export",
@@ -37,9 +45,15 @@ def add(commands: Any) -> None:
 
 def bring(words: Words) -> int:
     """`oncoseg import`."""
-    from oncoseg.foreign.nnunet import convert
+    from oncoseg.foreign import monai, nnunet
 
-    model = convert(words.folder, words.to, **options(words, "fold"))
+    fold = options(words, "fold")
+    if words.kind == "monai" and fold:
+        raise BadOption("a bundle of MONAI has no folds; leave out --fold")
+    if words.kind == "monai":
+        model = monai.convert(words.folder, words.to)
+    else:
+        model = nnunet.convert(words.folder, words.to, **fold)
     answer(words, {"model": str(model)}, f"the model is {model}")
     return 0
 
