@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ from oncoseg.train.folds import each_fold
 from oncoseg.train.loop import Loop
 from oncoseg.train.seeds import each_seed
 from oncoseg.train.told import answer, rising
-from oncoseg.train.watch import chart
+from oncoseg.train.watch import Watch, chart
 
 VOID = {"meta", "br", "img", "link", "input"}
 
@@ -276,6 +277,15 @@ def test_a_page_that_cannot_be_written_warns_and_ends_nothing(tmp_path, monkeypa
     monkeypatch.setattr("oncoseg.train.watch.page.write", refused)
     assert train(world(tmp_path, steps=2)).exists()
     assert "the page of the training was not drawn" in caplog.text
+
+
+def test_of_several_processes_the_first_alone_draws(tmp_path):
+    run, ranks = SimpleNamespace(folder=tmp_path, tensorboard=True), SimpleNamespace(first=False)
+    progress = SimpleNamespace(step=1, seconds=1.0)
+    watch = Watch(SimpleNamespace(ranks=ranks, run=run, progress=progress))
+    watch.draw(now=True)
+    watch.chart({"loss": {"x": 1.0}})
+    assert not list(tmp_path.iterdir())
 
 
 def test_names_are_text_on_the_page(tmp_path):

@@ -64,6 +64,8 @@ def rising(story: History) -> str:
     """By how much Dice has changed over the last quarter, and what to do about it."""
     found = story.rise()
     if not found:
+        if story.done >= 1:
+            return "It was looked at too seldom to say whether it still rose."
         return "How much it still rises will be seen after the next validations."
     change, seconds = found
     when = f"In the last {curves.timed(seconds)} Dice of the same cases changed by"
