@@ -164,9 +164,12 @@ def _record(prediction: Prediction, label: Path, began: float) -> dict[str, Any]
 
 
 def find(folder: Path) -> dict[str, Path]:
-    """Case name -> record, for every prediction in a folder; other JSON files are passed over."""
+    """Case name -> record, for every prediction in a folder.
+
+    Other JSON files are passed over, and hidden ones: what a killed process left half-written.
+    """
     found = {}
-    for path in sorted(folder.glob("*.json")):
+    for path in sorted(folder.glob("[!.]*.json")):
         record = files.read_json(path)
         if isinstance(record, dict) and record.get("format") == FORMAT:
             found[str(record["case"])] = path

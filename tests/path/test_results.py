@@ -131,6 +131,16 @@ def test_other_json_is_no_record(tmp_path):
     assert results.find(tmp_path) == {}
 
 
+@pytest.mark.parametrize("share", [0.5, 1])
+def test_a_record_that_was_not_finished_is_none(tmp_path, share):
+    whole = results.save(prediction(case="a"), tmp_path)
+    record = results.save(prediction(case="b"), tmp_path)
+    content = record.read_bytes()
+    record.unlink()
+    (tmp_path / ".0123456789ab.part.b.json").write_bytes(content[: int(len(content) * share)])
+    assert results.find(tmp_path) == {"a": whole}
+
+
 @pytest.mark.parametrize("fails", ["_record", "files.write_json"])
 def test_a_prediction_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch, fails):
     def full(*options):
