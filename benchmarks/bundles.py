@@ -78,7 +78,7 @@ def trained(image: Any, steps: int, *, residual: bool) -> Any:
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    return network.eval().requires_grad_(False)
+    return network.eval().requires_grad_(requires_grad=False)
 
 
 def compared(scan: Path, steps: int, *, residual: bool) -> dict[str, float]:
