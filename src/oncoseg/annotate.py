@@ -113,7 +113,8 @@ class Pool:
     def predicted(self, cases: Iterable[Stored], networks: Sequence[Network]) -> list[Prediction]:
         """Predictions on the plan's grid, of the networks' mean probability."""
         task = self.plan.task
-        engines = [network_engine(network, self.run.device) for network in networks]
+        device, half = self.run.device, self.run.half
+        engines = [network_engine(network, device, half=half) for network in networks]
         found = []
         for case in cases:
             image, present = case.read("image").astype(np.float32), case.read("present")

@@ -98,6 +98,11 @@ class Run:
     regions: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
+    def half(self) -> bool:
+        """Whether networks compute in bfloat16 where torch says that they may."""
+        return self.precision == "bf16"
+
+    @property
     def folder(self) -> Path:
         """Where checkpoints, metrics and the prepared data of the run lie.
 

@@ -276,8 +276,7 @@ class Loop:
             batch = augment(batch)
         batch = centre(batch, self.plan.task.patch)
         self.method.train()
-        half = self.run.precision == "bf16"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.run.half):
             losses = self.method.update(batch, step, Step(self.optimiser, self.ranks))
         self.method.after_step(step)
         self.ranks.follow(self.method.buffers())
@@ -326,7 +325,7 @@ class Loop:
         if self.trained != self.plan.task:
             return {}
         began = time.monotonic()
-        infer = network_engine(kept(self.average), str(self.device))
+        infer = network_engine(kept(self.average), str(self.device), half=self.run.half)
         rows: dict[str, Row] = {}
         for case in self.held:
             image = case.read("image").astype(np.float32)

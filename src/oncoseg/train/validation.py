@@ -58,7 +58,7 @@ def validate(
     names = {case.id for case in held}
     found = ignoring(find(Path(run.data)), run.labels)
     sources = [source for source in found.sources if source.case in names]
-    infer = network_engine(network, device)
+    infer = network_engine(network, device, half=run.half)
     rows: dict[str, Row] = {}
     seen: list[Pair] = []
     taught: list[Source] = []
