@@ -9,6 +9,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
+import oncoseg
 from oncoseg.__main__ import call, parser
 from oncoseg.cli import learn
 from oncoseg.cli.words import complain
@@ -29,7 +30,8 @@ def verb(monkeypatch):
             return answer
 
         module = ModuleType(f"oncoseg.{name}")
-        vars(module).update({name: record, **names})
+        parts = [str(Path(oncoseg.__file__).parent / name)]  # its modules are the real ones
+        vars(module).update({name: record, "__path__": parts, **names})
         monkeypatch.setitem(sys.modules, f"oncoseg.{name}", module)
         return calls
 
@@ -52,6 +54,7 @@ class Recipe:
     regions: dict = field(default_factory=dict)
     modalities: tuple = ()
     seed: int = 0
+    folder: Path = Path("no folder")
 
     @classmethod
     def read(cls, path, **changes):

@@ -31,8 +31,11 @@ class NormAct(nn.Module):
         if self._kept(features):
             found: Tensor = ItemByItem.apply(features, self.weight, self.bias, self.slope, self.eps)
             return found
-        found = F.instance_norm(features, weight=self.weight, bias=self.bias, eps=self.eps)
-        return found if self.slope == 1 else F.leaky_relu_(found, self.slope)
+        return self.act(F.instance_norm(features, weight=self.weight, bias=self.bias, eps=self.eps))
+
+    def act(self, features: Tensor) -> Tensor:
+        """The leaky ReLU alone, in place."""
+        return features if self.slope == 1 else F.leaky_relu_(features, self.slope)
 
     def _kept(self, features: Tensor) -> bool:
         """Whether there is a layout to keep, and a gradient to be taken."""

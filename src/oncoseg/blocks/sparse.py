@@ -15,6 +15,7 @@ from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 from oncoseg.blocks.convs import CONV, ConvNormAct
+from oncoseg.blocks.norm import NormAct
 
 
 def at(visible: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -34,7 +35,7 @@ def sparse(network: nn.Module, visible: Tensor) -> Iterator[None]:
     """
     changed = []
     for module in network.modules():
-        if isinstance(module, (_ConvNd, _NormBase, nn.GroupNorm)):
+        if isinstance(module, (_ConvNd, _NormBase, nn.GroupNorm, NormAct)):
             norm = not isinstance(module, _ConvNd)
             vars(module)["forward"] = _masked(module, module.forward, visible, norm=norm)
             changed.append(module)
@@ -51,7 +52,8 @@ def _masked(module: nn.Module, plain: Any, visible: Tensor, *, norm: bool) -> An
             found: Tensor = plain(features, *rest)
             return found
         if norm:
-            return normalised(module, features, at(visible, tuple(features.shape[2:])))
+            found = normalised(module, features, at(visible, tuple(features.shape[2:])))
+            return module.act(found) if isinstance(module, NormAct) else found
         found = plain(features, *rest)
         return found * at(visible, tuple(found.shape[2:])).to(found.dtype)
 
