@@ -1,6 +1,6 @@
 """What memory a large scan of many classes would take elsewhere: 117 classes on 512x512x1200.
 
-    python benchmarks/speed/large.py --nnunet NNUNET_PYTHON --monai MONAI_PYTHON
+    python benchmarks/speed/large.py --nnunet NNUNET_PYTHON --monai MONAI_PYTHON   # either or both
 
 No machine at hand holds it, so each program predicts smaller scans of 0.8x0.8x1.25 mm with 117
 classes at 1.5 mm, a process each, with a network that does next to nothing: what it holds at most,
@@ -124,7 +124,8 @@ def main():
     parser = argparse.ArgumentParser()
     for way in WAYS:
         parser.add_argument(f"--{way}", default="")
-    asked, rows = parser.parse_args(), {}
+    asked, to = parser.parse_args(), HERE / "results" / "large.json"
+    rows = json.loads(to.read_text(encoding="utf-8"))["ways"] if to.exists() else {}
     for way, python in vars(asked).items():
         taken = []
         for size in SIZES if python else ():
@@ -140,11 +141,10 @@ def main():
             whole = start + slope * math.prod(LARGE)
             rows[way] = {
                 "mb": dict(zip(("x".join(map(str, size)) for size in SIZES), dict(taken).values())),
-                "bytes a voxel and class": round(slope * 1e6 / CLASSES, 1),
-                "512x512x1200, GB": round(whole / 1000, 1),
+                "bytes a voxel and class": round(float(slope) * 1e6 / CLASSES, 1),
+                "512x512x1200, GB": round(float(whole) / 1000, 1),
             }
             print(way, rows[way], flush=True)
-    to = HERE / "results" / "large.json"
     to.write_text(json.dumps({"classes": CLASSES, "ways": rows}, indent=2) + "\n", encoding="utf-8")
 
 
