@@ -146,6 +146,7 @@ def child(order):
     )
     split = json.loads((raw / "splits_final.json").read_text(encoding="utf-8"))
     (pre / "splits_final.json").write_text(json.dumps(split), encoding="utf-8")
+    plans["continue_training"] = False
     torch.set_num_threads(os.cpu_count() or 1)
     place = torch.device("cpu")
     trainer = nnUNetTrainer(plans, order["kind"], 0, said, device=place)
@@ -169,7 +170,7 @@ def child(order):
         trainer.network,
         trainer.plans_manager,
         trainer.configuration_manager,
-        None,
+        [trainer.network.state_dict()],
         said,
         "nnUNetTrainer",
         trainer.inference_allowed_mirroring_axes,
