@@ -185,7 +185,9 @@ def child(order):
     patch = list(trainer.configuration_manager.patch_size)
     row = {"steps": steps, "batch": batch, "patch": patch, "seconds": round(took, 1)}
     print(json.dumps(row), flush=True)
-    os._exit(0)  # its workers wait for work
+    for loader in (trainer.dataloader_train, trainer.dataloader_val):
+        loader._finish()  # its workers wait for work
+    os._exit(0)
 
 
 def main():

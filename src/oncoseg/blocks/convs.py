@@ -10,7 +10,24 @@ from torch import Tensor, nn
 
 from oncoseg.blocks.norm import NormAct
 
-CONV: dict[int, Any] = {2: nn.Conv2d, 3: nn.Conv3d}
+
+class Conv3d(nn.Conv3d):
+    """torch's convolution, in float32 where that of a CPU in bfloat16 learns from garbage.
+
+    With fewer voxels along the first axis than its kernel has, the gradient of its weights is left
+    unwritten in part (torch 2.13 and oneDNN on AVX-512 with bf16): numbers up to 1e36, or none.
+    """
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, inputs, *S) -> (B, width, *S/stride)."""
+        thin = features.shape[2] < self.kernel_size[0]
+        if thin and features.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+            with torch.autocast("cpu", enabled=False):
+                return super().forward(features.float()).to(torch.get_autocast_dtype("cpu"))
+        return super().forward(features)
+
+
+CONV: dict[int, Any] = {2: nn.Conv2d, 3: Conv3d}
 TRANSPOSED: dict[int, Any] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 NORM: dict[int, Any] = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
 POOL: dict[int, Any] = {2: nn.functional.avg_pool2d, 3: nn.functional.avg_pool3d}

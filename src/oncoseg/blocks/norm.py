@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -41,6 +42,7 @@ class NormAct(nn.Module):
         """Whether there is a layout to keep, and a gradient to be taken."""
         return (
             features.device.type == "cpu"
+            and math.prod(features.shape[2:]) > 1  # torch refuses a single voxel; so do we
             and torch.is_grad_enabled()
             and not torch.compiler.is_compiling()
             and features.is_contiguous(memory_format=LAYOUT[features.ndim])

@@ -64,6 +64,12 @@ def test_other_layouts_and_inference_are_torchs_own():
     torch.testing.assert_close(module(rows), expected)
 
 
+def test_a_single_voxel_is_refused_as_torch_refuses_it():
+    module, features = drawn((2, 3, 1, 1, 1), 0.01, torch.float32)
+    with pytest.raises(ValueError, match="more than 1 spatial element"):
+        module(features)
+
+
 def test_a_second_derivative_is_refused_and_not_wrong():
     module, features = drawn((2, 3, 4, 6), 0.01, torch.float32)
     (slope,) = torch.autograd.grad(module(features).pow(2).sum(), features, create_graph=True)
