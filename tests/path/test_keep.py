@@ -315,7 +315,8 @@ def test_a_broken_loss_goes_back_with_a_lower_rate_and_says_so(run, monkeypatch,
     breaking(monkeypatch, 2)
     train(run)
     assert told(caplog) == [
-        f"the loss is no longer a number at step 8; going back to step 7, with a rate of {rate}"
+        "loss or gradient is no longer a number at step 8; going back to step 7, "
+        f"with a rate of {rate}"
         for rate in ("0.0003", "9e-05")
     ]
     said = lines(run)
@@ -325,6 +326,28 @@ def test_a_broken_loss_goes_back_with_a_lower_rate_and_says_so(run, monkeypatch,
     last, header = checkpoint.read(run.folder / "last.safetensors")
     assert all(value.isfinite().all() for value in last.values())
     assert json.loads(header["progress"])["broke"] == [8, 8]
+
+
+@pytest.mark.parametrize("value", [1e30, float("inf"), float("nan")])
+def test_a_gradient_that_clipping_would_make_nothing_of_goes_back(run, monkeypatch, caplog, value):
+    """Of 1e30 the norm is infinite, its share of it 0: a step that teaches nothing, unseen."""
+    genuine, left = Loop._step, [1]
+
+    def spoilt(self, batch, step):
+        parameter = next(self.method.parameters())
+        spoils = parameter.register_hook(lambda gradient: torch.full_like(gradient, value))
+        if step != 7 or not left[0]:
+            spoils.remove()
+        left[0] -= step == 7 and left[0]
+        losses = genuine(self, batch, step)
+        spoils.remove()
+        return losses
+
+    monkeypatch.setattr(Loop, "_step", spoilt)
+    train(run)
+    assert "loss or gradient is no longer a number at step 8; going back" in told(caplog)[0]
+    assert [line["broke"] for line in lines(run) if "broke" in line] == [8]
+    assert open_model(run.to).card["went_back_at_steps"] == [8]
 
 
 def test_going_back_is_bounded_and_the_last_checkpoint_is_sound(run, monkeypatch):

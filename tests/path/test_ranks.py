@@ -154,7 +154,7 @@ def test_whatever_happens_to_one_happens_to_all_and_nothing_is_lost(world):
     folder, run = world
     whole, run = (replace(run, to=str(folder / f"{name}.onco"), steps=8) for name in ("w", "k"))
     said = done(BROKEN, whole, folder)
-    assert said.count("the loss is no longer a number at step 4; going back to step 3") == 1
+    assert said.count("loss or gradient is no longer a number at step 4; going back to step 3") == 1
     assert [line["step"] for line in lines(whole) if "broke" in line] == [3]
     # One process is killed: both end.
     process = begun(BROKEN, run, folder)

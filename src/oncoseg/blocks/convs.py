@@ -27,7 +27,22 @@ class Conv3d(nn.Conv3d):
         return super().forward(features)
 
 
-CONV: dict[int, Any] = {2: nn.Conv2d, 3: Conv3d}
+class Conv2d(nn.Conv2d):
+    """torch's convolution; strided ones of 1 x 1 are of every so manieth pixel, which is the same.
+
+    On a CPU and with channels last their own gradient writes beyond its memory (torch 2.13).
+    """
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, inputs, *S) -> (B, width, *S/stride)."""
+        if self.kernel_size != (1, 1) or self.stride == (1, 1) or self.padding != (0, 0):
+            return super().forward(features)
+        rows, columns = self.stride
+        chosen = features[:, :, ::rows, ::columns]
+        return nn.functional.conv2d(chosen, self.weight, self.bias, groups=self.groups)
+
+
+CONV: dict[int, Any] = {2: Conv2d, 3: Conv3d}
 TRANSPOSED: dict[int, Any] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 NORM: dict[int, Any] = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
 POOL: dict[int, Any] = {2: nn.functional.avg_pool2d, 3: nn.functional.avg_pool3d}

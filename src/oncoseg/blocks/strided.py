@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from torch import Tensor, nn
 
@@ -18,16 +17,12 @@ class Strided(nn.Module):
         super().__init__()
         self.first = ConvNormAct(dims, inputs, width, stride)
         self.second = nn.Sequential(CONV[dims](width, width, 3, padding=1), NormAct(width, slope=1))
-        # Of every other voxel, which is the same: strided ones of 1 x 1 with channels last wrote
-        # beyond their memory on a CPU (torch 2.13, in their gradient).
-        self.kept: Any = (..., *(slice(None, None, step) for step in stride))
-        self.project = CONV[dims](inputs, width, 1)
+        self.project = CONV[dims](inputs, width, 1, tuple(stride))
         self.act = nn.LeakyReLU(0.01, inplace=True)
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, inputs, *S) -> (B, width, *S/stride)."""
-        shortcut = self.project(features[self.kept])
-        found: Tensor = self.act(self.second(self.first(features)) + shortcut)
+        found: Tensor = self.act(self.second(self.first(features)) + self.project(features))
         return found
 
 

@@ -103,6 +103,7 @@ class Loop:
         self.method = method.to(self.device, memory_format=layout)  # type: ignore[call-overload]
         parameters = [value for module in method.trained for value in module.parameters()]
         self.optimiser = torch.optim.AdamW(parameters, lr=run.rate, weight_decay=run.decay)
+        self.optimise = Step(self.optimiser, self.ranks)
         self.ranks.share(method.loss)
         self.average = Ema(method.result, run.average)
         self.modules = {"method": self.method, "average": self.average}
@@ -179,7 +180,7 @@ class Loop:
                 done = self._clock()
                 bar.update(min(100, round(100 * done)) - bar.n)
                 if not self.progress.step % PULSE:
-                    self.watch.pulse(numbers(self.ranks.mean(losses)))
+                    self.watch.pulse(self._numbers(losses))
                 if self._epoch(done) > epoch or done >= 1:
                     epoch = self._epoch(done)
                     bar.set_postfix(self._end_epoch(losses))
@@ -188,6 +189,14 @@ class Loop:
                 self._heed()
                 if self._done() >= 1:
                     break
+
+    def _numbers(self, losses: Mapping[str, Tensor]) -> dict[str, float]:
+        """Losses; `FloatingPointError` if one, or a gradient since the last look, is no number."""
+        self.optimise.look()
+        values = {name: float(value.detach()) for name, value in self.ranks.mean(losses).items()}
+        if not all(math.isfinite(value) for value in values.values()):
+            raise FloatingPointError
+        return values
 
     def _heed(self) -> None:
         """End, with all saved, if that is asked for."""
@@ -219,15 +228,17 @@ class Loop:
         broke = [*self.progress.broke, self.progress.step]
         if len(broke) > keep.TRIES:
             raise BadRun(
-                f"the loss is no longer a number at step {broke[-1]}, also after going back "
-                f"{keep.TRIES} times with lower rates; train to another file with a lower --rate "
-                "or --precision f32"
+                f"loss or gradient is no longer a number at step {broke[-1]}, also after going "
+                f"back {keep.TRIES} times with lower rates; train to another file with a lower "
+                "--rate or --precision f32"
             )
         self.resume()
+        self.optimise = Step(self.optimiser, self.ranks)
         self.progress.broke, rate = broke, self.run.rate * keep.LOWER ** len(broke)
         done = self._clock()  # what was lost has taken of the minutes all the same
         LOG.warning(
-            "the loss is no longer a number at step %d; going back to step %d, with a rate of %.3g",
+            "loss or gradient is no longer a number at step %d; going back to step %d, "
+            "with a rate of %.3g",
             *(broke[-1], self.progress.step, rate),
         )
         line = {"broke": broke[-1], "rate": rate, "done": round(done, 3), "loss": {}, "dice": {}}
@@ -277,7 +288,7 @@ class Loop:
         batch = centre(batch, self.plan.task.patch)
         self.method.train()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.run.half):
-            losses = self.method.update(batch, step, Step(self.optimiser, self.ranks))
+            losses = self.method.update(batch, step, self.optimise)
         self.method.after_step(step)
         self.ranks.follow(self.method.buffers())
         self.average.update(self.method.result)
@@ -292,7 +303,7 @@ class Loop:
 
     def _end_epoch(self, losses: Mapping[str, Tensor]) -> dict[str, str]:
         """Check, validate, save and write one line of metrics."""
-        values = numbers(self.ranks.mean(losses))
+        values = self._numbers(losses)
         cases = self._validate() if self.ranks.first and self._may_look() else {}
         dice = mean_of(list(cases.values()), self.plan.task)
         mean = float(np.mean(list(dice.values()))) if dice else -1.0
@@ -342,14 +353,6 @@ class Loop:
         self.looking = time.monotonic() - began
         self.looked += self.looking
         return rows
-
-
-def numbers(losses: Mapping[str, Tensor]) -> dict[str, float]:
-    """The values of losses; `FloatingPointError` if one is no number."""
-    values = {name: float(value.detach()) for name, value in losses.items()}
-    if not all(math.isfinite(value) for value in values.values()):
-        raise FloatingPointError
-    return values
 
 
 def kept(average: Ema) -> Network:

@@ -163,11 +163,12 @@ class Step(Optimise):
     """Backward, mean over the processes, clip the norm of the gradient, step.
 
     Parameters of other modules get no gradient and so do not move: one optimiser is as many as a
-    method has networks.
+    method has networks. `largest` is the largest norm since it was last looked at.
     """
 
     optimiser: torch.optim.Optimizer
     ranks: Ranks = field(default_factory=Ranks)
+    largest: Tensor = field(default_factory=lambda: torch.zeros(()))
 
     def __call__(self, loss: Tensor, modules: Sequence[nn.Module]) -> None:
         """Lower `loss` by one step for the parameters of `modules`."""
@@ -180,8 +181,19 @@ class Step(Optimise):
                 if id(other) not in wanted:
                     other.grad = None
         self.ranks.average(parameters)
-        torch.nn.utils.clip_grad_norm_(parameters, CLIP)
+        norm = torch.nn.utils.clip_grad_norm_(parameters, CLIP)
+        self.largest = torch.maximum(self.largest.to(norm), norm)
         self.optimiser.step()
+
+    def look(self) -> None:
+        """Raise `FloatingPointError` if a norm since the last look was infinite or no number.
+
+        Clipped to nothing, such a gradient would teach nothing and not be seen. Only a look has to
+        wait for a GPU.
+        """
+        largest, self.largest = self.largest, torch.zeros(())
+        if not torch.isfinite(largest):
+            raise FloatingPointError
 
 
 @contextmanager

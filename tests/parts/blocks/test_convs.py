@@ -26,3 +26,21 @@ def test_thin_features_have_the_gradient_of_float32(shape, kernel, layout):
         assert value.dtype == (torch.bfloat16 if half else torch.float32)
         found.append(torch.autograd.grad(value, conv.weight, gradient.to(value.dtype))[0])
     assert (found[0] - found[1]).abs().max() < 0.02 * found[1].abs().max()
+
+
+def test_strided_convolutions_of_one_pixel_are_torchs_with_their_gradients():
+    torch.manual_seed(0)
+    conv = CONV[2](16, 24, 1, (2, 1)).to(memory_format=torch.channels_last)
+    features = torch.randn(2, 16, 9, 8).contiguous(memory_format=torch.channels_last)
+    features.requires_grad_()
+    rows = features.detach().contiguous().requires_grad_()
+    expected = torch.nn.functional.conv2d(rows, conv.weight.contiguous(), conv.bias, (2, 1))
+    found = conv(features)
+    torch.testing.assert_close(found, expected)
+    slope = torch.randn_like(expected)
+    for mine, theirs in zip(
+        torch.autograd.grad(found, (features, conv.weight), slope),
+        torch.autograd.grad(expected, (rows, conv.weight), slope),
+    ):
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
+    assert "Slice" in str(next(iter(found.grad_fn.next_functions))[0])
