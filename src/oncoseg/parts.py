@@ -74,7 +74,10 @@ class Finding(ABC):
     def __call__(self, prediction: Prediction, case: Case) -> dict[str, Any]:
         """Plain data for JSON.
 
-        {"title": ..., "method": ..., "rows": [{"name", "value", "unit"}, ...]}.
+        {"title": ..., "method": ..., "rows": [{"name", "value", "unit"}, ...]}. A row may hold
+        `region` (of the task) or `lesion` (as `blocks.segments.lesions` names it), and `low`,
+        `high` and `level` of an interval. What was not assessed, and why, are sentences in `notes`;
+        no row stands for it. `case.images` holds only images that are still there.
         """
 
 

@@ -39,6 +39,12 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--to", type=Path, metavar="FOLDER", help="for the reports; beside the predictions"
     )
+    parser.add_argument(
+        "--findings",
+        type=part_list,
+        metavar="NAMES",
+        help="measured further: names from 'oncoseg list findings', with commas between",
+    )
     parser = add_command(
         commands,
         "demo",
@@ -219,7 +225,7 @@ def report(words: Words) -> int:
     """`oncoseg report`."""
     from oncoseg.report import report as run
 
-    written = run(words.predictions, **options(words, "to"))
+    written = run(words.predictions, **options(words, "to", "findings"))
     answer(words, {"reports": paths(written)}, "\n".join(paths(written)))
     return 0
 

@@ -116,11 +116,11 @@ def _grid(path: Path, header: Any, shape: tuple[int, ...]) -> tuple[Grid, list[s
         remedy = "export it again with an orientation"
         raise BadFile(path, "does not say how it lies (sform and qform codes are 0)", remedy)
     scale = UNITS.get(int(header["xyzt_units"]) & 7, 1.0)
-    millimetres = np.diag([scale, scale, scale, 1.0])
-    affine = millimetres @ np.asarray(stated, dtype=np.float64)
+    millimetres = np.array([[scale], [scale], [scale], [1.0]])
+    affine = millimetres * np.asarray(stated, dtype=np.float64)
     notes = [broken] if broken else []
     if sform is not None and qform is not None:
-        notes += _compared(path, affine, millimetres @ qform, (*shape, 1)[:3])
+        notes += _compared(path, affine, millimetres * qform, (*shape, 1)[:3])
     if len(shape) == 2 and not affine[2, :2].any() and not affine[:2, 2].any():
         affine = np.delete(np.delete(affine, 2, axis=0), 2, axis=1)
         return Grid(shape, affine), notes

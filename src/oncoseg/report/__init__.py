@@ -18,6 +18,7 @@ from oncoseg.read import read_volume
 from oncoseg.report.page import STAMP, Content, Measured, index, page, summary
 from oncoseg.report.pictures import colours
 from oncoseg.report.plates import plates
+from oncoseg.report.tables import short, tabled
 from oncoseg.verb import called
 
 FORMAT = "oncoseg-report-1"
@@ -26,11 +27,18 @@ OBLIQUE = 10.0
 TIMES = "\N{NO-BREAK SPACE}\N{MULTIPLICATION SIGN}\N{NO-BREAK SPACE}"
 
 
-def report(predictions: Path, *, to: Path | None = None, cases: Sequence[str] = ()) -> list[Path]:
+def report(
+    predictions: Path,
+    *,
+    to: Path | None = None,
+    cases: Sequence[str] = (),
+    findings: Sequence[str] = (),
+) -> list[Path]:
     """Write `<case>.html` and `<case>.report.json` for every prediction, or for `cases` alone.
 
     They go beside the predictions or into the folder `to`; with more than one case `index.html`
-    lists them. Returns the pages, the list last. Raises `BadData` if there is no prediction, and,
+    lists them. `findings` (`name:option=value`) are measured further to those of every report.
+    Returns the pages, the list last. Raises `BadData` if there is no prediction, and,
     after all others have been written, if a prediction could not be reported on.
     """
     predictions, to = Path(predictions), Path(to or predictions)
@@ -41,10 +49,11 @@ def report(predictions: Path, *, to: Path | None = None, cases: Sequence[str] = 
     for name in cases:
         if name not in found:
             raise unknown("prediction", name, found)
+    asked = [*FINDINGS, *_known(findings)]
     pages, rows, failed = [], [], []
     for name in cases or found:
         try:
-            written, content = _one(found[name], to)
+            written, content = _one(found[name], to, asked)
         except OncosegError as error:
             failed.append(str(error))
             continue
@@ -59,12 +68,25 @@ def report(predictions: Path, *, to: Path | None = None, cases: Sequence[str] = 
     return pages
 
 
+def _known(findings: Sequence[str]) -> Sequence[str]:
+    """Findings as asked for: raises `UnknownName` or `BadOption` before any work."""
+    for text in findings:
+        registry.parse("findings", text)
+    return findings
+
+
 def measure(
-    prediction: Prediction, record: Mapping[str, Any], images: Mapping[str, Volume]
+    prediction: Prediction,
+    record: Mapping[str, Any],
+    images: Mapping[str, Volume],
+    asked: Sequence[str] = FINDINGS,
 ) -> dict[str, dict[str, Any]]:
     """Every finding by its name; the expected Dice is the record's, made from all probabilities."""
     case = Case(prediction.case, prediction.case, images)
-    found = {name: registry.build("findings", name)(prediction, case) for name in FINDINGS}
+    found = {
+        registry.parse("findings", text)[0]: registry.build("findings", text)(prediction, case)
+        for text in asked
+    }
     rows = found["quality"]["rows"]
     held = {row["region"] for row in rows if row["name"] == "expected Dice"}
     found["quality"]["rows"] += [
@@ -75,11 +97,12 @@ def measure(
     return found
 
 
-def _one(path: Path, to: Path) -> tuple[Path, Content]:
+def _one(path: Path, to: Path, asked: Sequence[str]) -> tuple[Path, Content]:
     prediction, record = results.load(path)
     images, told = _images(prediction)
-    found = measure(prediction, record, images)
+    found = measure(prediction, record, images, asked)
     notes = [_bare(note, prediction) for note in prediction.notes] + told
+    notes += [note for section in found.values() for note in section.get("notes", ())]
     content = _content(prediction, record, found, notes)
     doubt = _doubt(path, prediction, record)
     drawn = plates(prediction, images, found["diameters"], doubt)
@@ -179,7 +202,7 @@ def _content(
         regions=[_measured(prediction, name, found) for name in prediction.task.regions],
         plates=(),
         headings=headings,
-        methods=[*(section["method"] for section in found.values()), *_unsure(prediction)],
+        methods=[*(found[name]["method"] for name in FINDINGS), *_unsure(prediction)],
         used={
             name: prediction.images[name].name if name in prediction.images else ""
             for name in prediction.used
@@ -187,6 +210,7 @@ def _content(
         missing=prediction.missing,
         notes=notes,
         provenance=provenance,
+        sections=[tabled(found[name]) for name in found if name not in FINDINGS],
     )
 
 
@@ -219,7 +243,7 @@ def _measured(
         region=region,
         members="" if members == (region,) else " + ".join(members),
         colour=colours(prediction.task.regions)[region],
-        size=_short(size["value"]),
+        size=short(size["value"]),
         unit=_unit(size),
         across="-"
         if empty
@@ -250,18 +274,11 @@ def _unsure(prediction: Prediction) -> list[str]:
     return [f"{which} sure of {least['name']}: {least['confidence']:.0%} of it should be right."]
 
 
-def _short(value: float) -> str:
-    """Enough digits to compare, no more: 0, 0.042, 3.14, 61.3, 12500."""
-    if value == 0:
-        return "0"
-    return f"{value:.3f}" if value < 1 else f"{value:.2f}" if value < 10 else f"{value:.1f}"
-
-
 def _unit(row: Mapping[str, Any]) -> str:
     """A row's unit; after it, its interval, if there is one: `ml (10.1-14.9, 90 %)`."""
     if "low" not in row:
         return str(row["unit"])
-    return f"{row['unit']} ({_short(row['low'])}-{_short(row['high'])}, {row['level']:.0%})"
+    return f"{row['unit']} ({short(row['low'])}-{short(row['high'])}, {row['level']:.0%})"
 
 
 def _grid(prediction: Prediction) -> str:

@@ -59,6 +59,20 @@ class Measured:
 
 
 @dataclass(frozen=True)
+class Section:
+    """A finding: facts of the case, then a table whose lines are regions or lesions; plain text.
+
+    `columns` are (name, unit), `rows` (region or lesion, its cells).
+    """
+
+    title: str
+    method: str
+    facts: Mapping[str, str]
+    columns: Sequence[tuple[str, str]]
+    rows: Sequence[tuple[str, Sequence[str]]]
+
+
+@dataclass(frozen=True)
 class Content:
     """All that stands on the page, in plain text except for pictures."""
 
@@ -75,13 +89,15 @@ class Content:
     missing: Sequence[str]
     notes: Sequence[str]
     provenance: Mapping[str, str] = field(default_factory=dict)
+    sections: Sequence[Section] = ()
 
 
 def page(content: Content) -> str:
     """The whole page."""
     body = [_header(content), _summary(content)]
     body += [_plate(plate, content.regions) for plate in content.plates]
-    body += [_table(content), _inputs(content), _notes(content), _background(content)]
+    body += [_table(content), *map(_section, content.sections)]
+    body += [_inputs(content), _notes(content), _background(content)]
     return _document(f"{content.case} - tumour report", "\n".join(body))
 
 
@@ -201,6 +217,22 @@ def _table(content: Content) -> str:
     return (
         f"<section><h2>Measurements</h2><table><thead><tr><th>Region</th>{head}</tr></thead>"
         f'<tbody>{"".join(rows)}</tbody></table><ul class="methods">{methods}</ul></section>'
+    )
+
+
+def _section(section: Section) -> str:
+    facts = _facts(section.facts) if section.facts else ""
+    head = "".join(
+        f"<th>{escape(name)}<small>{escape(unit)}</small></th>" for name, unit in section.columns
+    )
+    lines = "".join(
+        f"<tr><td>{escape(name)}</td>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
+        for name, cells in section.rows
+    )
+    table = f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{lines}</tbody></table>"
+    return (
+        f"<section><h2>{escape(section.title)}</h2>{facts}{table if lines else ''}"
+        f'<ul class="methods"><li>{escape(section.method)}</li></ul></section>'
     )
 
 

@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from oncoseg import files
+from oncoseg.blocks import segments
 from oncoseg.case import Grid, Prediction
 from oncoseg.errors import BadFile, OncosegError, unknown
 from oncoseg.extras import require
-from oncoseg.write import bids, dicom_seg, dicom_sr, lesions, rtstruct
+from oncoseg.write import bids, dicom_seg, dicom_sr, rtstruct
 from oncoseg.write.dicom import Origin, content
 from oncoseg.write.provenance import identify
 from oncoseg.write.pseudonyms import Pseudonyms
@@ -117,21 +118,21 @@ def _all_or_none(built: Mapping[Path, bytes]) -> list[Path]:
 
 
 def _seg(origin: Origin, prediction: Prediction) -> dict[str, bytes]:
-    return {"seg": content(dicom_seg.segmentation(origin, lesions.regions(prediction), "seg"))}
+    return {"seg": content(dicom_seg.segmentation(origin, segments.regions(prediction), "seg"))}
 
 
 def _labelmap(origin: Origin, prediction: Prediction) -> dict[str, bytes]:
-    made = dicom_seg.segmentation(origin, lesions.labels(prediction), "labelmap")
+    made = dicom_seg.segmentation(origin, segments.labels(prediction), "labelmap")
     return {"labelmap": content(made)}
 
 
 def _rtstruct(origin: Origin, prediction: Prediction) -> dict[str, bytes]:
-    return {"rtstruct": content(rtstruct.structure_set(origin, lesions.regions(prediction)))}
+    return {"rtstruct": content(rtstruct.structure_set(origin, segments.regions(prediction)))}
 
 
 def _sr(origin: Origin, prediction: Prediction) -> dict[str, bytes]:
     """The report, and the segmentations of regions and of lesions that it measures."""
-    whole, parts = lesions.regions(prediction), lesions.lesions(prediction)
+    whole, parts = segments.regions(prediction), segments.lesions(prediction)
     found = {"seg": dicom_seg.segmentation(origin, whole, "seg")}
     if parts:
         found["lesions"] = dicom_seg.segmentation(origin, parts, "lesions")

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from oncoseg.blocks.segments import Segment
 from oncoseg.case import Prediction
 from oncoseg.extras import require
 from oncoseg.write.codes import Code
-from oncoseg.write.lesions import Segment
 from oncoseg.write.provenance import maker
 from oncoseg.write.pseudonyms import Pseudonyms, uid_of
 from oncoseg.write.source import Stack, text

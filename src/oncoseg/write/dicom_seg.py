@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from oncoseg.blocks.segments import Segment
 from oncoseg.case import Array
 from oncoseg.errors import BadData
 from oncoseg.extras import require
 from oncoseg.write.codes import coded
 from oncoseg.write.dicom import NOTICE, SERIES, Origin, concept, new_uid
-from oncoseg.write.lesions import Segment
 from oncoseg.write.source import text
 
 LIMIT = 4_000_000_000  # bytes of overlapping segments that are held at once

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from oncoseg.blocks.segments import Segment, diameters
 from oncoseg.extras import require
 from oncoseg.write.codes import PROCEDURES, SITES, Code, coded
 from oncoseg.write.dicom import NOTICE, SERIES, Origin, concept, new_uid
-from oncoseg.write.lesions import Segment, diameters
 from oncoseg.write.pseudonyms import uid_of
 from oncoseg.write.source import text
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from oncoseg.blocks.segments import Segment
 from oncoseg.case import Array
 from oncoseg.extras import require
 from oncoseg.write.codes import NEOPLASM, coded
 from oncoseg.write.dicom import NOTICE, PATIENT_AND_STUDY, SERIES, Origin, code_item, new_uid, now
-from oncoseg.write.lesions import Segment
 from oncoseg.write.outlines import Ring, outlines
 from oncoseg.write.source import text
 

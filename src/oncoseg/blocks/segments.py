@@ -1,4 +1,4 @@
-"""Lesions: the connected pieces of each region, largest first, with what is measured of them."""
+"""Segments: regions, labels and lesions, the connected pieces of a region, largest first."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from oncoseg.blocks.calipers import in_slices, in_space
 from oncoseg.blocks.planes import slice_axis
 from oncoseg.case import Array, Grid, Prediction
 
-SMALLEST_MM3 = 50.0  # as the finding `extent` counts pieces
+SMALLEST = 50.0  # mm³ (2-D: mm² or px), as the finding `extent` counts pieces
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,10 @@ def labels(prediction: Prediction) -> list[Segment]:
 
 
 def lesions(prediction: Prediction) -> list[Segment]:
-    """Pieces of a region (26 neighbours) from 50 mm³, named `<region> <number>`, largest first."""
+    """Pieces of each region from 50 mm³ (2-D: mm² or px), `<region> <number>`, largest first.
+
+    They connect by faces, edges or corners. Everywhere a lesion has this name.
+    """
     found = [
         (f"{name} {place}", name, *piece)
         for name, mask in prediction.masks.items()
@@ -90,9 +93,9 @@ def _box(mask: Array) -> tuple[slice, ...]:
 
 def _pieces(mask: Array, grid: Grid) -> Iterator[tuple[Array, tuple[slice, ...], int]]:
     """The array that holds all pieces, and the box and the value of one after another."""
-    found, count = ndimage.label(mask, structure=np.ones((3, 3, 3)))
+    found, count = ndimage.label(mask, structure=np.ones((3,) * mask.ndim))
     sizes = np.bincount(found.ravel(), minlength=count + 1)[1:]
     boxes = ndimage.find_objects(found)
     for number in np.argsort(-sizes, kind="stable"):
-        if sizes[number] * grid.voxel_volume >= SMALLEST_MM3 * (1 - 1e-6):
+        if sizes[number] * grid.voxel_volume >= SMALLEST * (1 - 1e-6):
             yield found, boxes[number], int(number) + 1

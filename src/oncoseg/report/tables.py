@@ -1,0 +1,50 @@
+"""The rows of a finding as a table: a line a region or lesion, a column a measurement."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from oncoseg.report.page import Section
+
+DASH = "-"
+
+
+def tabled(section: Mapping[str, Any]) -> Section:
+    """A finding's plain data as it stands on the page.
+
+    Rows that name no region and no lesion are facts of the case, and stand before the table.
+    """
+    facts: dict[str, str] = {}
+    lines: dict[str, dict[str, str]] = {}
+    columns: dict[str, str] = {}
+    for row in section["rows"]:
+        whose = row.get("lesion") or row.get("region")
+        if whose is None:
+            facts[row["name"]] = " ".join(filter(None, (worded(row), row["unit"])))
+            continue
+        columns.setdefault(row["name"], row["unit"])
+        lines.setdefault(whose, {})[row["name"]] = worded(row)
+    rows = [(name, [cells.get(key, DASH) for key in columns]) for name, cells in lines.items()]
+    return Section(section["title"], section["method"], facts, list(columns.items()), rows)
+
+
+def worded(row: Mapping[str, Any]) -> str:
+    """A row's value, and its interval if there is one: `14.2 (12.0-17.1, 90%)`."""
+    value = row["value"]
+    if isinstance(value, str):
+        return value
+    text = short(value)
+    if "low" in row:
+        text += f" ({short(row['low'])}-{short(row['high'])}, {row['level']:.0%})"
+    return text
+
+
+def short(value: float) -> str:
+    """Enough digits to compare, no more: 0, 0.042, 3.14, 61.3, 12500, 1.2e-05."""
+    if isinstance(value, int) or value == 0:
+        return str(int(value))
+    size = abs(value)
+    if size < 0.001 or size >= 1e6:
+        return f"{value:.3g}"
+    return f"{value:.3f}" if size < 1 else f"{value:.2f}" if size < 10 else f"{value:.1f}"
