@@ -5,7 +5,9 @@
     python benchmarks/minutes.py DATA --to W --nnunet NNUNET_PYTHON --patches 4000
     python benchmarks/minutes.py DATA --to W --minutes 10 -- --labels anterior=1,posterior=2
 
-What stands behind `--` goes to `oncoseg train`, whose first fold of five is held out. nnU-Net is
+What stands behind `--` goes to `oncoseg train`. The first fold of five is held out, or `--fold N`:
+give each fold a folder of its own. Ours trains on all cases and is also asked for each subset of
+their modalities. nnU-Net is
 given the same cases in its own layout (those with every modality, brought to the grid of the label
 map), prepared by its own commands, and its own trainer, but that the rate falls by the clock and
 not by epochs, so that it uses the minutes as it would use its thousand epochs: one training of so
@@ -29,17 +31,18 @@ NUMBER = "501"
 PLACES = {"raw": "raw", "preprocessed": "pre", "results": "res"}
 
 
-def ours(data, to, minutes, given, seed):
+def ours(data, to, minutes, given, fold, seed):
     """Train for so long; Dice of the held-out cases by region."""
     model = to / f"ours_{minutes:g}_{seed}.onco"
-    words = ["train", data, "--to", model, "--folds", "5", "--fold", "0", "--seed", seed, *given]
-    words += ["--minutes", minutes, "--resume"]
+    words = ["train", data, "--to", model, "--folds", "5", "--fold", fold, "--seed", seed]
+    words += ["--minutes", minutes, "--resume", *given]
     subprocess.run([sys.executable, "-m", "oncoseg", *map(str, words)], check=True)
     run = model.with_suffix(".run")
     last = json.loads((run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()[-1])
     plan = json.loads((run / "prepared" / "plan.json").read_text(encoding="utf-8"))
-    dice = json.loads((run / "validation.json").read_text(encoding="utf-8"))["dice"]
-    return {"steps": last["step"], "patch": plan["task"]["patch"], "dice": dice}
+    found = json.loads((run / "validation.json").read_text(encoding="utf-8"))
+    said = {"steps": last["step"], "patch": plan["task"]["patch"], "dice": found["dice"]}
+    return {**said, "cases": len(found["cases"]), "subsets": found["by_modalities"]}
 
 
 def solid(grid):
@@ -200,6 +203,7 @@ def main():
     parser.add_argument("--minutes", type=float, nargs="+", default=[])
     parser.add_argument("--patches", type=float, nargs="+", default=[])
     parser.add_argument("--nnunet", default="")
+    parser.add_argument("--fold", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
     cut = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     asked, given = parser.parse_args(sys.argv[1:cut]), sys.argv[cut + 1 :]
@@ -220,7 +224,7 @@ def main():
     for minutes in asked.minutes:
         if not asked.nnunet:
             name = f"oncoseg, {minutes:g} minutes, seed {asked.seed}"
-            once(name, lambda: ours(asked.data, asked.to, minutes, given, asked.seed))  # noqa: B023
+            once(name, lambda: ours(asked.data, asked.to, minutes, given, asked.fold, asked.seed))  # noqa: B023
     bounds = [{"minutes": each} for each in asked.minutes]
     for bound in [*bounds, *({"patches": each} for each in asked.patches)] * bool(asked.nnunet):
         name = ", ".join(f"{value:g} {key}" for key, value in bound.items())
