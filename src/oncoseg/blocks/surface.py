@@ -12,12 +12,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache, cached_property
-from itertools import product
 
 import numpy as np
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from oncoseg.blocks.marching_cubes import areas, cell_codes
 from oncoseg.blocks.overlap import Counts, check
 from oncoseg.case import Array
 
@@ -25,7 +25,6 @@ SLACK_MM = 1e-6  # rounding in a spacing must not decide what lies exactly at th
 # Measured, to choose the faster of two exact ways: a tree, or a distance transform of the box.
 VISIT, VISIT_NS, TRANSFORM_NS = 12, 80.0, 120.0
 SWEPT = 2.5  # voxel edges: about 65 neighbours
-CORNERS = np.array(list(product((0, 1), repeat=3)))  # bit i of a cell's code is its corner i
 
 
 class Pair:
@@ -105,7 +104,7 @@ class Pair:
     @cached_property
     def _cells(self) -> tuple[list[Array], list[Array]]:
         """Of both masks, the code of each cell, and whether the surface crosses it."""
-        codes = [_codes(mask) for mask in self.masks]
+        codes = [cell_codes(mask) for mask in self.masks]
         full = 2 ** (2 ** codes[0].ndim) - 1
         return codes, [(code > 0) & (code < full) for code in codes]
 
@@ -260,95 +259,3 @@ def _neighbours(spacing: tuple[float, ...]) -> tuple[Array, Array, tuple[int, ..
     order = np.argsort(lengths, kind="stable")
     order = order[(lengths[order] > 0) & (lengths[order] <= radius)]
     return steps[order], lengths[order], reach, radius
-
-
-def _codes(mask: Array) -> Array:
-    """A padded mask -> for each cell between voxel centres, which of its corners are inside."""
-    codes = np.zeros([size - 1 for size in mask.shape], dtype=np.uint8)
-    voxels = mask.view(np.uint8)
-    for bit, corner in enumerate(product((0, 1), repeat=mask.ndim)):
-        part = tuple(slice(at, at + size) for at, size in zip(corner, codes.shape))
-        codes |= voxels[part] << np.uint8(bit)
-    return codes
-
-
-def areas(spacing: tuple[float, ...]) -> Array:
-    """Area in mm² of the surface in a cell, by the code of its corners; in 2-D its length in mm."""
-    if len(spacing) == 2:
-        slanted = float(np.hypot(*spacing)) / 2
-        along = {3: spacing[1], 12: spacing[1], 5: spacing[0], 10: spacing[0], 0: 0.0, 15: 0.0}
-        lengths = {**along, 6: 2 * slanted, 9: 2 * slanted}
-        return np.array([lengths.get(code, slanted) for code in range(16)])
-    codes, edges = _triangles()
-    crossed = np.cross(edges[:, 0] * spacing, edges[:, 1] * spacing)
-    return np.bincount(codes, weights=np.linalg.norm(crossed, axis=1) / 2, minlength=256)
-
-
-@cache
-def _triangles() -> tuple[Array, Array]:
-    """Every triangle of every cell: the code of its corners (N,) and two of its edges (N, 2, 3).
-
-    A cell mostly inside has the surface of its complement, so neither side is preferred.
-    """
-    codes, edges = [], []
-    for code in range(256):
-        inside = code if code.bit_count() <= 4 else 255 - code
-        for loop in _loops(inside):
-            fan = _fan(loop)
-            codes += [code] * len(fan)
-            edges.append(fan)
-    return np.array(codes), np.concatenate(edges)
-
-
-def _fan(loop: Array) -> Array:
-    """A loop of points (N, 3) -> its fan of triangles of largest area, as edges (N - 2, 2, 3)."""
-    fans = []
-    for start in range(len(loop)):
-        edges = np.roll(loop, -start, axis=0)[1:] - loop[start]
-        fans.append(np.stack([edges[:-1], edges[1:]], axis=1))
-    return max(fans, key=_size)
-
-
-def _size(fan: Array) -> float:
-    """Twice the area, rounded so that equal fans tie."""
-    return round(float(np.linalg.norm(np.cross(fan[:, 0], fan[:, 1]), axis=1).sum()), 6)
-
-
-def _loops(code: int) -> list[Array]:
-    """Closed loops of edge midpoints (N, 3) that part the corners inside from those outside.
-
-    On each face a segment cuts off every run of corners inside, seen from outside the cell, so the
-    segments of neighbouring faces meet head to tail.
-    """
-    following: dict[frozenset[int], frozenset[int]] = {}
-    for ring in _faces():
-        inside = [bool(code >> corner & 1) for corner in ring]
-        for start in range(4):
-            if inside[start] or not inside[(start + 1) % 4]:
-                continue
-            end = start + 1
-            while inside[(end + 1) % 4]:
-                end += 1
-            entry = frozenset((ring[start], ring[(start + 1) % 4]))
-            following[entry] = frozenset((ring[end % 4], ring[(end + 1) % 4]))
-    loops = []
-    while following:
-        edge = first = next(iter(following))
-        loop: list[Array] = []
-        while not loop or edge != first:
-            loop.append(CORNERS[list(edge)].mean(axis=0))
-            edge = following.pop(edge)
-        loops.append(np.array(loop))
-    return loops
-
-
-def _faces() -> Iterator[list[int]]:
-    """The corners of each face of a cell, counter-clockwise seen from outside."""
-    for axis, side in product(range(3), (0, 1)):
-        first, second = (axis + 1) % 3, (axis + 2) % 3
-        ring = []
-        for a, b in ((0, 0), (1, 0), (1, 1), (0, 1)):
-            corner = [side, side, side]
-            corner[first], corner[second] = a, b
-            ring.append(4 * corner[0] + 2 * corner[1] + corner[2])
-        yield ring if side else ring[::-1]
