@@ -25,6 +25,7 @@ NETWORKS = {
     "umamba": "umamba:width=8,states=4",
     "unetpp": "unetpp:width=4",
     "unet": "unet:width=8",
+    "xlstm_unet": "xlstm_unet:width=8",
 }
 METHODS = {"sfda_prior_entropy": "sfda_prior_entropy:prior=0.1"}
 
