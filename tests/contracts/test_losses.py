@@ -10,16 +10,13 @@ every = pytest.mark.parametrize("name", registry.names("losses"))
 tasks = pytest.mark.parametrize("task", [regions_task(3, 16), classes_task(2, 16)])
 
 
-def perfect(batch):
-    return (batch.label * 2 - 1) * 20
-
-
 @every
 @tasks
 def test_a_perfect_prediction_costs_next_to_nothing_and_a_wrong_one_more(name, task):
     loss, batch = registry.build("losses", name, exclusive=task.exclusive), make_batch(task)
-    best = loss(perfect(batch), batch.label, batch.weight)
-    worst = loss(-perfect(batch), batch.label, batch.weight)
+    perfect = loss.ideal(batch.label)
+    best = loss(perfect, batch.label, batch.weight)
+    worst = loss(-perfect, batch.label, batch.weight)
     assert float(best) < 1e-3
     assert float(worst) > 1
 
