@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from oncoseg.blocks.convs import CONV
-from oncoseg.blocks.units import norm_of
+from oncoseg.blocks.units import norm_of, unit
 
 
 class AttentionGate(nn.Module):
@@ -86,6 +86,12 @@ class ChannelAttention(nn.Module):
         energy = flat @ flat.transpose(1, 2)
         weights = torch.softmax(energy.amax(dim=-1, keepdim=True) - energy, dim=-1)
         return self.gamma * (weights @ flat).reshape(features.shape) + features
+
+
+def attended(dims: int, inputs: int, width: int, attention: nn.Module) -> nn.Sequential:
+    """(B, inputs, *S) -> (B, width, *S): attention between two convolutions with norm and PReLU."""
+    first, second = (unit(dims, wide, width, act="") for wide in (inputs, width))
+    return nn.Sequential(first, nn.PReLU(), attention, second, nn.PReLU())
 
 
 class SqueezeExcitation(nn.Module):

@@ -11,9 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def padded(image: Tensor, patch: int) -> Tensor:
-    """(B, C, *S) with zeros behind each axis, so that `patch` divides it."""
-    sides = [side for size in reversed(image.shape[2:]) for side in (0, -size % patch)]
+def padded(image: Tensor, patch: Sequence[int] | int) -> Tensor:
+    """(B, C, *S) with zeros behind each axis, so that `patch` (one, or one an axis) divides it."""
+    shape = image.shape[2:]
+    steps = patch if isinstance(patch, Sequence) else [patch] * len(shape)
+    sides = [side for size, step in zip(shape, steps) for side in (-size % step, 0)][::-1]
     return F.pad(image, sides) if any(sides) else image
 
 
