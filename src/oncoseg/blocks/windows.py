@@ -88,8 +88,8 @@ class WindowAttention(nn.Module):
 class SwinBlock(nn.Module):
     """x + attention(norm(x)), then x + mlp(norm(x)), on maps (B, *S, width) of any size.
 
-    Windows are shifted by half of their sides where `shifted`. Along an axis with no more voxels
-    than the window has, the window is the axis and does not shift.
+    Windows are shifted by half of their sides where `shifted`, or by so many voxels (`by`). Along
+    an axis with no more voxels than the window has, the window is the axis and does not shift.
     """
 
     def __init__(
@@ -100,9 +100,10 @@ class SwinBlock(nn.Module):
         *,
         shifted: bool,
         expansion: float = 4.0,
+        by: int = 0,
     ) -> None:
         super().__init__()
-        self.window, self.shifted = tuple(window), shifted
+        self.window, self.shifted, self.by = tuple(window), shifted, by
         self.first, self.second = nn.LayerNorm(width), nn.LayerNorm(width)
         self.attention = WindowAttention(width, window, heads)
         inner = int(expansion * width)
@@ -118,7 +119,7 @@ class SwinBlock(nn.Module):
         sizes = tuple(int(size) for size in features.shape[1:-1])
         window = [min(side, size) for side, size in zip(self.window, sizes)]
         shift = [
-            side // 2 if self.shifted and size > side else 0
+            (self.by or side // 2) if self.shifted and size > side else 0
             for side, size in zip(self.window, sizes)
         ]
         further = [-size % side for side, size in zip(window, sizes)]
