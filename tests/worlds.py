@@ -11,6 +11,7 @@ NETWORKS = {
     "barlow_swin": "barlow_swin:width=8,heads=2,decoder=8x8x8x8",
     "daunet": "daunet:widths=8x8x16x16",
     "diffusion_unet": "diffusion_unet:width=8,steps=5,jump=2,repeats=1",
+    "dm_segnet": "dm_segnet:width=4,states=4",
     "fuseunet": "fuseunet:width=4",
     "hemis": "hemis:width=8",
     "interactive_fcn": "interactive_fcn:network=(unet:width=8)",
@@ -23,6 +24,7 @@ NETWORKS = {
     "pct_net": "pct_net:widths=4x8x8x16x32,window=2",
     "pranet": "pranet:width=8,units=1x1x1x1",
     "probabilistic_unet": "probabilistic_unet:width=8",
+    "res_attn_unet_pu": "res_attn_unet_pu:widths=4x8x8x8",
     "resunetpp": "resunetpp:widths=4x8x8x16x16",
     "rev_mbconv_unet3d": "rev_mbconv_unet3d:widths=4x8x8x8,blocks=1",
     "sam_decoder": "sam_decoder:encoder=(unet:width=8),width=16",
@@ -35,6 +37,8 @@ NETWORKS = {
     "umamba": "umamba:width=8,states=4",
     "unetpp": "unetpp:width=4",
     "unet": "unet:width=8",
+    "unet_mss": "unet_mss:widths=4x8x8x8",
+    "wau": "wau:width=4,heads=2,window=2",
     "xlstm_unet": "xlstm_unet:width=8",
 }
 METHODS = {"sfda_prior_entropy": "sfda_prior_entropy:prior=0.1"}

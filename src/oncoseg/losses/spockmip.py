@@ -53,7 +53,7 @@ class Spockmip(Loss):
         first = int(self.exclusive)
         weight = weight.float().expand(-1, target.shape[1], *target.shape[2:])[:, first:]
         shares, target = probability(logits, self.exclusive)[:, first:], target[:, first:].float()
-        whole = self._mean(*(each.transpose(0, 1) for each in (shares, target, weight)))
+        whole = self._mean(shares.transpose(0, 1), target.transpose(0, 1), weight.transpose(0, 1))
         last = shares.ndim - 1
         projected = whole.new_zeros(())
         for axis in range(2, last + 1) if self.axes == "all" else (last,):
@@ -62,9 +62,10 @@ class Spockmip(Loss):
 
     def projection(self, shares: Tensor, target: Tensor, weight: Tensor, axis: int) -> Tensor:
         """Focal Tversky of the maxima along an axis, over what has weight; (B, C, *S) each."""
-        there = weight > 0
-        most = [(each * there).amax(axis).flatten(0, 1)[:, None] for each in (shares, target)]
-        return self._mean(*most, weight.amax(axis).flatten(0, 1)[:, None])
+        there, most = weight > 0, weight.amax(axis).flatten(0, 1)[:, None]
+        found = (shares * there).amax(axis).flatten(0, 1)[:, None]
+        true = (target * there).amax(axis).flatten(0, 1)[:, None]
+        return self._mean(found, true, most)
 
     def _mean(self, shares: Tensor, target: Tensor, weight: Tensor) -> Tensor:
         """Focal Tversky of each (N, ...), averaged over those that have weight."""
