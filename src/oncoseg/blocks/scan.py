@@ -50,6 +50,20 @@ def selective_scan(
     gradients flow back, so memory grows with L D and not with L D N.
     """
     state = u.new_zeros(*u.shape[:2], rate.shape[1])
+    return resumed(u, delta, rate, into, out, skip, state, chunk)[0]
+
+
+def resumed(
+    u: Tensor,
+    delta: Tensor,
+    rate: Tensor,
+    into: Tensor,
+    out: Tensor,
+    skip: Tensor,
+    state: Tensor,
+    chunk: int = CHUNK,
+) -> tuple[Tensor, Tensor]:
+    """`selective_scan` from a state (B, D, N) on: y, and the state after the last step."""
     pieces = zip(*(values.split(chunk, dim=-1) for values in (u, delta, into, out)))
     again = u.shape[-1] > chunk and torch.is_grad_enabled()
     found = []
@@ -57,7 +71,7 @@ def selective_scan(
         given = (one, step, enter, leave, rate, state)
         y, state = checkpoint(_piece, *given, use_reentrant=False) if again else _piece(*given)
         found.append(y)
-    return torch.cat(found, dim=-1) + skip[:, None] * u
+    return torch.cat(found, dim=-1) + skip[:, None] * u, state
 
 
 def _piece(

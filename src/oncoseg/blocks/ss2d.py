@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from oncoseg.blocks.convs import CONV
-from oncoseg.blocks.scan import CHUNK, selective_scan
+from oncoseg.blocks.scan import resumed
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,17 @@ class Selection(nn.Module):
             steps = torch.empty_like(self.step.bias).uniform_(math.log(0.001), math.log(0.1)).exp()
             self.step.bias.copy_(steps + torch.log(-torch.expm1(-steps)))  # softplus gives `steps`
 
-    def forward(self, sequence: Tensor, chunk: int = CHUNK) -> Tensor:
+    def forward(self, sequence: Tensor) -> Tensor:
         """(B, width, L) -> (B, width, L); a place is told of those before it alone."""
+        states = self.log_rate.shape[1]
+        return self.after(sequence, sequence.new_zeros(*sequence.shape[:2], states))[0]
+
+    def after(self, sequence: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """The same from a state (B, width, states) on, and the state that it ends in."""
         step, into, out = self.select(sequence.transpose(1, 2)).split(self.sizes, dim=-1)
         delta = F.softplus(self.step(step)).transpose(1, 2)
         into, out, rate = into.transpose(1, 2), out.transpose(1, 2), -torch.exp(self.log_rate)
-        return selective_scan(sequence, delta, rate, into, out, self.skip, chunk)
+        return resumed(sequence, delta, rate, into, out, self.skip, state)
 
 
 class Ss2d(nn.Module):
