@@ -45,13 +45,29 @@ def apart(shape: Sequence[int], window: Sequence[int], shift: Sequence[int]) -> 
     return (groups[:, None] != groups[:, :, None]).float() * FAR
 
 
-def offsets(window: Sequence[int]) -> Tensor:
-    """(N, N): the number of the offset between two places of a window, row by row."""
-    places = torch.stack(torch.meshgrid(*map(torch.arange, window), indexing="ij")).flatten(1)
-    index = torch.zeros(places.shape[1], places.shape[1], dtype=torch.long)
-    for side, axis in zip(window, places):
-        index = index * (2 * side - 1) + (axis[:, None] - axis[None, :] + side - 1)
+def offsets(window: Sequence[int], stride: Sequence[int] = ()) -> Tensor:
+    """(N, N): the number of the offset between two places of a window, row by row.
+
+    With a stride, between a place of a window so many times finer and one of the window.
+    """
+    steps = tuple(stride) or (1,) * len(window)
+    fine = [torch.arange(side * step) for side, step in zip(window, steps)]
+    coarse = [torch.arange(0, side * step, step) for side, step in zip(window, steps)]
+    rows, columns = (
+        torch.stack(torch.meshgrid(*axes, indexing="ij")).flatten(1) for axes in (fine, coarse)
+    )
+    index = torch.zeros(rows.shape[1], columns.shape[1], dtype=torch.long)
+    for side, step, row, column in zip(window, steps, rows, columns):
+        between = row[:, None] - column[None, :] + step * (side - 1)
+        index = index * step * (2 * side - 1) + between
     return index
+
+
+def filled(features: Tensor, shape: Sequence[int]) -> Tensor:
+    """(B, *S, C) with zeros behind each axis -> (B, *shape, C)."""
+    sizes = features.shape[1:-1]
+    sides = [side for size, to in zip(sizes[::-1], shape[::-1]) for side in (0, to - int(size))]
+    return F.pad(features, (0, 0, *sides)) if any(sides) else features
 
 
 class WindowAttention(nn.Module):
@@ -176,3 +192,45 @@ class PatchMerging(nn.Module):
         parts = [padded[box] for box in boxes]
         found: Tensor = self.reduce(self.norm(torch.cat(parts, dim=-1)))
         return found
+
+
+class WindowCrossAttention(nn.Module):
+    """Places of a fine map attend to the window of a coarse map that covers the same area.
+
+    A window of the coarse map has `window` places along each axis, one of the fine map `stride`
+    times as many. There is a bias for each offset and head.
+    """
+
+    def __init__(
+        self, fine: int, coarse: int, window: Sequence[int], stride: Sequence[int], heads: int
+    ) -> None:
+        super().__init__()
+        self.window, self.stride, self.heads = tuple(window), tuple(stride), heads
+        self.query, self.both = nn.Linear(fine, fine), nn.Linear(coarse, 2 * fine)
+        self.project = nn.Linear(fine, fine)
+        count = math.prod(step * (2 * side - 1) for side, step in zip(window, stride))
+        self.bias = nn.Parameter(torch.empty(count, heads))
+        nn.init.trunc_normal_(self.bias, std=0.02)
+        self.register_buffer("index", offsets(window, stride), persistent=False)
+
+    def forward(self, fine: Tensor, coarse: Tensor) -> Tensor:
+        """(B, *S, fine) and (B, *S / stride rounded up, coarse) -> (B, *S, fine)."""
+        shape = [
+            -(-int(size) // side) * side for size, side in zip(coarse.shape[1:-1], self.window)
+        ]
+        further = [size * step for size, step in zip(shape, self.stride)]
+        large = [side * step for side, step in zip(self.window, self.stride)]
+        there = filled(torch.ones_like(coarse[:1, ..., :1]), shape)
+        mask = (1 - partition(there, self.window)) * FAR  # (windows, N, 1)
+        query = self.query(partition(filled(fine, further), large))
+        key, value = self.both(partition(filled(coarse, shape), self.window)).chunk(2, dim=-1)
+        query, key, value = (
+            each.unflatten(-1, (self.heads, -1)).transpose(1, 2) for each in (query, key, value)
+        )
+        added = self.bias[self.index].permute(2, 0, 1)  # type: ignore[index]
+        added = added + mask.repeat(len(fine), 1, 1).transpose(1, 2)[:, None]
+        mixed = F.scaled_dot_product_attention(query, key, value, added.to(query.dtype))
+        found = reverse(self.project(mixed.transpose(1, 2).flatten(2)), large, further)
+        box: Any = (slice(None), *(slice(0, int(size)) for size in fine.shape[1:-1]))
+        kept: Tensor = found[box]
+        return kept
