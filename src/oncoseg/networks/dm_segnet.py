@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -61,7 +62,7 @@ class DmSegnet(Network):
         self.stages = nn.ModuleList(
             nn.Sequential(*(QsMamba(dims, size, settings) for _ in range(depth))) for size in wide
         )
-        finer = list(zip(wide[:-1], wide[1:]))
+        finer = list(pairwise(wide))
         self.down = nn.ModuleList(
             nn.Sequential(NORM[dims](fine, affine=True), CONV[dims](fine, coarse, 2, 2))
             for fine, coarse in finer
