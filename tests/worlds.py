@@ -8,6 +8,7 @@ from oncoseg.case import Batch, Prompts, Task
 # Parts that are too large for a test with their defaults, or that cannot be built without options.
 NETWORKS = {
     "agunet": "agunet:widths=4x8x8x8",
+    "att_swin_unet": "att_swin_unet:width=6,window=2,dim=2",
     "barlow_swin": "barlow_swin:width=8,heads=2,decoder=8x8x8x8",
     "daunet": "daunet:widths=8x8x16x16",
     "diffusion_unet": "diffusion_unet:width=8,steps=5,jump=2,repeats=1",
@@ -25,6 +26,7 @@ NETWORKS = {
     "pranet": "pranet:width=8,units=1x1x1x1",
     "probabilistic_unet": "probabilistic_unet:width=8",
     "res_attn_unet_pu": "res_attn_unet_pu:widths=4x8x8x8",
+    "resunet_effb0_ca_aspp": "resunet_effb0_ca_aspp:width=0.25,context=8,decoder=16x16x8x8x8",
     "resunetpp": "resunetpp:widths=4x8x8x16x16",
     "rev_mbconv_unet3d": "rev_mbconv_unet3d:widths=4x8x8x8,blocks=1",
     "sam_decoder": "sam_decoder:encoder=(unet:width=8),width=16",
