@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from oncoseg.blocks.mbconv import Mbconv, conv_norm
+from oncoseg.blocks.mbconv import MbConv, pad_behind
+from oncoseg.blocks.units import BATCH, unit
 
 # Of each stage of B0: blocks, kernel, stride, expansion, channels.
 B0 = (
@@ -30,19 +30,24 @@ class Efficientnet(nn.Module):
     def __init__(self, dims: int, inputs: int, width: float = 1.0) -> None:
         super().__init__()
         before = _rounded(STEM * width)
-        self.stem = conv_norm(dims, inputs, before, 3, 2)
+        two = (2,) * dims
+        stem = unit(dims, inputs, before, stride=two, act="silu", bias=False)
+        self.stem = pad_behind(stem, 3, two)
         stages: list[nn.Module] = []
         self.widths: list[int] = []
         for count, kernel, stride, expansion, channels in B0:
             after = _rounded(channels * width)
             blocks = [
-                Mbconv(
+                MbConv(
                     dims,
                     after if block else before,
                     after,
+                    expand=expansion,
                     kernel=kernel,
-                    stride=1 if block else stride,
-                    expansion=expansion,
+                    stride=(1 if block else stride,) * dims,
+                    act="silu",
+                    squeeze=0.25,
+                    behind=True,
                 )
                 for block in range(count)
             ]
@@ -50,11 +55,14 @@ class Efficientnet(nn.Module):
             self.widths = [*(self.widths if stride > 1 else self.widths[:-1]), after]
             before = after
         self.stages = nn.ModuleList(stages)
+        for module in self.modules():
+            if isinstance(module, BATCH[dims]):
+                module.eps = 1e-3
         self.strides = [stride for _, _, stride, _, _ in B0]
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """The last features of every resolution, from a half on."""
-        features = F.silu(self.stem(image))
+        features = self.stem(image)
         found = [features]
         for stage, stride in zip(self.stages, self.strides):
             features = stage(features)

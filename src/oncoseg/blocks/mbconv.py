@@ -1,23 +1,23 @@
-"""Inverted bottlenecks: few channels between blocks, many within (Sandler 2018, Tan 2019)."""
+"""The mobile inverted bottleneck: wide in the middle, where each channel is convolved alone."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from oncoseg.blocks.convs import CONV
-from oncoseg.blocks.units import BATCH
-
-EPS = 1e-3
+from oncoseg.blocks.units import unit
 
 
-class Mbconv(nn.Module):
-    """1 x 1 to `expansion` times the channels, each convolved alone, excited, 1 x 1 to `width`.
+class MbConv(nn.Module):
+    """1 x 1 to `expand` times the width, depth-wise convolution, 1 x 1 back, linear.
 
-    Norms follow the convolutions, SiLU all of them but the last. Channels are excited by what a
-    share `squeeze` of those that came in says; 0 leaves that out. What came in is added where size
-    and channels are the same.
+    Each has a norm; with a stride of 1, equal widths and `shortcut` the input is added (Sandler
+    2018, arXiv 1801.04381). With `squeeze` the channels in the middle are excited by what so large
+    a share of `inputs` says of their means. `behind` pads as EfficientNet does (see `pad_behind`).
     """
 
     def __init__(
@@ -26,42 +26,52 @@ class Mbconv(nn.Module):
         inputs: int,
         width: int,
         *,
+        expand: int,
         kernel: int = 3,
-        stride: int = 1,
-        expansion: int = 6,
-        squeeze: float = 0.25,
+        stride: tuple[int, ...] = (),
+        norm: str = "batch",
+        act: str = "relu",
+        squeeze: float = 0.0,
+        shortcut: bool = True,
+        behind: bool = False,
     ) -> None:
         super().__init__()
-        inner = inputs * expansion
-        self.widen = conv_norm(dims, inputs, inner, 1) if expansion > 1 else None
-        self.each = conv_norm(dims, inner, inner, kernel, stride, groups=inner)
-        narrow = max(1, int(inputs * squeeze))
-        self.squeeze = CONV[dims](inner, narrow, 1) if squeeze else None
-        self.excite = CONV[dims](narrow, inner, 1) if squeeze else None
-        self.narrow = conv_norm(dims, inner, width, 1)
-        self.kept = stride == 1 and inputs == width
+        inner, step = expand * inputs, stride or (1,) * dims
+        wide = unit(dims, inputs, inner, 1, norm=norm, act=act, bias=False)
+        self.wide = wide if expand > 1 else nn.Identity()
+        alone = unit(
+            dims, inner, inner, kernel, stride=step, groups=inner, norm=norm, act=act, bias=False
+        )
+        self.alone = pad_behind(alone, kernel, step) if behind else alone
+        self.excite = Excite(dims, inner, int(inputs * squeeze)) if squeeze else nn.Identity()
+        self.narrow = unit(dims, inner, width, 1, norm=norm, act="", bias=False)
+        self.shortcut = shortcut and max(step) == 1 and inputs == width
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, inputs, *S) -> (B, width, *S/stride)."""
-        found = features if self.widen is None else F.silu(self.widen(features))
-        found = F.silu(self.each(found))
-        if self.squeeze is not None and self.excite is not None:
-            mean = found.mean(dim=tuple(range(2, found.ndim)), keepdim=True)
-            found = found * torch.sigmoid(self.excite(F.silu(self.squeeze(mean))))
-        found = self.narrow(found)
-        return found + features if self.kept else found
+        found: Tensor = self.narrow(self.excite(self.alone(self.wide(features))))
+        return features + found if self.shortcut else found
 
 
-def conv_norm(
-    dims: int, inputs: int, width: int, kernel: int, stride: int = 1, groups: int = 1
-) -> nn.Sequential:
-    """A convolution and its norm; (B, inputs, *S) -> (B, width, *S/stride), `stride` dividing S.
+class Excite(nn.Module):
+    """Squeeze and excitation with SiLU; (B, width, *S) -> the same."""
 
-    Odd paddings lie behind, as in the code that published weights are of.
-    """
-    before = (kernel - stride) // 2
-    after = kernel - stride - before
-    pad = nn.ConstantPad2d if dims == 2 else nn.ConstantPad3d
-    conv = CONV[dims](inputs, width, kernel, stride, groups=groups, bias=False)
-    sides: tuple[int, ...] = (before, after) * dims
-    return nn.Sequential(pad(sides, 0.0), conv, BATCH[dims](width, eps=EPS))  # type: ignore[arg-type]
+    def __init__(self, dims: int, width: int, inner: int) -> None:
+        super().__init__()
+        self.squeeze = CONV[dims](width, max(1, inner), 1)
+        self.widen = CONV[dims](max(1, inner), width, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, width, *S) -> (B, width, *S)."""
+        mean = features.mean(dim=tuple(range(2, features.ndim)), keepdim=True)
+        return features * torch.sigmoid(self.widen(F.silu(self.squeeze(mean))))
+
+
+def pad_behind(layer: nn.Sequential, kernel: int, stride: Sequence[int]) -> nn.Sequential:
+    """A unit of a convolution padded so that what is odd lies behind, where `stride` divides S."""
+    before = [(kernel - step) // 2 for step in stride]
+    sides = [(low, kernel - step - low) for low, step in zip(before, stride)]
+    pad = nn.ConstantPad2d if len(sides) == 2 else nn.ConstantPad3d
+    flat = tuple(side for pair in reversed(sides) for side in pair)
+    layer[0].padding = (0,) * len(sides)  # type: ignore[assignment]
+    return nn.Sequential(pad(flat, 0.0), layer)  # type: ignore[arg-type]

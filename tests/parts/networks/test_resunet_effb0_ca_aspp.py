@@ -7,7 +7,7 @@ from oncoseg import registry
 from oncoseg.blocks.aspp import Aspp
 from oncoseg.blocks.attention import SqueezeExcitation
 from oncoseg.blocks.efficientnet import Efficientnet
-from oncoseg.blocks.mbconv import Mbconv
+from oncoseg.blocks.mbconv import MbConv
 from oncoseg.errors import BadOption
 from worlds import classes_task, make_batch, regions_task
 
@@ -30,27 +30,27 @@ def test_the_encoder_is_b0_without_what_classifies():
     head = 320 * 1280 + 2 * 1280 + 1280 * 1000 + 1000
     assert count(encoder) + head == 5_288_548  # of EfficientNet-B0 with its classifier
     assert list(encoder.widths) == [16, 24, 40, 112, 320]
-    assert sum(isinstance(module, Mbconv) for module in encoder.modules()) == 16
+    assert sum(isinstance(module, MbConv) for module in encoder.modules()) == 16
     assert count(network) == 8_543_642  # none is published
 
 
 @pytest.mark.parametrize("dims", [2, 3])
 def test_a_block_that_keeps_size_and_width_adds_to_what_comes_in(dims):
     torch.manual_seed(0)
-    block, features = Mbconv(dims, 8, 8, kernel=5).eval(), torch.randn(2, 8, *(6,) * dims)
-    block.narrow[-1].weight.data.zero_()
+    block, features = MbConv(dims, 8, 8, expand=2, kernel=5).eval(), torch.randn(2, 8, *(6,) * dims)
+    block.narrow[1].weight.data.zero_()
     assert torch.equal(block(features), features)
-    strided = Mbconv(dims, 8, 8, stride=2).eval()
+    strided = MbConv(dims, 8, 8, expand=2, stride=(2,) * dims).eval()
     assert strided(features).shape == (2, 8, *(3,) * dims)
 
 
 def test_channels_are_excited_by_what_is_in_them_everywhere():
     torch.manual_seed(0)
-    block, features = Mbconv(2, 4, 4, stride=1).eval(), torch.randn(1, 4, 9, 9)
+    block, features = MbConv(2, 4, 4, expand=2, squeeze=0.25).eval(), torch.randn(1, 4, 9, 9)
     changed = features.clone()
     changed[..., 0, 0] += 5
     assert not torch.equal(block(changed)[..., 5:, 5:], block(features)[..., 5:, 5:])
-    plain = Mbconv(2, 4, 4, squeeze=0).eval()
+    plain = MbConv(2, 4, 4, expand=2).eval()
     assert torch.equal(plain(changed)[..., 5:, 5:], plain(features)[..., 5:, 5:])
 
 
@@ -72,7 +72,7 @@ def test_switches_give_the_networks_that_the_paper_compares_with():
     for network in (efficient, plain):
         assert kinds(network, Aspp) == kinds(network, SqueezeExcitation) == 0
     assert isinstance(efficient.backbone, Efficientnet)
-    assert not any(isinstance(module, Mbconv) for module in plain.modules())
+    assert not any(isinstance(module, MbConv) for module in plain.modules())
     assert list(plain.widths) == list(efficient.widths)
     for network in (whole, late, efficient, plain):
         assert network.eval()(batch)[0].shape == (2, task.outputs, 64, 64)
