@@ -36,6 +36,7 @@ NETWORKS = {
     "swin_unetr": "swin_unetr:width=6,window=4",
     "swtr_unet": "swtr_unet:width=8,units=1x1x1,dim=12,depth=1,heads=2,window=2",
     "transunet": "transunet:width=8,units=1x1x1,dim=24,depth=1,heads=2,decoder=16x16x8x8x8",
+    "two5d_suite": "two5d_suite:network=(unet:width=4)",
     "umamba": "umamba:width=8,states=4",
     "unetpp": "unetpp:width=4",
     "unet": "unet:width=8",

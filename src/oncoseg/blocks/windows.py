@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
 from typing import Any
 
@@ -83,22 +83,33 @@ class WindowAttention(nn.Module):
         self.register_buffer("index", offsets(window), persistent=False)
 
     def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Tokens (W, N, width) and `mask` (windows, N, N), to be added, -> (W, N, width).
+        """Tokens (W, N, width) and `mask` (windows, N, N), to be added, -> (W, N, width)."""
+        query, key, value = self._heads(tokens)
+        added = self._added(tokens, mask).to(query.dtype)
+        return self.mixed(F.scaled_dot_product_attention(query, key, value, added))
 
-        Of a window that is smaller than the one it was built for the first N offsets count.
-        """
+    def weights(self, tokens: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """How much each place attends to each (W, heads, N, N), and the values it is applied to."""
+        query, key, value = self._heads(tokens)
+        scores = query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])
+        return torch.softmax(scores + self._added(tokens, mask).to(scores), dim=-1), value
+
+    def mixed(self, values: Tensor) -> Tensor:
+        """(W, heads, N, width / heads) -> (W, N, width): the heads side by side, projected."""
+        answer: Tensor = self.project(values.transpose(1, 2).flatten(2))
+        return answer
+
+    def _heads(self, tokens: Tensor) -> tuple[Tensor, ...]:
+        return self.qkv(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+
+    def _added(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
+        """Biases and mask; of a window smaller than it was built for the first N offsets count."""
         count, length, _ = tokens.shape
-        query, key, value = (
-            self.qkv(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
-        )
         place = self.index[:length, :length].reshape(-1)  # type: ignore[index]
         added = self.bias[place].unflatten(0, (length, length)).permute(2, 0, 1)[None]
         if mask is not None:
-            repeated = mask.repeat(count // len(mask), 1, 1)
-            added = added + repeated[:, None].to(added)
-        mixed = F.scaled_dot_product_attention(query, key, value, added.to(query.dtype))
-        answer: Tensor = self.project(mixed.transpose(1, 2).flatten(2))
-        return answer
+            added = added + mask.repeat(count // len(mask), 1, 1)[:, None].to(added)
+        return added
 
 
 class SwinBlock(nn.Module):
@@ -127,11 +138,12 @@ class SwinBlock(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, *S, width) -> (B, *S, width)."""
-        features = features + self._within(self.first(features))
+        features = features + self.within(self.first(features), self.attention)
         answer: Tensor = features + self.mlp(self.second(features))
         return answer
 
-    def _within(self, features: Tensor) -> Tensor:
+    def within(self, features: Tensor, attend: Callable[[Tensor, Tensor | None], Tensor]) -> Tensor:
+        """(B, *S, any) -> (B, *S, width): `attend` is shown windows and a mask."""
         sizes = tuple(int(size) for size in features.shape[1:-1])
         window = [min(side, size) for side, size in zip(self.window, sizes)]
         shift = [
@@ -145,7 +157,7 @@ class SwinBlock(nn.Module):
         axes = tuple(range(1, 1 + len(sizes)))
         moved = torch.roll(padded, [-by for by in shift], axes) if any(shift) else padded
         mask = apart(shape, window, shift).to(features) if any(shift) else None
-        found = reverse(self.attention(partition(moved, window), mask), window, shape)
+        found = reverse(attend(partition(moved, window), mask), window, shape)
         back = torch.roll(found, shift, axes) if any(shift) else found
         box: Any = (slice(None), *(slice(0, size) for size in sizes))
         kept: Tensor = back[box]
