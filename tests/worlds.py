@@ -48,7 +48,10 @@ NETWORKS = {
     "wau": "wau:width=4,heads=2,window=2",
     "xlstm_unet": "xlstm_unet:width=8",
 }
-METHODS = {"sfda_prior_entropy": "sfda_prior_entropy:prior=0.1"}
+METHODS = {
+    "occupancy": "occupancy:points=128",
+    "sfda_prior_entropy": "sfda_prior_entropy:prior=0.1",
+}
 
 
 def regions_task(dims=3, size=32, modalities=("t1", "t1ce", "t2", "flair")):
