@@ -29,6 +29,7 @@ NETWORKS = {
     "probabilistic_unet": "probabilistic_unet:width=8",
     "res_attn_unet_pu": "res_attn_unet_pu:widths=4x8x8x8",
     "resunet_effb0_ca_aspp": "resunet_effb0_ca_aspp:width=0.25,context=8,decoder=16x16x8x8x8",
+    "qtseg": "qtseg:width=4,heads=2,hidden=8,depths=1x1x1",
     "resunetpp": "resunetpp:widths=4x8x8x16x16",
     "rev_mbconv_unet3d": "rev_mbconv_unet3d:widths=4x8x8x8,blocks=1",
     "sam_decoder": "sam_decoder:encoder=(unet:width=8),width=16",
