@@ -65,13 +65,13 @@ class QueryLayer(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head attention of `queries` on `keys` and their `values`."""
+    """Multi-head attention of `queries` on `keys` and their `values`, through `inner` numbers."""
 
-    def __init__(self, width: int, heads: int, dropout: float = 0.0) -> None:
+    def __init__(self, width: int, heads: int, dropout: float = 0.0, inner: int = 0) -> None:
         super().__init__()
-        self.heads, self.dropout = heads, dropout
-        self.query, self.key = nn.Linear(width, width), nn.Linear(width, width)
-        self.value, self.out = nn.Linear(width, width), nn.Linear(width, width)
+        self.heads, self.dropout, inner = heads, dropout, inner or width
+        self.query, self.key = nn.Linear(width, inner), nn.Linear(width, inner)
+        self.value, self.out = nn.Linear(width, inner), nn.Linear(inner, width)
 
     def forward(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """(B, N, width), (B, T, width), (B, T, width) -> (B, N, width)."""
