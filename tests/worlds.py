@@ -14,6 +14,7 @@ NETWORKS = {
     "diffusion_unet": "diffusion_unet:width=8,steps=5,jump=2,repeats=1",
     "dm_segnet": "dm_segnet:width=4,states=4",
     "fuseunet": "fuseunet:width=4",
+    "h_denseunet": "h_denseunet:width=4,growth=2x2,flat=1x1x1x1,volume=1x1x1x1,features=4",
     "hemis": "hemis:width=8",
     "hybridgnet": "hybridgnet:width=2,nodes=12,latent=8,order=3",
     "interactive_fcn": "interactive_fcn:network=(unet:width=8)",
