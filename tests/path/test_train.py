@@ -42,6 +42,12 @@ def world(folder, dims, **options):
     )
 
 
+def test_a_network_with_weights_of_both_dimensions_is_trained(tmp_path):
+    network = "two5d_suite:kind=hybrid,network=(unet:width=4,blocks=1),volume=(unet:width=4)"
+    run = replace(world(tmp_path, 3), network=network, steps=2)
+    assert open_model(train(run)).card["validation"]["dice"]
+
+
 @pytest.mark.parametrize(("dims", "overlapping"), [(2, False), (3, True)])
 def test_a_toy_world_is_learned_and_predicted_without_torch(tmp_path, dims, overlapping):
     run = world(tmp_path, dims, overlapping=overlapping)

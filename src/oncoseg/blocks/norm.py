@@ -14,6 +14,13 @@ LAYOUT = {4: torch.channels_last, 5: torch.channels_last_3d}
 ATEN: Any = torch.ops.aten
 
 
+def channels_last(module: nn.Module) -> None:
+    """Lay out weights of two and of three dimensions as convolutions work in them, in place."""
+    for value in (*module.parameters(), *module.buffers()):
+        if value.ndim in LAYOUT:
+            value.data = value.data.to(memory_format=LAYOUT[value.ndim])
+
+
 class NormAct(nn.Module):
     """Instance normalisation (affine), then leaky ReLU of `slope`; 1 is none.
 

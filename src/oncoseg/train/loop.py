@@ -17,6 +17,7 @@ from tqdm import tqdm
 from oncoseg import checkpoint, files, registry
 from oncoseg.blocks.crop import centre
 from oncoseg.blocks.ema import Ema
+from oncoseg.blocks.norm import channels_last
 from oncoseg.case import Batch, Task
 from oncoseg.checkpoint import Progress
 from oncoseg.errors import BadRun, Stopped
@@ -99,8 +100,8 @@ class Loop:
         self.device, self.last = torch.device(run.device or "cpu"), run.folder / "last.safetensors"
         method, self.augmentations, taken = build(run, task)
         self.trained = trained_task(run, task)
-        layout = torch.channels_last_3d if task.dims == 3 else torch.channels_last
-        self.method = method.to(self.device, memory_format=layout)  # type: ignore[call-overload]
+        self.method = method.to(self.device)
+        channels_last(self.method)
         parameters = [value for module in method.trained for value in module.parameters()]
         self.optimiser = torch.optim.AdamW(parameters, lr=run.rate, weight_decay=run.decay)
         self.optimise = Step(self.optimiser, self.ranks)

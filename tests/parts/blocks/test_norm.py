@@ -5,7 +5,7 @@ import pytest
 torch = pytest.importorskip("torch")
 from torch.nn import functional as F  # noqa: E402
 
-from oncoseg.blocks.norm import LAYOUT, NormAct  # noqa: E402
+from oncoseg.blocks.norm import LAYOUT, NormAct, channels_last  # noqa: E402
 
 SHAPES = [(3, 4, 6, 5), (2, 3, 4, 6, 5), (1, 2, 3, 3, 3)]
 
@@ -75,3 +75,16 @@ def test_a_second_derivative_is_refused_and_not_wrong():
     (slope,) = torch.autograd.grad(module(features).pow(2).sum(), features, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         slope.sum().backward()
+
+
+def test_weights_of_two_and_of_three_dimensions_are_laid_out_in_one_network():
+    torch.manual_seed(0)
+    network = torch.nn.ModuleList([torch.nn.Conv2d(3, 4, 3), torch.nn.Conv3d(3, 4, 3)])
+    network.append(torch.nn.Linear(3, 4))
+    before = [value.detach().clone() for value in network.parameters()]
+    held = list(network.parameters())
+    channels_last(network)
+    assert network[0].weight.is_contiguous(memory_format=torch.channels_last)
+    assert network[1].weight.is_contiguous(memory_format=torch.channels_last_3d)
+    assert all(one is other for one, other in zip(held, network.parameters()))
+    assert all(torch.equal(one, other) for one, other in zip(before, held))
