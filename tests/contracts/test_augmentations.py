@@ -14,6 +14,7 @@ ALWAYS = {
     "freetumor": "freetumor:probability=1",
     "intensity": "intensity:strength=4",
     "tumour_synthesis": "tumour_synthesis:probability=1,smallest=4,largest=6",
+    "watershed": "watershed:probability=1",
 }
 every = pytest.mark.parametrize(
     "spelled", [ALWAYS.get(name, name) for name in registry.names("augmentations")]
