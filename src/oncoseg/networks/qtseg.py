@@ -179,7 +179,7 @@ class Level(nn.Module):
         """(1, width, *S): sines and cosines of random waves of the place, from -1 to 1."""
         axes = [(2 * torch.arange(size, device=like.device) + 1) / size - 1 for size in shape]
         grid = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).to(self.waves)
-        phase = 2 * math.pi * grid @ self.waves
+        phase = 2 * math.pi * (grid.unsqueeze(-1) * self.waves).sum(dim=-2)  # not in bfloat16
         return torch.cat([phase.sin(), phase.cos()], dim=-1).movedim(-1, 0)[None].to(like)
 
 
