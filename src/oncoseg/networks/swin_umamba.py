@@ -1,13 +1,16 @@
-"""Swin-UMamba: an encoder that scans along the axes, and a decoder of residual convolutions."""
+"""Swin-UMamba: an encoder that scans along the axes, a decoder of convolutions or scans."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from oncoseg.blocks.convs import CONV, NORM, fitted
+from oncoseg.blocks.patch_expand import PatchExpand
 from oncoseg.blocks.ss2d import Selection, Ss2d
 from oncoseg.blocks.unetr import UnetrBlock, UnetrUp
 from oncoseg.blocks.vit import padded
@@ -18,22 +21,25 @@ from oncoseg.registry import Card
 from oncoseg.trainable import Network
 
 CARD = Card(
-    "Swin-UMamba: Mamba-based UNet with ImageNet-based Pretraining",
+    "Swin-UMamba: Mamba-based UNet with ImageNet-based pretraining",
     2024,
     arxiv="2402.03302",
-    doi="10.1007/978-3-031-72114-4_59",
     reading="As in the public code, whose encoder starts from weights of ImageNet; here it starts "
     "anew. Sizes are halved five times, whatever the plan, of images padded to multiples of 32; "
     "neighbours are merged in their natural order; 3-D is ours, with six directions.",
 )
 
 
+DECODERS = ("conv", "scan")
+
+
 class SwinUmamba(Network):
-    """A strided stem, patches of 2, and four stages of `depths` blocks x + SS2D(norm(x)).
+    """Patches of 4 voxels in two steps, and four stages of `depths` blocks x + SS2D(norm(x)).
 
     Widths are `width` and its doubles; blocks are skipped for an item with a chance that rises to
-    `skip` at the last. Skips, the image too, go through a residual block. Published: width=48,
-    depths=2x2x9x2, states=16.
+    `skip` at the last. The `decoder` is of convolutions (conv), where skips, the image too, go
+    through a residual block, or scans as well (scan), Swin-UMamba with a dagger, whose patches are
+    of one step. Published: width=48, depths=2x2x9x2, states=16.
     """
 
     def __init__(
@@ -44,6 +50,7 @@ class SwinUmamba(Network):
         depths: tuple[int, ...] = (2, 2, 2, 2),
         states: int = 8,
         skip: float = 0.2,
+        decoder: str = "conv",
     ) -> None:
         super().__init__()
         if len(depths) != 4 or min(*depths, width, states) < 1 or not 0 <= skip < 1:
@@ -51,13 +58,18 @@ class SwinUmamba(Network):
                 "SwinUmamba takes four depths, a width and states of at least 1, and a skip from 0 "
                 f"to below 1, not {depths}, {width}, {states} and {skip}"
             )
-        dims = task.dims
+        if decoder not in DECODERS:
+            raise BadOption(f"SwinUmamba has decoders {', '.join(DECODERS)}, not '{decoder}'")
+        dims, self.whole = task.dims, decoder == "scan"
         wide = [width * 2**stage for stage in range(1, 5)]
-        self.widths = [width, *wide]
-        self.stem = nn.Sequential(
-            CONV[dims](task.inputs, width, 7, 2, 3), NORM[dims](width, affine=True)
-        )
-        self.embed, self.norm = CONV[dims](width, wide[0], 2, 2), nn.LayerNorm(wide[0])
+        self.stem = nn.Sequential()
+        self.embed, self.norm = CONV[dims](task.inputs, wide[0], 4, 4), nn.LayerNorm(wide[0])
+        self.widths = wide
+        if not self.whole:
+            self.stem = nn.Sequential(
+                CONV[dims](task.inputs, width, 7, 2, 3), NORM[dims](width, affine=True)
+            )
+            self.embed, self.widths = CONV[dims](width, wide[0], 2, 2), [width, *wide]
         chances = iter(torch.linspace(0, skip, sum(depths), device="cpu").tolist())
         self.stages = nn.ModuleList(
             nn.Sequential(*(Block(size, dims, states, next(chances)) for _ in range(depth)))
@@ -66,22 +78,15 @@ class SwinUmamba(Network):
         self.merge = nn.ModuleList(PatchMerging(size, dims) for size in wide[:-1])
         for part in (self.stages, self.merge):
             part.apply(_initialise)
-        inputs = [task.inputs, *self.widths[:-1]]
-        levels = [*self.widths, wide[-1]]
-        self.skips = nn.ModuleList(
-            UnetrBlock(dims, before, after) for before, after in zip(inputs, self.widths)
+        self.decoder = (
+            ScanDecoder(task, wide, states, skip) if self.whole else ConvDecoder(task, self.widths)
         )
-        self.up = nn.ModuleList(
-            UnetrUp(dims, coarse, fine) for fine, coarse in zip(self.widths, levels[1:])
-        )
-        self.last = UnetrBlock(dims, width, width)
-        self.heads = nn.ModuleList(CONV[dims](size, task.outputs, 1) for size in self.widths[:4])
         self.alone = "its scans run over all voxels, too long to be unrolled into a graph"
 
     def encode(self, batch: Batch) -> list[Tensor]:
-        """(B, width, *S/2) of the stem, then stages at S/4 to S/32; S padded to 32s."""
+        """(B, width, *S/2) of the stem, if any, then S/4 to S/32; S padded to 32s."""
         features = self.stem(padded(batch.image * batch.present, 32))
-        pyramid = [features]
+        pyramid = [] if self.whole else [features]
         inner = self.norm(self.embed(features).movedim(1, -1))
         for place, stage in enumerate(self.stages):
             inner = stage(self.merge[place - 1](inner) if place else inner)
@@ -89,19 +94,63 @@ class SwinUmamba(Network):
         return pyramid
 
     def decode(self, pyramid: list[Tensor], batch: Batch) -> list[Tensor]:
-        """Logits (B, outputs, *S), then in training at S/2, S/4 and S/8, padded no more."""
+        """Logits (B, outputs, *S), then in training three coarser ones; padded no more."""
         image = batch.image * batch.present
-        features = pyramid[-1]
-        found: list[Tensor] = []
+        found = self.decoder(pyramid, padded(image, 32))
+        kept = list(zip(self.decoder.heads, found))[: 4 if self.training else 1]
+        logits = [head(features) for head, features in kept]
+        scales = [logits[0].shape[2] // each.shape[2] for each in logits]
+        return [fitted(each, _thinned(image, step)) for each, step in zip(logits, scales)]
+
+
+class ConvDecoder(nn.Module):
+    """That of Swin UNETR: a pyramid from S/2 on and the image -> features at S, S/2, S/4, ..."""
+
+    def __init__(self, task: Task, widths: Sequence[int]) -> None:
+        super().__init__()
+        dims, inputs, below = task.dims, [task.inputs, *widths[:-1]], [*widths[1:], widths[-1]]
+        self.skips = nn.ModuleList(UnetrBlock(dims, a, b) for a, b in zip(inputs, widths))
+        self.up = nn.ModuleList(UnetrUp(dims, a, b) for a, b in zip(below, widths))
+        self.last = UnetrBlock(dims, widths[0], widths[0])
+        self.heads = nn.ModuleList(CONV[dims](size, task.outputs, 1) for size in widths[:4])
+
+    def forward(self, pyramid: list[Tensor], image: Tensor) -> list[Tensor]:
+        """Features (B, widths[i], *S / 2^i), finest first."""
+        features, found = pyramid[-1], list[Tensor]()
         for level in reversed(range(len(self.up))):
-            below = pyramid[level - 1] if level else padded(image, 32)
+            below = pyramid[level - 1] if level else image
             features = self.up[level](features, self.skips[level](below))
             found.insert(0, features)
-        found[0] = self.last(found[0])
-        logits = [self.heads[0](found[0])]
-        if self.training:
-            logits += [head(level) for head, level in zip(self.heads[1:], found[1:])]
-        return [fitted(each, _halved(image, level)) for level, each in enumerate(logits)]
+        return [self.last(found[0]), *found[1:]]
+
+
+class ScanDecoder(nn.Module):
+    """Channels dealt to neighbours, the skip beside them, a linear map and two blocks."""
+
+    def __init__(self, task: Task, widths: Sequence[int], states: int, skip: float) -> None:
+        super().__init__()
+        dims, pairs = task.dims, list(pairwise(widths))
+        chances = torch.linspace(0, skip, 2 * len(pairs), device="cpu").tolist()
+        self.up = nn.ModuleList(PatchExpand(dims, coarse, fine) for fine, coarse in pairs)
+        self.join = nn.ModuleList(nn.Linear(2 * fine, fine) for fine, _ in pairs)
+        self.stages = nn.ModuleList(
+            nn.Sequential(*(Block(fine, dims, states, chances[2 * at + 1 - i]) for i in range(2)))
+            for at, (fine, _) in enumerate(pairs)
+        )
+        self.last = PatchExpand(dims, widths[0], widths[0], 4)
+        sizes = [widths[0], *widths[:-1]]
+        self.heads = nn.ModuleList(CONV[dims](size, task.outputs, 1) for size in sizes)
+        self.stages.apply(_initialise)
+
+    def forward(self, pyramid: list[Tensor], image: Tensor) -> list[Tensor]:
+        """A pyramid from S/4 on -> features (B, C, *) at S, S/4, S/8 and S/16."""
+        features, found = pyramid[-1].movedim(1, -1), list[Tensor]()
+        for level in reversed(range(len(self.up))):
+            skip = pyramid[level].movedim(1, -1)
+            joined = self.join[level](torch.cat([self.up[level](features), skip], dim=-1))
+            features = self.stages[level](joined)
+            found.insert(0, features)
+        return [each.movedim(-1, 1) for each in (self.last(features), *found)]
 
 
 class Block(nn.Module):
@@ -121,9 +170,9 @@ class Block(nn.Module):
         return features + moved
 
 
-def _halved(image: Tensor, times: int) -> Tensor:
-    """Something of the image's size, halved so often and rounded up."""
-    box: Any = (..., *(slice(None, None, 2**times) for _ in image.shape[2:]))
+def _thinned(image: Tensor, step: int) -> Tensor:
+    """Something of the size that the image has in steps of so many voxels, rounded up."""
+    box: Any = (..., *(slice(None, None, step) for _ in image.shape[2:]))
     return image[box]
 
 

@@ -13,14 +13,15 @@ from worlds import classes_task, make_batch
 SMALL = "swin_umamba:width=4,depths=1x1x1x1,states=4"
 
 
-def test_parameters_are_the_public_codes():
+@pytest.mark.parametrize(("decoder", "millions"), [("conv", 59.889), ("scan", 27.498)])
+def test_parameters_are_the_public_codes(decoder, millions):
     names = {f"l{value}": value for value in range(1, 14)}
     regions = {name: (name,) for name in names}
     task = Task("t", ("ct",), names, regions, (1.0,) * 2, (512,) * 2, ((2, 2),) * 5)
     with torch.device("meta"):
-        spelled = "swin_umamba:width=48,depths=2x2x9x2,states=16"
+        spelled = f"swin_umamba:width=48,depths=2x2x9x2,states=16,decoder={decoder}"
         network = registry.build("networks", spelled, task)
-    assert round(sum(value.numel() for value in network.parameters()) / 1e6, 3) == 59.889
+    assert round(sum(value.numel() for value in network.parameters()) / 1e6, 3) == millions
 
 
 @pytest.mark.parametrize("dims", [2, 3])
@@ -72,8 +73,22 @@ def test_odd_sizes_come_back_whole_at_every_level():
     network = registry.build("networks", SMALL, task).train()
     sizes = [tuple(level.shape[2:]) for level in network(make_batch(task))]
     assert sizes == [(37, 37), (19, 19), (10, 10), (5, 5)]
+    scanned = registry.build("networks", f"{SMALL},decoder=scan", task).train()
+    logits = scanned(make_batch(task))
+    assert [tuple(level.shape[2:]) for level in logits] == [(37, 37), (10, 10), (5, 5), (3, 3)]
+    sum(level.square().mean() for level in logits).backward()
+    assert all(value.grad is not None for value in scanned.parameters())
+    assert [each.shape[1] for each in scanned.encode(make_batch(task))] == scanned.widths
 
 
-def test_four_depths_are_asked_for():
+def test_the_decoder_scans_in_three_dimensions():
+    task = classes_task(3, 16)
+    network = registry.build("networks", f"{SMALL},decoder=scan", task).eval()
+    assert network(make_batch(task))[0].shape[2:] == (16, 16, 16)
+
+
+def test_what_is_not_there_is_refused():
+    with pytest.raises(BadOption, match="decoders conv, scan, not 'mlp'"):
+        registry.build("networks", "swin_umamba:decoder=mlp", classes_task(2))
     with pytest.raises(BadOption, match="four depths"):
         registry.build("networks", "swin_umamba:depths=2x2", classes_task(2))
