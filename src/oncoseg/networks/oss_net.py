@@ -10,6 +10,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from oncoseg.blocks.convs import CONV
 from oncoseg.blocks.implicit import MEAN, ConditionalNorm, Fourier, Pade, around, every, in_stages
@@ -28,7 +29,7 @@ CARD = Card(
     "logits of the coarser grid; 2-D and several outputs are ours.",
 )
 PATCHES = ("none", "local", "both")
-BLOCKS, LEAST = 5, 32
+BLOCKS, LEAST, MANY = 5, 32, 2**14
 MAX: dict[int, Any] = {2: F.adaptive_max_pool2d, 3: F.adaptive_max_pool3d}
 
 
@@ -115,14 +116,14 @@ class OssNet(Network):
     def at(self, codes: Tensor, image: Tensor, places: Tensor) -> Tensor:
         """Logits (B, outputs, P) of an image (B, M, *S), 0 where absent, at voxels (B, P, dims)."""
         size = torch.tensor(image.shape[2:], device=image.device)
-        known = codes[:, :1].expand(-1, places.shape[1], -1)
-        parts = [self.waves(places / (size - 1).clamp(min=1)), known]
+        parts = [self.waves(places / (size - 1).clamp(min=1))]
         if self.channels:
             seen = around(image, places, self.side)
             if self.channels > image.shape[1]:
                 seen = torch.cat([seen, around(image, places, self.side, pooled=True)], dim=2)
             mapped = self.patch(seen.flatten(0, 1))
             parts.append(mapped.reshape(*places.shape[:2], -1))
+        parts.append(codes[:, :1].expand(-1, places.shape[1], -1))
         points = torch.cat(parts, dim=-1)
         for place, block in enumerate(self.blocks):
             points = block(points, codes[:, place + 1 if self.levels else 0])
@@ -137,9 +138,7 @@ class OssNet(Network):
         """Logits (B, outputs, *S): of all voxels in training, then coarse ones; else in stages."""
         image, codes = batch.image * batch.present, self.codes(pyramid)
         if self.training:
-            places = every(image.shape[2:], 1, image.device).flatten(0, -2)
-            dense = self.at(codes, image, places.expand(len(image), -1, -1))
-            return [dense.unflatten(2, image.shape[2:]), *self.coarse(pyramid)]
+            return [self._dense(codes, image), *self.coarse(pyramid)]
         items = []
         for known, one in zip(codes.split(1), image.split(1)):
 
@@ -148,6 +147,21 @@ class OssNet(Network):
 
             items.append(in_stages(ask, image.shape[2:], self.stages, exclusive=self.exclusive))
         return [torch.stack(items)]
+
+    def _dense(self, codes: Tensor, image: Tensor) -> Tensor:
+        """Logits of all voxels, drawn into groups: norms see a sample of the image in each.
+
+        Groups are computed again for their gradient, so that one of them is held at a time.
+        """
+        places = every(image.shape[2:], 1, image.device).flatten(0, -2)
+        order = torch.randperm(len(places), device=image.device)
+        groups = [places[some].expand(len(image), -1, -1) for some in order.split(MANY)]
+        if len(groups) == 1:
+            found = [self.at(codes, image, groups[0])]
+        else:
+            found = [checkpoint(self.at, codes, image, g, use_reentrant=False) for g in groups]
+        logits = torch.cat(found, dim=2)[:, :, torch.argsort(order)]
+        return logits.unflatten(2, image.shape[2:])
 
 
 class Residual(nn.Module):

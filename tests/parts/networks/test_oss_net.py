@@ -148,6 +148,20 @@ def test_memory_of_points_does_not_grow_with_the_image():
     assert kept[0] == kept[1]
 
 
+def test_groups_of_voxels_are_put_back_in_their_places(monkeypatch):
+    torch.manual_seed(0)
+    task = classes_task(2, 20)
+    network, batch = registry.build("networks", f"{SMALL},stages=1", task).eval(), make_batch(task)
+    expected = network(batch)[0]
+    network.training = True  # all voxels are asked for, but norms are those of evaluation
+    torch.testing.assert_close(network(batch)[0], expected)
+    monkeypatch.setattr("oncoseg.networks.oss_net.MANY", 150)
+    found = network(batch)[0]
+    torch.testing.assert_close(found, expected)
+    found.square().mean().backward()
+    assert all(value.grad is not None for value in network.parameters())
+
+
 def test_options_that_make_no_sense_are_refused():
     task = classes_task(2)
     for options in ("patches=far", "side=4", "stages=4x2", "stages=4x1"):
