@@ -67,7 +67,8 @@ class Fourier(nn.Module):
 
     def forward(self, places: Tensor) -> Tensor:
         """(..., dims), from 0 to 1 in the image, -> (..., 2 count + dims)."""
-        angles = 2 * math.pi * places @ self.waves
+        with torch.autocast(places.device.type, enabled=False):  # bfloat16 tells no angles apart
+            angles = 2 * math.pi * places @ self.waves
         return torch.cat([angles.cos(), angles.sin(), places], dim=-1)
 
 

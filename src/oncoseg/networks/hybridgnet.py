@@ -135,16 +135,23 @@ class Hybridgnet(Network):
 
         The first guess is of the coarser graph (B, coarse, 2). Contours follow one another.
         """
+        with torch.autocast(code.device.type, enabled=False):  # half precision moves places
+            exact = self.place.weight.dtype
+            coarse = [self.flat(level).to(exact) for level in pyramid[-2:]]
+            return self._placed(coarse, code.to(exact))
+
+    def _placed(self, features: list[Tensor], code: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """`contours` of the two coarsest maps of slices."""
         few, many = self.few_laplacian, self.many_laplacian
         nodes = F.relu(self.start(code)).unflatten(1, (-1, FIRST))
         for convolve in self.coarse[:2]:
             nodes = active(convolve(nodes, few))
         first = self.few_circle + self.guesses[0](nodes, few)
-        nodes = torch.cat([nodes, looked_up(self.flat(pyramid[-1]), first), first], dim=-1)
+        nodes = torch.cat([nodes, looked_up(features[1], first), first], dim=-1)
         nodes = self.doubling @ active(self.coarse[2](nodes, few))
         nodes = active(self.fine[0](nodes, many))
         second = self.many_circle + self.guesses[1](nodes, many)
-        nodes = torch.cat([nodes, looked_up(self.flat(pyramid[-2]), second), second], dim=-1)
+        nodes = torch.cat([nodes, looked_up(features[0], second), second], dim=-1)
         nodes = active(self.fine[1](nodes, many))
         return self.many_circle + self.place(nodes, many), first, second
 

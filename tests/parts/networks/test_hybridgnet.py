@@ -107,6 +107,15 @@ def test_whatever_is_hidden_contours_have_their_nodes_and_are_whole():
         assert torch.isfinite(places).all()
 
 
+def test_places_are_as_exact_under_half_precision():
+    network, batch = built().eval(), make_batch(classes_task(2, 64))
+    pyramid = network.encode(batch)
+    code = network.code(pyramid)[0]
+    with torch.autocast("cpu", torch.bfloat16):
+        found = network.contours(pyramid, code)[0]
+    torch.testing.assert_close(found, network.contours(pyramid, code)[0])
+
+
 def test_codes_are_drawn_in_training_alone():
     task = classes_task(2, 64)
     network, batch = built(), make_batch(task)
