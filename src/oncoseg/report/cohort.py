@@ -1,0 +1,167 @@
+"""Reports of many: gathered from what each case's report holds, as a page and as a table."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from oncoseg import files
+from oncoseg.blocks.layouts import patient_of
+from oncoseg.report import many
+from oncoseg.report.courses import MONTH, Visit, courses
+from oncoseg.report.sheet import SHEETS, Entry
+
+PAGE = "index.html"
+NAMED = 5  # cases or patients that a sentence names
+RECIST = (-30.0, 20.0)  # thresholds of partial response and of progression, in percent
+
+
+def gather(
+    reports: Mapping[str, Path], failed: Mapping[str, str], visits: Mapping[str, Visit]
+) -> list[Entry]:
+    """Case -> its page, beside which lies its `.report.json`; case -> why it has none -> entries.
+
+    Where no visits are given, patients are those that the names of cases tell, and visits are
+    numbered in the order of these names.
+    """
+    found = []
+    for case in sorted({*reports, *failed}, key=_natural):
+        entry = Entry(case, patient_of(case), reason=failed.get(case, ""))
+        if case in reports:
+            page = reports[case]
+            plain = files.read_json(page.with_name(f"{page.stem}.report.json"))
+            entry = replace(entry, page=page.name, plain=plain)
+        if case in visits:
+            told = visits[case]
+            entry = replace(entry, patient=told.patient, visit=told.text, day=told.day)
+        found.append(entry)
+    return found if visits else _numbered(found)
+
+
+def _natural(case: str) -> list[tuple[bool, int, str]]:
+    """`visit10` comes after `visit9`."""
+    words = re.split(r"(\d+)", case)
+    return [(word.isdecimal(), int(word) if word.isdecimal() else 0, word) for word in words]
+
+
+def _numbered(entries: Sequence[Entry]) -> list[Entry]:
+    count = Counter(entry.patient for entry in entries)
+    so_far: Counter[str] = Counter()
+    found = []
+    for entry in entries:
+        so_far[entry.patient] += 1
+        number = so_far[entry.patient]
+        several = count[entry.patient] > 1
+        found.append(replace(entry, visit=str(number), day=float(number)) if several else entry)
+    return found
+
+
+def write(
+    to: Path, entries: Sequence[Entry], date: str, *, forms: Sequence[str], dated: bool = False
+) -> list[Path]:
+    """Write `index.html` and the table in each of `forms`, of `SHEETS`; `dated`: days are days."""
+    plots, told = _plots(entries, dated=dated)
+    notes = [*_notes(entries), *told]
+    page = many.page(many.Cohort(entries, date, plots, notes))
+    made = [files.write_bytes(to / f"cohort.{form}", SHEETS[form](entries)) for form in forms]
+    return [*made, files.write_text(to / PAGE, page)]
+
+
+def _plots(entries: Sequence[Entry], *, dated: bool) -> tuple[list[many.Plot], list[str]]:
+    """Courses of the sum of diameters, where it was measured, and of the first region's size."""
+    unit = "months" if dated else "visit"
+    found, told = [], []
+    for what, values, lines in _measures(entries):
+        rows = [
+            {
+                "patient": entry.patient,
+                "when": entry.day / MONTH if dated else entry.day,
+                "sum": values[entry.case],
+                "link": many.link(entry.page),
+            }
+            for entry in entries
+            if entry.case in values
+        ]
+        made, said = courses(rows)
+        told += [f"Over time, {what}: {sentence}" for sentence in said]
+        found.append(many.Plot(what, made, unit, lines))
+    alone = [entry.case for entry in entries if dated and math.isnan(entry.day)]
+    if alone:
+        number = f"{len(alone)} cases have" if alone[1:] else "1 case has"
+        verb = "are" if alone[1:] else "is"
+        told.append(f"{number} no visit in the file, so {verb} in no course: {_some(alone)}.")
+    if not dated and any(plot.courses for plot in found):
+        told.append(
+            "Visits are in the order of the cases' names, since no dates were given (--visits)."
+        )
+    return found, told
+
+
+def _measures(
+    entries: Sequence[Entry],
+) -> Iterator[tuple[str, dict[str, float], tuple[float, ...]]]:
+    """What is followed over time: its name, case -> value, thresholds in percent."""
+    sums: dict[str, float] = {}
+    sizes: dict[str, dict[str, float]] = {}
+    for entry in entries:
+        for finding, row in entry.rows:
+            if finding == "volumes":
+                name = f"{row['name']} {row['region']}"
+                sizes.setdefault(name, {})[entry.case] = float(row["value"])
+            elif finding == "recist" and row["name"].startswith("sum of") and row["unit"] == "mm":
+                sums[entry.case] = float(row["value"])
+    if sums:
+        yield "the sum of diameters", sums, RECIST
+    if sizes:
+        name = next(iter(sizes))
+        yield name, sizes[name], ()
+
+
+def _notes(entries: Sequence[Entry]) -> Iterator[str]:
+    """What a reader of the whole has to know before any number."""
+    done = [entry for entry in entries if not entry.failed]
+    if lost := [entry.case for entry in entries if entry.failed]:
+        yield (
+            f"{len(lost)} of {len(entries)} cases could not be reported: {_some(lost)}. They are "
+            "listed with the reason, and are in no number below."
+        )
+    for what, key in (("models", _model), ("tasks", lambda plain: str(plain["task"]))):
+        kinds = Counter(key(entry.plain) for entry in done)
+        if len(kinds) > 1:
+            each = [f"{name or 'not named'} ({count})" for name, count in kinds.most_common()]
+            yield f"Cases are of different {what}: {_some(each)}; their measures may not compare."
+    patients: dict[str, list[str]] = {}
+    scans: dict[Any, list[str]] = {}
+    for entry in done:
+        patients.setdefault(entry.patient, []).append(entry.case)
+        scans.setdefault(_inputs(entry.plain) or entry.case, []).append(entry.case)
+    if several := [name for name, cases in patients.items() if cases[1:]]:
+        number = f"{len(several)} patients have" if several[1:] else "1 patient has"
+        yield f"{number} several cases, each of which counts: {_some(several)}."
+    for cases in scans.values():
+        if cases[1:]:
+            yield f"The same scan was measured as {' and as '.join(cases)}: only one should count."
+
+
+def _model(plain: Mapping[str, Any]) -> str:
+    return " ".join(
+        str(plain["model"][key]) for key in ("name", "version") if plain["model"].get(key)
+    )
+
+
+def _inputs(plain: Mapping[str, Any]) -> tuple[str, ...]:
+    """Checksums of the images, by which the same scan is known under another name."""
+    said = plain["provenance"]
+    return tuple(
+        text for name, text in said.items() if name.startswith("Input ") and "SHA-256" in name
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - NAMED
+    return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
