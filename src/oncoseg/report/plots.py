@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -9,6 +10,7 @@ from html import escape
 import numpy as np
 
 from oncoseg.blocks.axes import framed, ticks
+from oncoseg.case import Array
 from oncoseg.report.courses import Course
 
 WIDE, LEFT, ROW, FOOT = 520, 118, 46, 30
@@ -43,19 +45,23 @@ def strips(rows: Sequence[Strip], title: str, *, log: bool = False) -> str:
     return framed(WIDE, foot + FOOT, "".join(parts), title)
 
 
-def _axis(values: np.ndarray, *, log: bool) -> tuple[Callable[[float], float], list[float]]:
+def _axis(values: Array, *, log: bool) -> tuple[Callable[[float], float], list[float]]:
     """Where a value lies across the plot, and the numbers under it."""
+    low, high = float(values.min()), float(values.max())
     if log:
-        low, high = np.log10(values.min()), np.log10(values.max())
+        low, high = math.log10(low), math.log10(high)
         low, high = (low, high) if high - low > 0.3 else (low - 0.15, high + 0.15)
-        marks = _decades(float(low), float(high))
-        scale = np.log10
+        marks = _decades(low, high)
     else:
-        marks = ticks(float(values.min()), float(values.max()))
-        low, high, scale = marks[0], marks[-1], float
+        marks = ticks(low, high)
+        low, high = marks[0], marks[-1]
 
     def along(value: float) -> float:
-        return LEFT + 10 + (WIDE - LEFT - 30) * (float(scale(value)) - low) / (high - low)
+        return (
+            LEFT
+            + 10
+            + (WIDE - LEFT - 30) * ((math.log10(value) if log else value) - low) / (high - low)
+        )
 
     return along, marks
 
@@ -172,7 +178,8 @@ def _ends(
     some: Sequence[Course], along: Callable[[float], float], down: Callable[[float], float]
 ) -> list[str]:
     """Names of patients at the ends of their lines, where none covers another."""
-    parts, taken = [], []
+    parts: list[str] = []
+    taken: list[tuple[float, float]] = []
     for one in sorted(some, key=lambda one: -abs(one.points[-1][1])):
         when, change = one.points[-1]
         x, y = along(when) + 6, down(min(change, CLIP)) + 4
