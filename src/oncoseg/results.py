@@ -150,6 +150,7 @@ def _record(prediction: Prediction, label: Path, began: float) -> dict[str, Any]
         "model": dict(prediction.model),
         "confidence": expected_dice(prediction),
         "predicted_dice": {name: dict(one) for name, one in prediction.predicted_dice.items()},
+        "ratios": {name: dict(one) for name, one in prediction.ratios.items()},
         "lesions": [dict(one) for one in prediction.lesions],
         "samples": prediction.samples,
         "intervals": {name: list(ends) for name, ends in prediction.intervals.items()},
@@ -227,11 +228,14 @@ def _loaded(path: Path, record: dict[str, Any]) -> Prediction:
         notes=tuple(record["notes"]),
         intervals={name: (low, high) for name, (low, high) in record.get("intervals", {}).items()},
         level=float(record.get("level", 0.0)),
-        predicted_dice={
-            name: {key: float(one[key]) for key in ("value", "low", "high", "level")}
-            for name, one in record.get("predicted_dice", {}).items()
-        },
+        predicted_dice=_bounded(record.get("predicted_dice", {})),
+        ratios=_bounded(record.get("ratios", {})),
         lesions=tuple(dict(one) for one in record.get("lesions", ())),
         samples=int(record.get("samples", 0)),
         inputs={name: dict(said) for name, said in record.get("inputs", {}).items()},
     )
+
+
+def _bounded(told: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    keys = ("value", "low", "high", "level")
+    return {name: {key: float(one[key]) for key in keys} for name, one in told.items()}
