@@ -204,8 +204,8 @@ def test_doubt_is_shown_where_it_was_written(tmp_path):
     text = page.read_text(encoding="utf-8")
     assert "Where the model is unsure" in text
     assert "Of 2 pieces the model is least sure of TC 1: 66% of it should be right." in text
-    assert "0.81 (0.60-0.90, 90%)" in text
-    assert "Predicted Dice<small>from held-out cases" in text
+    assert "0.810 (0.600-0.900, 90%)" in text
+    assert "predicted from held-out cases (Dice): whole tumour 0.810 (0.600-0.900, 90%)" in text
     plain = json.loads((tmp_path / "out" / "p1.report.json").read_text(encoding="utf-8"))
     assert plain["lesions"] == [one, two]
     rows = [row["name"] for row in plain["findings"]["quality"]["rows"]]

@@ -19,7 +19,7 @@ def test_lines_are_regions_or_lesions_and_columns_are_measurements():
         ],
     }
     found = tabled(section)
-    assert (found.title, found.method) == ("Shape", "By counting.")
+    assert (found.title, found.methods) == ("Shape", ["By counting."])
     assert found.facts == {"slice thickness": "5.00 mm"}
     assert found.columns == [("sphericity", ""), ("volume", "ml")]
     assert found.rows == [

@@ -45,6 +45,7 @@ def add(commands: Any) -> None:
         metavar="NAMES",
         help="measured further: names from 'oncoseg list findings', with commas between",
     )
+    parser.add_argument("--language", help="of the sentences; en")
     parser = add_command(
         commands,
         "demo",
@@ -225,7 +226,7 @@ def report(words: Words) -> int:
     """`oncoseg report`."""
     from oncoseg.report import report as run
 
-    written = run(words.predictions, **options(words, "to", "findings"))
+    written = run(words.predictions, **options(words, "to", "findings", "language"))
     answer(words, {"reports": paths(written)}, "\n".join(paths(written)))
     return 0
 

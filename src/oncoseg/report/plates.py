@@ -8,8 +8,8 @@ from typing import Any
 
 from oncoseg.blocks.planes import slice_axis, upright
 from oncoseg.case import Array, Prediction, Volume
-from oncoseg.report.page import Figure, Plate
 from oncoseg.report.pictures import SMALL, Atlas, flat
+from oncoseg.report.records import Figure, Plate
 
 LETTERS = "R, L, A, P, H, F: the patient's right, left, front (anterior), back, head, foot."
 SIDES = "Radiological convention: the patient's right is on the left of axial and coronal pictures."

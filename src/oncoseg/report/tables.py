@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from oncoseg.report.page import Section
+from oncoseg.report.records import Section
 
 DASH = "-"
 
 
-def tabled(section: Mapping[str, Any]) -> Section:
-    """A finding's plain data as it stands on the page.
+def tabled(section: Mapping[str, Any], methods: Sequence[str] = ()) -> Section:
+    """A finding's plain data as it stands on the page, below it how it was measured.
 
     Rows that name no region and no lesion are facts of the case, and stand before the table.
     """
@@ -21,20 +21,26 @@ def tabled(section: Mapping[str, Any]) -> Section:
     for row in section["rows"]:
         whose = row.get("lesion") or row.get("region")
         if whose is None:
-            facts[row["name"]] = " ".join(filter(None, (worded(row), row["unit"])))
+            facts[row["name"]] = measured(row)
             continue
         columns.setdefault(row["name"], row["unit"])
         lines.setdefault(whose, {})[row["name"]] = worded(row)
     rows = [(name, [cells.get(key, DASH) for key in columns]) for name, cells in lines.items()]
-    return Section(section["title"], section["method"], facts, list(columns.items()), rows)
+    return Section(
+        section["title"], methods or [section["method"]], facts, list(columns.items()), rows
+    )
 
 
 def worded(row: Mapping[str, Any]) -> str:
-    """A row's value, and its interval if there is one: `14.2 (12.0-17.1, 90%)`."""
+    """A row's value, and its interval if there is one, without unit: `14.2 (12.0-17.1, 90%)`."""
+    return measured({**row, "unit": ""})
+
+
+def measured(row: Mapping[str, Any]) -> str:
+    """A row's value with its unit, and its interval if there is one: `14.2 ml (12.0-17.1, 90%)`."""
     value = row["value"]
-    if isinstance(value, str):
-        return value
-    text = short(value)
+    text = value if isinstance(value, str) else short(value)
+    text += f" {row['unit']}" if row["unit"] else ""
     if "low" in row:
         text += f" ({short(row['low'])}-{short(row['high'])}, {row['level']:.0%})"
     return text

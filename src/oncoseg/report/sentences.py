@@ -1,0 +1,172 @@
+"""What was found, in sentences: the answer first, and last what was not assessed.
+
+The words stand in `words/<language>.toml`; every number is a row of a finding, with its unit and
+interval. The same findings give the same sentences.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from string import Formatter
+from typing import Any
+
+from oncoseg.errors import unknown
+from oncoseg.report.records import Said
+from oncoseg.report.tables import measured
+from oncoseg.write.codes import ANATOMY, TISSUE, coded
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+FOLDER = Path(__file__).with_name("words")
+TIMES = "\N{NO-BREAK SPACE}\N{MULTIPLICATION SIGN}\N{NO-BREAK SPACE}"
+Section = Mapping[str, Any]
+
+
+def languages() -> list[str]:
+    """The languages there are words of."""
+    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+
+
+def words(language: str) -> dict[str, Any]:
+    """The words of a language; raises `UnknownName`."""
+    if language not in languages():
+        raise unknown("language", language, languages())
+    return tomllib.loads((FOLDER / f"{language}.toml").read_text(encoding="utf-8"))
+
+
+def said(
+    regions: Mapping[str, Sequence[str]],
+    found: Mapping[str, Section],
+    missing: Sequence[str] = (),
+    language: str = "en",
+) -> Said:
+    """Regions with their labels, findings by name, modalities missing -> the sentences."""
+    teller = _Teller(regions, found, words(language))
+    notes = [note for section in found.values() for note in section.get("notes", ())]
+    unassessed = dict.fromkeys([*teller.unassessed(missing), *notes])
+    return Said(teller.answer(), tuple(teller.sentences()), tuple(unassessed), language)
+
+
+class _Teller:
+    """One case's rows by region, and the words for them."""
+
+    def __init__(
+        self,
+        regions: Mapping[str, Sequence[str]],
+        found: Mapping[str, Section],
+        told: Mapping[str, Any],
+    ) -> None:
+        self.told, self.found = told, found
+        self.rows: dict[str, dict[str, Any]] = {name: {} for name in regions}
+        for section in found.values():
+            for row in section["rows"]:
+                if row.get("region") in self.rows:
+                    self.rows[row["region"]][row["name"]] = row
+        self.filled = [name for name in regions if self._size(name)["value"]]
+        self.empty = [name for name in regions if name not in self.filled]
+        self.outer = [
+            name
+            for name in self.filled
+            if not any(set(regions[name]) < set(regions[one]) for one in self.filled)
+        ]
+
+    def answer(self) -> str:
+        """What a reader asks first: is there a tumour, how many, how large."""
+        if not self.filled:
+            names = [self._named(name) for name in self.empty]
+            return self._say("none", thing=self._thing(self.empty)[0], regions=self._listed(names))
+        return "; ".join(map(self._counted, self.outer)) + "."
+
+    def sentences(self) -> Iterator[str]:
+        """What lies within, what was nowhere, how good it should be, and what findings say."""
+        inner = [name for name in self.filled if name not in self.outer]
+        if inner:
+            yield self._say("within", what="; ".join(self._part("part", one) for one in inner))
+        if self.filled and self.empty:
+            yield self._say("nowhere", regions=self._listed(map(self._named, self.empty)))
+        kind = self._dice()
+        if kind:
+            rated = [
+                f"{self._named(name)} {measured(self.rows[name][f'{kind} Dice'])}"
+                for name in self.filled
+                if f"{kind} Dice" in self.rows[name]
+            ]
+            yield self._say(kind, what=", ".join(rated))
+        for one in self.told.get("finding", ()):
+            yield from self._of_finding(one)
+
+    def unassessed(self, missing: Sequence[str]) -> Iterator[str]:
+        """What has no interval, and what was not there."""
+        told = self.told["unassessed"]
+        if missing:
+            yield told["missing"].format(missing=", ".join(missing))
+        if not self.filled:
+            return
+        if any("low" not in self._size(name) for name in self.filled):
+            yield told["size"]
+        if any("low" not in self.rows[name]["longest diameter"] for name in self.filled):
+            yield told["across"]
+        if not self._dice():
+            yield told["dice"]
+
+    def _of_finding(self, told: Mapping[str, str]) -> Iterator[str]:
+        """A finding's sentence, of the case, or of each region or lesion that has all its rows."""
+        lines: dict[str, dict[str, str]] = {}
+        for row in self.found.get(told["name"], {"rows": ()})["rows"]:
+            whose = row.get("lesion") or row.get("region") or ""
+            value = told.get(f"is {row['value']}") if isinstance(row["value"], str) else None
+            lines.setdefault(whose, {})[row["name"]] = value or measured(row)
+        asked = {name for _, name, _, _ in Formatter().parse(told["text"]) if name}
+        for whose, values in lines.items():
+            if asked - {"of"} <= values.keys() and ("of" in asked) == bool(whose):
+                yield told["text"].format(of=self._named(whose), **values)
+
+    def _counted(self, name: str) -> str:
+        few = self.rows[name]["components"]["value"]
+        _, one, several = self._thing([name])
+        if few == 0:
+            return self._say("specks", thing=one, what=self._part("together", name))
+        if few > 1:
+            what = self._part("together", name)
+            return self._say("many", count=str(few), things=several, what=what)
+        where = self.told["side"].get(self.rows[name].get("image side", {}).get("value"), "")
+        return self._say("one", thing=one, what=self._part("alone", name, side=where))
+
+    def _part(self, kind: str, name: str, **more: str) -> str:
+        long, short = (self.rows[name][one] for one in ("longest diameter", "perpendicular"))
+        plane = self.found["diameters"]["plane"]
+        across = f"{measured(long | {'unit': ''})}{TIMES}{measured(short)}"
+        across += "" if plane == "image" else self._say("plane", plane=plane)
+        size = measured(self._size(name))
+        return self._say(kind, region=self._named(name), size=size, across=across, **more)
+
+    def _dice(self) -> str:
+        """Which kind of Dice is known of a region that was found, the better founded first."""
+        for kind in ("predicted", "expected"):
+            if any(f"{kind} Dice" in self.rows[name] for name in self.filled):
+                return kind
+        return ""
+
+    def _size(self, name: str) -> dict[str, Any]:
+        rows = self.rows[name]
+        return rows["volume"] if "volume" in rows else rows["area"]
+
+    def _thing(self, names: Sequence[str]) -> list[str]:
+        """Words for what was looked for, for one and for several: only a tumour has lesions."""
+        other = all(coded(name)[0] in (TISSUE, ANATOMY) for name in names)
+        return list(self.told["thing"]["other" if other else "tumour"])
+
+    def _named(self, name: str) -> str:
+        return str(self.told["regions"].get(name, name))
+
+    def _listed(self, names: Any) -> str:
+        *first, last = names
+        return (", ".join(first) + self.told["or"] if first else "") + last
+
+    def _say(self, key: str, **values: str) -> str:
+        return str(self.told[key]).format(**values)
