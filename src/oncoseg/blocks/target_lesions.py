@@ -9,8 +9,9 @@ from typing import Any
 
 from oncoseg.blocks.calipers import in_slices
 from oncoseg.blocks.planes import slice_axis
-from oncoseg.blocks.segments import Segment
-from oncoseg.case import Grid
+from oncoseg.blocks.region_names import is_node
+from oncoseg.blocks.segments import Segment, lesions
+from oncoseg.case import Grid, Prediction
 
 MEASURABLE = 10.0  # mm: the long axis (RECIST), both diameters (RANO)
 NODE, NORMAL_NODE = 15.0, 10.0  # mm of short axis: measurable from the one, normal below the other
@@ -89,7 +90,7 @@ def measure(segment: Segment, grid: Grid, *, node: bool = False, organ: str = ""
     return Measured(
         found["value"],
         found["across"],
-        segment.volume_ml(grid),
+        segment.volume_ml(grid) if grid.dims == 3 else 0.0,
         node=node,
         organ=organ,
         slices=extent,
@@ -100,6 +101,27 @@ def measure(segment: Segment, grid: Grid, *, node: bool = False, organ: str = ""
         ),
         drawn=_drawn(found, segment, axis),
     )
+
+
+def measured(
+    prediction: Prediction,
+    regions: Sequence[str],
+    *,
+    nodes: Sequence[str] = (),
+    organ: str = "",
+) -> dict[str, Measured]:
+    """Every lesion of some regions, by the name that it has everywhere.
+
+    `nodes` names the regions or lesions that are lymph nodes, as are regions named so; all others
+    lie in `organ`.
+    """
+    found = {}
+    for piece in lesions(prediction):
+        if piece.region in regions:
+            node = is_node(piece.region) or piece.name in nodes or piece.region in nodes
+            place = "" if node else organ
+            found[piece.name] = measure(piece, prediction.grid, node=node, organ=place)
+    return found
 
 
 def error(value: float, pixel: float, slices: int) -> float:
