@@ -37,6 +37,7 @@ def plain(volume=10.0, dice=0.9, *, missing=(), further=(), model="toy"):
     return {
         "date": "2024-01-01",
         "task": "toy",
+        "answer": f"WT {volume} ml.",
         "model": {"name": model, "version": "1"},
         "used": ["t1"],
         "missing": list(missing),

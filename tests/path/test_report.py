@@ -129,7 +129,8 @@ def test_many_cases_are_listed_and_a_spoilt_one_is_refused_after_the_others(tmp_
     for case in ("p1", "p2", "p 3 é"):
         results.save(predict(tmp_path, case), out)
     pages = report(out)
-    assert [page.name for page in pages] == ["p 3 é.html", "p1.html", "p2.html", "index.html"]
+    assert [page.name for page in pages[:3]] == ["p 3 é.html", "p1.html", "p2.html"]
+    assert [page.name for page in pages[3:]] == ["cohort.csv", "index.html"]
     assert [page.name for page in report(out, cases=["p2"])] == ["p2.html"]
     with pytest.raises(UnknownName, match="did you mean"):
         report(out, cases=["p4"])
@@ -137,6 +138,8 @@ def test_many_cases_are_listed_and_a_spoilt_one_is_refused_after_the_others(tmp_
     (out / "p2.html").unlink()
     with pytest.raises(BadData, match="1 of 3"):
         report(out)
+    assert "p1,p1,,failed," in (out / "cohort.csv").read_text(encoding="utf-8")
+    assert "1 of 3 cases could not be reported: p1." in (out / "index.html").read_text("utf-8")
     assert (out / "p2.html").exists()
     with pytest.raises(BadData, match="no prediction"):
         report(tmp_path)

@@ -46,6 +46,12 @@ def add(commands: Any) -> None:
         help="measured further: names from 'oncoseg list findings', with commas between",
     )
     parser.add_argument("--language", help="of the sentences; en")
+    parser.add_argument(
+        "--visits",
+        type=Path,
+        metavar="FILE",
+        help="CSV with case, patient, and date or day: courses of patients with several cases",
+    )
     parser = add_command(
         commands,
         "demo",
@@ -226,7 +232,7 @@ def report(words: Words) -> int:
     """`oncoseg report`."""
     from oncoseg.report import report as run
 
-    written = run(words.predictions, **options(words, "to", "findings", "language"))
+    written = run(words.predictions, **options(words, "to", "findings", "language", "visits"))
     answer(words, {"reports": paths(written)}, "\n".join(paths(written)))
     return 0
 

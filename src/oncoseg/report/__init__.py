@@ -14,8 +14,10 @@ from oncoseg.blocks.planes import tilt
 from oncoseg.case import Array, Case, Prediction, Volume
 from oncoseg.errors import BadData, OncosegError, unknown
 from oncoseg.read import read_volume
+from oncoseg.report import cohort
 from oncoseg.report.content import FINDINGS, bare, content, today
-from oncoseg.report.page import STAMP, index, page
+from oncoseg.report.courses import read_visits
+from oncoseg.report.page import STAMP, page
 from oncoseg.report.plates import plates
 from oncoseg.report.records import Content
 from oncoseg.report.sentences import said, words
@@ -32,13 +34,16 @@ def report(
     cases: Sequence[str] = (),
     findings: Sequence[str] = (),
     language: str = "en",
+    visits: Path | None = None,
 ) -> list[Path]:
     """Write `<case>.html` and `<case>.report.json` for every prediction, or for `cases` alone.
 
-    They go beside the predictions or into the folder `to`; with more than one case `index.html`
-    lists them. `findings` (`name:option=value`) are measured further to those of every report, and
-    sentences are in a `language` of `report/words/`.
-    Returns the pages, the list last. Raises `BadData` if there is no prediction, and,
+    They go beside the predictions or into the folder `to`; with more than one case, `cohort.csv`
+    has a row and `index.html` a line of each, also of one that failed. `visits` is a CSV file that
+    says whose each case is, and of when (`report.courses.read_visits`). `findings`
+    (`name:option=value`) are measured further to those of every report, and sentences are in a
+    `language` of `report/words/`.
+    Returns the files for people, the list last. Raises `BadData` if there is no prediction, and,
     after all others have been written, if a prediction could not be reported on.
     """
     predictions, to = Path(predictions), Path(to or predictions)
@@ -51,22 +56,21 @@ def report(
             raise unknown("prediction", name, found)
     asked = [*FINDINGS, *_known(findings)]
     words(language)
-    pages, rows, failed = [], [], []
+    known = read_visits(visits) if visits else {}
+    pages: dict[str, Path] = {}
+    failed: dict[str, str] = {}
     for name in cases or found:
         try:
-            written, seen = _one(found[name], to, asked, language)
+            pages[name] = _one(found[name], to, asked, language)
         except OncosegError as error:
-            failed.append(str(error))
-            continue
-        pages.append(written)
-        rows.append((written.name, seen))
-    if len(rows) > 1:
-        pages.append(files.write_text(to / "index.html", index(rows, today())))
+            failed[name] = str(error)
+    written, count = list(pages.values()), len(pages) + len(failed)
+    if count > 1:
+        entries = cohort.gather(pages, failed, known)
+        written += cohort.write(to, entries, today(), dated=bool(known))
     if failed:
-        raise BadData(
-            f"{len(failed)} of {len(failed) + len(rows)} not reported: {'; '.join(failed)}"
-        )
-    return pages
+        raise BadData(f"{len(failed)} of {count} not reported: {'; '.join(failed.values())}")
+    return written
 
 
 def _known(findings: Sequence[str]) -> Sequence[str]:
@@ -98,7 +102,7 @@ def measure(
     return found
 
 
-def _one(path: Path, to: Path, asked: Sequence[str], language: str) -> tuple[Path, Content]:
+def _one(path: Path, to: Path, asked: Sequence[str], language: str) -> Path:
     prediction, record = results.load(path)
     images, told = _images(prediction)
     found = measure(prediction, record, images, asked)
@@ -110,7 +114,7 @@ def _one(path: Path, to: Path, asked: Sequence[str], language: str) -> tuple[Pat
     written = files.write_text(to / f"{path.stem}.html", page(replace(seen, plates=drawn)))
     plain = _plain(prediction, seen, found) | {"pictures": bool(images)}
     files.write_json(to / f"{path.stem}.report.json", plain)
-    return written, seen
+    return written
 
 
 def _plain(

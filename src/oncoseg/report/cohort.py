@@ -62,9 +62,14 @@ def _numbered(entries: Sequence[Entry]) -> list[Entry]:
 
 
 def write(
-    to: Path, entries: Sequence[Entry], date: str, *, forms: Sequence[str], dated: bool = False
+    to: Path,
+    entries: Sequence[Entry],
+    date: str,
+    *,
+    forms: Sequence[str] = ("csv",),
+    dated: bool = False,
 ) -> list[Path]:
-    """Write `index.html` and the table in each of `forms`, of `SHEETS`; `dated`: days are days."""
+    """Write the table in each of `forms`, of `SHEETS`, and `index.html`; `dated`: days are days."""
     plots, told = _plots(entries, dated=dated)
     notes = [*_notes(entries), *told]
     page = many.page(many.Cohort(entries, date, plots, notes))

@@ -261,7 +261,12 @@ def _cases(cohort: Cohort) -> str:
             cells += [f"Failed: {entry.reason}", "", "", ""]
         else:
             missing = ", ".join(entry.plain["missing"]) or "none"
-            cells += [_result(entry), _dice(entry), missing, str(len(entry.plain["notes"]))]
+            cells += [
+                str(entry.plain["answer"]),
+                _dice(entry),
+                missing,
+                str(len(entry.plain["notes"])),
+            ]
         kind = ' class="failed"' if entry.failed else ""
         text = "".join(f"<td{_kind(one)}>{escape(one)}</td>" for one in cells)
         rows.append(f"<tr{kind}><td>{_name(entry)}</td>{text}</tr>")
@@ -276,13 +281,6 @@ def _cases(cohort: Cohort) -> str:
 def _kind(text: str) -> str:
     """Short cells do not break."""
     return ' class="short"' if len(text) <= LINE else ""
-
-
-def _result(entry: Entry) -> str:
-    if not _tumour(entry):
-        return "No tumour found"
-    rows = entry.plain["findings"]["volumes"]["rows"]
-    return ", ".join(f"{row['region']} {short(row['value'])} {row['unit']}" for row in rows)
 
 
 def _dice(entry: Entry) -> str:

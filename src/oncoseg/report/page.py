@@ -32,24 +32,6 @@ def page(content: Content) -> str:
     return _document(title, "\n".join(body), content.said.language)
 
 
-def index(rows: Sequence[tuple[str, Content]], date: str) -> str:
-    """The list of all cases: (file name, content)."""
-    lines = [
-        f'<tr><td><a href="{escape(_link(name))}">{escape(content.case)}</a></td>'
-        f"<td>{escape(content.said.answer)}</td>"
-        f"<td>{escape(', '.join(content.missing) or 'none')}</td><td>{len(content.notes)}</td></tr>"
-        for name, content in rows
-    ]
-    body = (
-        f'<header><div><p class="brand">oncoseg</p><h1>Tumour reports</h1><p class="meta">{date}, '
-        f'{len(rows)} cases</p></div><p class="stamp">{STAMP}</p></header>'
-        '<table class="list"><thead>'
-        "<tr><th>Case</th><th>Result</th><th>Missing modalities</th><th>Notes</th></tr></thead>"
-        f"<tbody>{''.join(lines)}</tbody></table>{_footer()}"
-    )
-    return _document("Tumour reports", body)
-
-
 def _document(title: str, body: str, language: str = "en") -> str:
     return (
         f'<!DOCTYPE html>\n<html lang="{language}">\n<head>\n<meta charset="utf-8">\n'
@@ -195,8 +177,3 @@ def _footer() -> str:
         f"<footer>{STAMP} Not for diagnosis or treatment: contours and numbers come from a "
         "computer model and can be wrong; compare them with the images.</footer>"
     )
-
-
-def _link(name: str) -> str:
-    """A file name as a relative link."""
-    return "./" + "".join(f"%{ord(letter):02X}" if letter in "%#?" else letter for letter in name)
