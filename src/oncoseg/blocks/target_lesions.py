@@ -116,11 +116,10 @@ def measured(
     lie in `organ`.
     """
     found = {}
-    for piece in lesions(prediction):
-        if piece.region in regions:
-            node = is_node(piece.region) or piece.name in nodes or piece.region in nodes
-            place = "" if node else organ
-            found[piece.name] = measure(piece, prediction.grid, node=node, organ=place)
+    for piece in lesions(prediction, regions) if regions else ():
+        node = is_node(piece.region) or piece.name in nodes or piece.region in nodes
+        place = "" if node else organ
+        found[piece.name] = measure(piece, prediction.grid, node=node, organ=place)
     return found
 
 

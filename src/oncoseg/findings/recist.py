@@ -70,7 +70,7 @@ class Recist(Finding):
         sums = {"sum of diameters": sum(one.diameter for one in chosen), "± of the sum": wrong}
         facts = [{"name": name, "value": value, "unit": "mm"} for name, value in sums.items()]
         facts += [{"name": "suggested targets", "value": ", ".join(targets), "unit": ""}]
-        if not self.organ and not all(one.node for one in chosen):
+        if not self.organ and sum(not one.node for one in chosen) > 2:
             notes.append("RECIST 1.1: organs are not known; of each no more than two may count.")
         return section | {"rows": facts + section["rows"], "notes": notes}
 

@@ -110,8 +110,17 @@ def test_rows_sum_and_targets():
     assert rows["tumour 2"]["status"] == "measurable lesion, suggested target"
     assert rows[""]["sum of diameters"] == pytest.approx(30)
     assert rows[""]["suggested targets"] == "tumour 1, tumour 2"
+    assert notes == ""
+
+
+def test_without_an_organ_more_than_two_targets_are_doubted():
+    label = boxes(*[(1, (5, start, 5), (12, 16, 6)) for start in (5, 30, 55)])
+    rows, notes = report(predict(label))
+    assert rows[""]["suggested targets"] == "tumour 1, tumour 2, tumour 3"
     assert "organs are not known" in notes
-    assert "organs" not in report(predict(label), "recist:organ=lung")[1]
+    rows, notes = report(predict(label), "recist:organ=lung")
+    assert rows[""]["suggested targets"] == "tumour 1, tumour 2"
+    assert notes == ""
 
 
 def test_lines_are_where_they_are_drawn():
