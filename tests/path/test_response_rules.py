@@ -27,7 +27,9 @@ def one(word):
     name, size = word[0], word[1:]
     if name == "v":  # known by its volume; large enough to be measurable
         return Measured(40.0, 40.0, float(size), slices=9, thickness=1.0) if size != "0" else GONE
-    if name == "n" and size not in ("0", "s"):
+    if name == "n" and size == "s":
+        return lesion(size, node=True)
+    if name == "n" and size != "0":
         return Measured(1.5 * float(size), float(size), slices=4, thickness=1.0, node=True)
     return lesion(size)
 
@@ -61,6 +63,7 @@ RECIST = [
     ("a30 b8 | a0 b8 | a5 b8", "PD", "nadir 0 without a complete response: 5 mm are"),
     ("a30 b8 | a0 b0 | a0 b8", "PD", "a non-target lesion that is back after a complete response"),
     ("n18 | n9.9", "CR", "a node below 10 mm is normal"),
+    ("n18 | ns", "CR", "one that is too small to measure is 5 mm, so normal"),
     ("n18 | n10", "PR", "one of 10 mm is not"),
     ("n18 | n5 | n9.9", "CR", "a normal node may grow and stay normal"),
     ("n18 | n5 | n10", "PD", "a node is back from 10 mm on"),
@@ -85,6 +88,7 @@ RECIST = [
     ("a30 n12 | a0 n9", "CR", "a node that was no target is normal"),
     ("b8 | b8", "non-CR/non-PD", "nothing measurable: table 2"),
     ("b8 | b0", "CR", "nothing measurable, and it is gone"),
+    ("b8 | b0 | b8", "PD", "nothing measurable, back after it was gone"),
     ("b8 | b8 c12", "PD", "nothing measurable, and a new lesion"),
     ("b8 c9 | b0", "NE", "nothing measurable, and one not assessed"),
     ("a50 b40 c30 d20 e15 f12 | a50 b40 c30 d20 e15 f0", "SD", "the sixth is no target"),
@@ -231,6 +235,25 @@ def test_an_error_of_a_sum_is_of_independent_lesions_and_of_a_product_propagated
     visits = [Visit({"a": sized, "b": sized})] * 2
     assert recist.respond(visits).error == pytest.approx(2.0)  # sqrt(2) at each of two visits
     assert rano.respond(visits).error == pytest.approx(50 * 2)  # sqrt(30² + 40²) a lesion
+
+
+@pytest.mark.parametrize(("now", "category"), [(30.0, "NE"), (20.0, "NE"), (36.0, "PD")])
+def test_of_a_cut_target_only_growth_is_sure(now, category):
+    whole = Measured(30.0, 30.0, slices=9, thickness=1.0)
+    cut = Measured(now, now, slices=9, thickness=1.0, cut=True)
+    for rule in (recist, rano):
+        found = rule.respond([Visit({"a": whole}), Visit({"a": cut})])
+        assert found.category == category
+        assert found.current is None
+        assert "a not, or not wholly, assessed" in found.sentence
+    with pytest.raises(BadData, match="'a' is cut by the first image"):
+        recist.respond([Visit({"a": cut}), Visit({"a": whole})], ["a"])
+
+
+def test_the_error_of_a_volume_is_that_of_its_lesions():
+    one = Measured(30.0, 30.0, 14.0, slices=9, thickness=1.0, error_ml=1.5)
+    found = rano.respond([Visit({"a": one})] * 2, by="volume")
+    assert found.error == pytest.approx(1.5 * 2**0.5)
 
 
 def test_lesions_that_split_or_merge():

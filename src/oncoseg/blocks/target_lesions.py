@@ -7,11 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+from scipy import ndimage
+
 from oncoseg.blocks.calipers import in_slices
 from oncoseg.blocks.planes import slice_axis
 from oncoseg.blocks.region_names import is_node
 from oncoseg.blocks.segments import Segment, lesions
-from oncoseg.case import Grid, Prediction
+from oncoseg.case import Array, Grid, Prediction
 
 MEASURABLE = 10.0  # mm: the long axis (RECIST), both diameters (RANO)
 NODE, NORMAL_NODE = 15.0, 10.0  # mm of short axis: measurable from the one, normal below the other
@@ -25,7 +28,8 @@ class Measured:
     """One lesion at one visit: `long` axis and the perpendicular `short` in mm, `volume` in ml.
 
     No size (`GONE`) means that it was looked for and is not there. `slices` is how many it is seen
-    in, `thickness` how far these are apart in mm (0: not known), `error` that of a diameter in mm.
+    in, `thickness` how far these are apart in mm (0: not known), `error` that of a diameter in mm,
+    `error_ml` that of the volume.
     `organ` is "" where not known; `small` is seen, but too small to measure; `cut` ends at the edge
     of the image. `parts` are those of a lesion that split: their sizes are added. `drawn` holds the
     axis, slice and ends of both lines, as index into the scan.
@@ -39,6 +43,7 @@ class Measured:
     slices: int = 0
     thickness: float = 0.0
     error: float = 0.0
+    error_ml: float = 0.0
     small: bool = False
     cut: bool = False
     parts: tuple[Measured, ...] = ()
@@ -76,6 +81,7 @@ def together(parts: Sequence[Measured]) -> Measured:
         largest,
         volume=sum(part.volume for part in parts),
         error=math.hypot(*(part.error for part in parts)),
+        error_ml=sum(part.error_ml for part in parts),
         cut=any(part.cut for part in parts),
         parts=tuple(parts),
     )
@@ -96,6 +102,7 @@ def measure(segment: Segment, grid: Grid, *, node: bool = False, organ: str = ""
         slices=extent,
         thickness=grid.spacing[axis] if grid.dims == 3 else 0.0,
         error=error(found["value"], math.hypot(*plane), extent),
+        error_ml=boundary_ml(segment.part, grid) if grid.dims == 3 else 0.0,
         cut=any(
             side.start == 0 or side.stop == size for side, size in zip(segment.box, grid.shape)
         ),
@@ -137,6 +144,13 @@ def error(value: float, pixel: float, slices: int) -> float:
     return pixel + value * (1 / math.sqrt(1 - 1 / slices**2) - 1)
 
 
+def boundary_ml(part: Array, grid: Grid) -> float:
+    """Half the voxels with a face outside a mask (*S), in ml: its edge known to half a voxel."""
+    whole = np.pad(part, 1)
+    edge = int(whole.sum()) - int(ndimage.binary_erosion(whole).sum())
+    return edge * grid.voxel_volume / 2000
+
+
 def _drawn(found: Mapping[str, Any], segment: Segment, axis: int) -> dict[str, Any]:
     """Where the lines lie, moved from the lesion's box to the scan."""
     if "ends" not in found:
@@ -167,7 +181,7 @@ def recist_measurable(one: Measured) -> bool:
 
 def recist_clear(one: Measured) -> bool:
     """Whether nothing is left of it: not seen, or a node below 10 mm of short axis, so normal."""
-    return not one.seen or (one.node and not one.small and one.short < NORMAL_NODE - ROUNDING)
+    return not one.seen or (one.node and one.diameter < NORMAL_NODE - ROUNDING)
 
 
 def rano_measurable(one: Measured) -> bool:

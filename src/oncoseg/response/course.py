@@ -48,9 +48,9 @@ class Visit:
 
 @dataclass(frozen=True)
 class Total:
-    """The sum of the target lesions at a visit, its error, and which could not be assessed.
+    """The sum of the target lesions at a visit, its error, and which were not wholly assessed.
 
-    With some `missing`, `value` is what the others add up to.
+    With some `missing`, or cut by the edge of the image, the sum is at least `value`.
     """
 
     value: float
@@ -102,7 +102,9 @@ def totals(course: Sequence[Visit], targets: Sequence[str], rule: Rule) -> list[
     found = []
     for visit in course:
         there = [visit.lesions[name] for name in targets if name in visit.lesions]
-        missing = tuple(name for name in targets if name not in visit.lesions)
+        missing = tuple(
+            name for name in targets if name not in visit.lesions or visit.lesions[name].cut
+        )
         wrong = math.hypot(*(rule.error(one) for one in there)) if there else 0.0
         found.append(Total(sum(map(rule.size, there)), wrong, missing))
     return found
@@ -128,7 +130,7 @@ def follow_targets(course: Sequence[Visit], targets: Sequence[str], rule: Rule) 
     """The category of the last visit by its target lesions alone.
 
     The smallest sum is looked for among all earlier visits with none missing, the first too. Some
-    missing is NE, unless what the others add up to is PD already.
+    missing is NE, unless what there is adds up to PD already.
     """
     sums = totals(course, targets, rule)
     first, last = sums[0], sums[-1]
@@ -147,14 +149,15 @@ def follow_targets(course: Sequence[Visit], targets: Sequence[str], rule: Rule) 
 
 
 def checked(course: Sequence[Visit], targets: Sequence[str]) -> None:
-    """Raises `BadData` unless there are two visits, and each target lesion is in the first."""
+    """Raises `BadData` unless there are two visits, and the first has each target lesion whole."""
     if len(course) < 2:
         raise BadData("a response needs two visits or more; give an earlier one with it")
     for name in targets:
-        if name not in course[0].lesions or not course[0].lesions[name].seen:
-            raise BadData(
-                f"target lesion '{name}' is not in the first visit, where they are chosen"
-            )
+        one = course[0].lesions.get(name)
+        if one is None or not one.seen:
+            raise BadData(f"target lesion '{name}' is not in the first visit; choose among its own")
+        if one.cut:
+            raise BadData(f"target lesion '{name}' is cut by the first image; choose another")
 
 
 def percent(value: float, reference: float) -> str:
@@ -172,7 +175,7 @@ def told_of(found: Followed, rule: Rule, count: int) -> str:
     )
     if found.last.missing:
         gone = ", ".join(found.last.missing)
-        lesions = f"without {gone}, which could not be assessed, the target lesions add up to"
+        lesions = f"with {gone} not, or not wholly, assessed the target lesions add up to at least"
     text = (
         f"{lesions} {last:.1f} {rule.unit}, at first {first:.1f} ({percent(last, first)}), "
         f"at the least {least:.1f} ({percent(last, least)})"

@@ -9,7 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from oncoseg.blocks.target_lesions import MEASURABLE, ROUNDING, rano_measurable, rano_targets
+from oncoseg.blocks.target_lesions import (
+    MEASURABLE,
+    ROUNDING,
+    Measured,
+    rano_measurable,
+    rano_targets,
+)
 from oncoseg.errors import BadOption
 from oncoseg.response.course import (
     CR,
@@ -65,15 +71,15 @@ def rule(by: str = "product", *, enhancing: bool = True) -> Rule:
         {"product": "mm²", "volume": "ml"}[by],
         limits,
         (lambda one: one.product) if by == "product" else (lambda one: one.volume),
-        # of a product a·b the error is e·sqrt(a² + b²); that of a volume is not known
-        (lambda one: one.error * math.hypot(one.long, one.short)) if by == "product" else _unknown,
+        _product_error if by == "product" else (lambda one: one.error_ml),
         lambda first, least, current: judge(first, least, current, by=by, enhancing=enhancing),
         lambda one: not one.seen,
     )
 
 
-def _unknown(one: object) -> float:
-    return 0.0
+def _product_error(one: Measured) -> float:
+    """Of a product a·b, of which both are wrong by e: e·sqrt(a² + b²)."""
+    return one.error * math.hypot(one.long, one.short)
 
 
 def respond(
@@ -129,7 +135,7 @@ def _one(course: Sequence[Visit], targets: Sequence[str], used: Rule) -> Respons
     else:
         numbers = "no lesion of the first visit is measurable, so there is no sum to follow"
     possible = found.possible if found and category == alone else ()
-    unassessed = _unassessed(visit, category, new, used.unit)
+    unassessed = _unassessed(visit, category, new)
     sentence = f"{category} by RANO 2.0, for {why}: {numbers}."
     if possible:
         sentence += f" Measurement error leaves {' and '.join(possible)} open."
@@ -196,11 +202,9 @@ def _complete(visit: Visit, course: Sequence[Visit], targets: Sequence[str]) -> 
     return CR, "no lesion that is left"
 
 
-def _unassessed(visit: Visit, category: str, new: Sequence[str], unit: str) -> tuple[str, ...]:
+def _unassessed(visit: Visit, category: str, new: Sequence[str]) -> tuple[str, ...]:
     """What the rule asks a person for, where nothing was told."""
     told = ["whether the first visit is the rule's baseline"]
-    if unit == "ml":
-        told.append("the measurement error of volumes")
     if new and category == PD:
         told.append("whether what is new is tumour")
     elif new:

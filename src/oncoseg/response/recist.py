@@ -157,7 +157,7 @@ def _overall(
         return PD, "unequivocal progression of non-target lesions"
     if alone == PD:
         return PD, "the sum of diameters"
-    back = alone not in ("", CR, NE) or (alone == CR and state == REST)
+    back = alone in (PR, SD) or (alone in ("", CR) and state == REST)
     if back and any(one.category == CR for one in before):
         return PD, "tumour that is back after a complete response"
     if not alone:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from oncoseg import Case, Grid, Prediction, Task, build
-from oncoseg.blocks.target_lesions import Measured, rano_measurable, rano_targets
+from oncoseg.blocks.target_lesions import Measured, measured, rano_measurable, rano_targets
 
 REGIONS = {"WT": ("NCR", "ED", "ET"), "TC": ("NCR", "ET"), "ET": ("ET",)}
 
@@ -108,3 +108,9 @@ def test_cut_and_empty_and_flat():
     rows, _ = report(predict((3, (5, 5), (20, 20)), spacing=(0.5, 0.5), shape=(60, 60)))
     assert "volume" not in rows["ET 1"]
     assert "pixels have no known size" in report(predict(spacing=(1.0, 1.0), shape=(60, 60)))[1]
+
+
+def test_a_volume_may_be_wrong_by_half_its_outer_voxels():
+    (one,) = measured(predict((3, (5, 5, 5), (10, 10, 6)), spacing=(1, 1, 2)), ["ET"]).values()
+    assert one.volume == pytest.approx(1.2)
+    assert one.error_ml == pytest.approx((600 - 8 * 8 * 4) * 2 / 2 / 1000)
