@@ -130,6 +130,12 @@ def test_who_stands_out_by_the_stated_rule():
     assert spread_of([10.0] * 9 + [11.0]) == []  # too alike to have a spread
 
 
+def test_what_was_not_found_has_no_dice():
+    entries = [entry(f"c{place}", dice=0.8 + place / 1000) for place in range(9)]
+    found = list(outliers(measures([*entries, entry("none", volume=0.0, dice=0.0)])))
+    assert "none" not in [one.case for one, _ in found]
+
+
 def test_of_dice_only_the_low_side_stands_out():
     entries = [entry(f"c{place}", dice=0.8 + place / 1000) for place in range(9)]
     dices = {"low": entry("low", dice=0.1), "high": entry("high", dice=1.0)}

@@ -18,11 +18,11 @@ from oncoseg.report.pictures import colours
 from oncoseg.report.plots import Strip, spider, strips, waterfall
 from oncoseg.report.sheet import Entry
 from oncoseg.report.spread import DICE, RULE, Measure, measures, outliers
-from oncoseg.report.tables import short
+from oncoseg.report.tables import measured, short
 
 OWN = Path(__file__).with_name("many.css")
 LISTED = 12  # cases to look at first
-LINE = 14  # letters that stay on one line
+LINE = 24  # letters that stay on one line
 
 
 @dataclass(frozen=True)
@@ -100,11 +100,11 @@ def _each(cohort: Cohort, key: Any) -> Counter[str]:
 def _answer(cohort: Cohort) -> str:
     """Cards: how many were reported, in how many there is no tumour, the middle of each region."""
     done, failed = cohort.done, len(cohort.entries) - len(cohort.done)
-    none = sum(not _tumour(entry) for entry in done)
+    none = sum(entry.empty == set(entry.sizes) for entry in done)
     cards = [
         _card("Reported", str(len(done)), f"of {_count(len(cohort.entries), 'case')}", "#1f5f8b"),
         _card("Failed", str(failed), "listed below" if failed else "none", "#d55e00"),
-        _card("No tumour found", str(none), "of those reported", "#17212b"),
+        _card("Nothing found", str(none), "of those reported", "#17212b"),
     ]
     sizes = [one for one in measures(done) if one.name in ("volume", "area")]
     for measure in sizes[:1]:
@@ -116,11 +116,6 @@ def _answer(cohort: Cohort) -> str:
                 text = f"{short(float(half))} <small>{escape(measure.unit)}</small>"
                 cards.append(_card(region, text, more, palette[region]))
     return f'<div class="cards">{"".join(cards)}</div>'
-
-
-def _tumour(entry: Entry) -> bool:
-    rows = entry.plain["findings"]["volumes"]["rows"]
-    return any(row["value"] > 0 for row in rows)
 
 
 def _card(name: str, value: str, more: str, colour: str) -> str:
@@ -149,7 +144,7 @@ def _first(cohort: Cohort, found: Sequence[Measure]) -> str:
     order = sorted(told.values(), key=lambda one: (not one[0].failed, -len(one[1]), one[0].case))
     shown = max(failed, LISTED)
     rows = [
-        f"<tr><td>{_name(entry)}</td><td>{escape('; '.join(lines))}</td></tr>"
+        f"<tr><td{_kind(entry.case)}>{_name(entry)}</td><td>{escape('; '.join(lines))}</td></tr>"
         for entry, lines in order[:shown]
     ]
     more = f"<p>{len(order) - shown} more are ringed below.</p>" if len(order) > shown else ""
@@ -269,7 +264,7 @@ def _cases(cohort: Cohort) -> str:
             ]
         kind = ' class="failed"' if entry.failed else ""
         text = "".join(f"<td{_kind(one)}>{escape(one)}</td>" for one in cells)
-        rows.append(f"<tr{kind}><td>{_name(entry)}</td>{text}</tr>")
+        rows.append(f"<tr{kind}><td{_kind(entry.case)}>{_name(entry)}</td>{text}</tr>")
     names = "".join(f"<th>{name}</th>" for name in head)
     body = (
         f'<table class="list"><thead><tr>{names}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
@@ -283,10 +278,20 @@ def _kind(text: str) -> str:
     return ' class="short"' if len(text) <= LINE else ""
 
 
+def _result(entry: Entry) -> str:
+    rows = entry.plain["findings"]["volumes"]["rows"]
+    found = [row for row in rows if row["value"] > 0]
+    return ", ".join(f"{row['region']} {measured(row)}" for row in found) or "nothing found"
+
+
 def _dice(entry: Entry) -> str:
     rows = [row for finding, row in entry.rows if finding == "quality"]
     for name in DICE:
-        values = [float(row["value"]) for row in rows if row["name"] == name]
+        values = [
+            row["value"]
+            for row in rows
+            if row["name"] == name and row.get("region") not in entry.empty
+        ]
         if values:
             return f"{min(values):.2f}"
     return "not known"
@@ -294,7 +299,7 @@ def _dice(entry: Entry) -> str:
 
 def _method(cohort: Cohort, found: Sequence[Measure]) -> str:
     drawn = ", ".join(dict.fromkeys(measure.name for measure in found))
-    lines = [RULE, f"Looked at: {drawn}." if drawn else ""]
+    lines = [f"Looked at: {drawn}." if drawn else ""]
     lines.append("Every case counts once, also where a patient has several.")
     lines += list(
         dict.fromkeys(

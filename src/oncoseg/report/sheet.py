@@ -55,6 +55,17 @@ class Entry:
                 if "lesion" not in row and row["name"] not in TOLD:
                     yield finding, row
 
+    @property
+    def sizes(self) -> dict[str, float]:
+        """Region -> its volume, or area."""
+        rows = self.plain.get("findings", {}).get("volumes", {"rows": ()})["rows"]
+        return {row["region"]: float(row["value"]) for row in rows}
+
+    @property
+    def empty(self) -> set[str]:
+        """Regions of which nothing was found."""
+        return {region for region, size in self.sizes.items() if size == 0}
+
 
 class Column(NamedTuple):
     """A measurement's column; they sort by place: what every report has, then further findings."""

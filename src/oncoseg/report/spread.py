@@ -30,7 +30,7 @@ RULE = (
 class Measure:
     """One measure over all cases: region -> `values`, each with its case; "" is of the whole case.
 
-    Of sizes `zeros` counts those that are nothing, which are not among the values.
+    `zeros` counts regions of which nothing was found, which are not among the values.
     """
 
     name: str
@@ -74,10 +74,13 @@ def measures(entries: Sequence[Entry]) -> list[Measure]:
                 group.setdefault(row.get("region", ""), []).append((entry, float(row["value"])))
     made = []
     for (name, unit), regions in groups.items():
-        size = unit in SIZES
         values = {
-            region: [one for one in all_ if one[1] > 0 or not size]
-            for region, all_ in regions.items()
+            region: [
+                (entry, value)
+                for entry, value in every
+                if region not in entry.empty and (value > 0 or unit not in SIZES)
+            ]
+            for region, every in regions.items()
         }
         zeros = {region: len(regions[region]) - len(values[region]) for region in regions}
         made.append(Measure(name, unit, values, zeros))
