@@ -1,1 +1,220 @@
 """Response: what changed since earlier scans, lesion by lesion, and what a rule calls it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from oncoseg import results
+from oncoseg.case import Prediction, Volume
+from oncoseg.errors import BadData, BadRun
+from oncoseg.response import categories, changes, resection
+from oncoseg.response.align import Aligned, Told, align, same_patient
+from oncoseg.response.match import Visit, follow
+
+TITLE = "Change since the earlier scan"
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What is to be compared with, and how.
+
+    `priors` are folders of predictions, or single records, the latest first; `rule` is `recist` or
+    `rano`, with the options of that finding; `told` is what a person knows of the last visit, as
+    `clinical`: `stable` (see `response.course.Visit`); with `resection` the latest prior is the
+    last scan before surgery.
+    """
+
+    priors: Sequence[Path] = ()
+    rule: str = ""
+    told: Mapping[str, str] = field(default_factory=dict)
+    resection: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(self.priors)
+
+    def check(self) -> None:
+        """Refuse what cannot work before any work: raises `BadRun`, `BadOption`, `UnknownName`."""
+        categories.checked(self.rule, self.told)
+        if not self.priors and (self.rule or self.resection):
+            asked = f"rule {self.rule}" if self.rule else "extent of resection"
+            raise BadRun(f"{asked} needs an earlier scan; give it with --prior")
+
+
+def compare(
+    now: Prediction,
+    images: Mapping[str, Volume],
+    earlier: Earlier,
+    *,
+    record: Path | None = None,
+    alone: bool = True,
+) -> dict[str, dict[str, Any]]:
+    """Sections of a report by name: `change`, and `response` and `resection` if asked for.
+
+    `record` is that of `now`, `alone` whether it is the only case. Raises `BadData` for a prior
+    that is missing, of another patient or task, later, or that cannot be aligned.
+    """
+    earlier.check()
+    loaded = [_load(path, now, record, alone=alone) for path in earlier.priors]
+    if now.grid.dims == 2:
+        note = "Change since earlier scans was not assessed: images of two dimensions cannot be"
+        flat: dict[str, Any] = {"title": TITLE, "method": changes.METHOD, "rows": []}
+        return {"change": flat | {"notes": [f"{note} aligned."]}}
+    known = [same_patient(now, one) for one in loaded]
+    loaded, told, notes = _ordered(loaded, known)
+    aligned = [align(now, images, one) for one in loaded]
+    predictions = [*loaded, now]
+    visits = [Visit.of(one, at.matrix, at.error_mm) for one, at in zip(loaded, aligned)]
+    visits.append(Visit.of(now, np.eye(4)))
+    tracks, names = follow(visits), _names(told)
+    section: dict[str, Any] = {
+        "title": TITLE if len(loaded) == 1 else f"{TITLE}s",
+        "method": changes.METHOD,
+        "rows": [
+            *_facts(predictions, aligned, names),
+            *changes.region_rows(now, loaded[-1], names[-2]),
+            *changes.lesion_rows(tracks, names),
+        ],
+        "notes": [*notes, *_doubts(predictions)],
+        "visits": [
+            {"case": one.case, "name": name, "days_earlier": days}
+            for one, name, days in zip(predictions, names, [*_days(told), 0])
+        ],
+        "tracks": [changes.plain(track, tracks) for track in tracks],
+    }
+    found = {"change": section}
+    if earlier.rule:
+        found["response"] = categories.section(
+            earlier.rule, predictions, tracks, names, earlier.told
+        )
+    if earlier.resection:
+        found["resection"] = resection.section(now, loaded[-1], visits[-2:])
+    return found
+
+
+def find(place: Path, case: str, *, alone: bool = True) -> Path:
+    """The record of a case's prior: `place` itself, or in that folder the one of its name.
+
+    The only one there serves whatever its name, if `alone`. Raises `BadData` if there is none.
+    """
+    place = Path(place)
+    if place.is_file():
+        return place
+    found = results.find(place)
+    if not found:
+        cause = "holds no prediction" if place.is_dir() else "is not there"
+        raise BadData(f"prior {place}: {cause}; run 'oncoseg predict' on the earlier scan first")
+    if case in found:
+        return found[case]
+    if alone and len(found) == 1:
+        return next(iter(found.values()))
+    names = ", ".join(list(found)[:5]) + (", ..." if len(found) > 5 else "")
+    raise BadData(
+        f"prior {place}: holds no prediction of case {case}, but of {names}; name its record, as "
+        f"{place / next(iter(found.values())).name}"
+    )
+
+
+def _load(place: Path, now: Prediction, record: Path | None, *, alone: bool) -> Prediction:
+    """A prior, if it can be compared with at all."""
+    path = find(place, now.case, alone=alone)
+    if record is not None and path.resolve() == Path(record).resolve():
+        raise BadData(f"prior {path}: is the very prediction to report on; give an earlier one")
+    prior = results.load(path)[0]
+    sums = [
+        {str(said["sha256"]) for said in one.inputs.values() if said.get("sha256")}
+        for one in (now, prior)
+    ]
+    if sums[0] & sums[1]:
+        raise BadData(f"prior {path}: was made of the same scan as {now.case}; give an earlier one")
+    ours, theirs = now.task, prior.task
+    if dict(ours.regions) != dict(theirs.regions) or dict(ours.labels) != dict(theirs.labels):
+        raise BadData(
+            f"prior {path}: has regions {', '.join(theirs.regions)} of task {theirs.name}, but "
+            f"case {now.case} {', '.join(ours.regions)} of {ours.name}; predict both with one model"
+        )
+    if now.grid.dims != prior.grid.dims:
+        raise BadData(f"prior {path}: is {prior.grid.dims}-D, but case {now.case} is not")
+    return prior
+
+
+def _ordered(
+    loaded: Sequence[Prediction], known: Sequence[tuple[Told, Told]]
+) -> tuple[list[Prediction], list[int | None], list[str]]:
+    """Priors, the first visit first, how many days before each is, and what has to be said.
+
+    By day where all are known, else as given; raises `BadData` if known days contradict that.
+    """
+    days: list[int | None] = [
+        (ours.day - theirs.day).days if ours.day and theirs.day else None for ours, theirs in known
+    ]
+    pairs = list(zip(loaded, days))
+    told = [day for day in days if day is not None]
+    if len(told) == len(days):
+        pairs.sort(key=lambda pair: pair[1] or 0)
+    elif told != sorted(told):
+        raise BadData("priors are not in order by their DICOM files; give the latest first")
+    notes = []
+    if len(told) < len(days):
+        order = "; the order is that of the command line, the latest first" if len(days) > 1 else ""
+        notes.append(
+            f"The dates of the scans are not known, so neither is the time between{order}."
+        )
+    pairs.reverse()
+    return [one for one, _ in pairs], [day for _, day in pairs], notes
+
+
+def _days(told: Sequence[int | None]) -> list[int | str]:
+    return ["not known" if day is None else day for day in told]
+
+
+def _names(told: Sequence[int | None]) -> list[str]:
+    """What visits are called: by the days before, else by their place; the last one is now."""
+    names = [
+        f"{day} days before"
+        if day is not None
+        else "before"
+        if len(told) == 1
+        else f"scan {number}"
+        for number, day in enumerate(told, start=1)
+    ]
+    doubled = len(set(names)) < len(names)
+    if doubled:
+        names = [f"{name}, scan {number}" for number, name in enumerate(names, start=1)]
+    return [*names, changes.NOW]
+
+
+def _facts(
+    predictions: Sequence[Prediction], aligned: Sequence[Aligned], names: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Which scans are compared, and how well they were aligned."""
+    rows = []
+    for one, at, name in zip(predictions, aligned, names):
+        rows.append({"name": f"scan {name}", "value": f"case {one.case}", "unit": ""})
+        rows += [{"name": f"alignment, {name}", "value": said, "unit": ""} for said in at.notes]
+    return rows
+
+
+def _doubts(predictions: Sequence[Prediction]) -> list[str]:
+    """What a reader must know before trusting a change."""
+    told = []
+    models = {
+        (str(one.model.get("name", "")), str(one.model.get("sha256", ""))) for one in predictions
+    }
+    if len(models) > 1:
+        told.append(
+            "The scans were segmented by different models, so a change may be one of models."
+        )
+    if len({frozenset(one.used) for one in predictions}) > 1:
+        told.append(
+            "The scans were segmented from different modalities, so a change may come of that."
+        )
+    empty = [one.case for one in predictions if not one.label.any()]
+    told += [
+        f"In case {name} no tumour was found, so there was nothing to match." for name in empty
+    ]
+    return told
