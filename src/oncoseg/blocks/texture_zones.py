@@ -34,20 +34,24 @@ def zones(levels: Levels) -> tuple[Array, Array]:
     return zone, level
 
 
-def glszm(levels: Levels, zoned: tuple[Array, Array]) -> dict[str, float]:
+def depth(mask: Array) -> Array:
+    """How many steps across faces each voxel of a mask (*S) is from its edge, 1 on it."""
+    away = ndimage.distance_transform_cdt(np.pad(mask, 1), "taxicab")
+    return np.asarray(away[(slice(1, -1),) * mask.ndim])
+
+
+def glszm(zoned: tuple[Array, Array]) -> dict[str, float]:
     """Features of how many voxels zones have; `zoned` as `zones` gives them."""
     zone, level = zoned
     return features(counted(level, np.bincount(zone)), len(zone), ZONES)
 
 
-def gldzm(levels: Levels, zoned: tuple[Array, Array], mask: Array) -> dict[str, float]:
-    """Features of how far zones are from the edge of `mask`, the box of `levels` with its margin.
+def gldzm(zoned: tuple[Array, Array], away: Array) -> dict[str, float]:
+    """Features of how far zones are from the edge; a zone is as far as its nearest voxel.
 
-    In steps across faces; a zone is as far as its nearest voxel, 1 on the edge. The mask may be
-    wider than the levels, which have only voxels with an intensity that counts.
+    `away` (N,) holds the `depth` of each voxel in the whole mask, also where its edge has no level.
     """
     zone, level = zoned
-    away = ndimage.distance_transform_cdt(mask, "taxicab").ravel()[levels.inside]
     nearest = np.full(len(level), away.max())
     np.minimum.at(nearest, zone, away)
     return features(counted(level, nearest), len(zone), DISTANCES)

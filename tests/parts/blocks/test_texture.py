@@ -9,25 +9,20 @@ from oncoseg.blocks.discretise import Levels, levels
 from oncoseg.blocks.texture_glcm import glcm
 from oncoseg.blocks.texture_glrlm import glrlm
 from oncoseg.blocks.texture_neighbours import ngldm, ngtdm
-from oncoseg.blocks.texture_zones import gldzm, glszm, zones
+from oncoseg.blocks.texture_zones import depth, gldzm, glszm, zones
 
 PHANTOM = levels(LEVELS, MASK, width=1)
 
 
 def size_zones(one):
-    return glszm(one, zones(one))
+    return glszm(zones(one))
 
 
 def distance_zones(one):
-    return gldzm(one, zones(one), one.padded > 0 if one.padded.ndim == 2 else np.pad(MASK, 1))
+    return gldzm(zones(one), depth(one.padded > 0).ravel()[one.inside])
 
 
-FAMILIES = [
-    (size_zones, GLSZM),
-    (distance_zones, GLDZM),
-    (ngtdm, NGTDM),
-    (ngldm, NGLDM),
-]
+FAMILIES = [(size_zones, GLSZM), (distance_zones, GLDZM), (ngtdm, NGTDM), (ngldm, NGLDM)]
 
 
 def column(table, place):
