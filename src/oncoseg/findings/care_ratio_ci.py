@@ -48,9 +48,10 @@ class CareRatioCi(Finding):
         if empty:
             section["notes"].append(f"Nothing to divide by, so no ratio: {', '.join(empty)}.")
         if bare:
+            which = "these ratios" if len(bare) == len(section["rows"]) else ", ".join(bare)
             section["notes"].append(
-                f"No interval is known of the ratio {', '.join(bare)}: how far off such are was "
-                "not learned with this model, or cannot be told of this case."
+                f"No interval is known of {which}: how far off such ratios are was not learned "
+                "with this model, or cannot be told of this case."
             )
         return section
 

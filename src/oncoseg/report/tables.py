@@ -43,7 +43,7 @@ def measured(row: Mapping[str, Any]) -> str:
     text += f" {row['unit']}" if row["unit"] else ""
     if "low" in row:
         text += f" ({short(row['low'])}-{short(row['high'])}, {row['level']:.0%})"
-    return text
+    return f"{text}: {row['verdict']}" if "verdict" in row else text
 
 
 def short(value: float) -> str:
