@@ -31,13 +31,18 @@ def add(commands: Any) -> None:
     parser = add_command(
         commands,
         "report",
-        "write a report, a web page and a JSON file, for each predicted case",
+        "write a report, a page and a JSON file, for each predicted case",
         report,
-        examples="  oncoseg report out/\n  oncoseg report out/ --to reports/",
+        examples="  oncoseg report out/\n"
+        "  oncoseg report out/ --to reports/ --as html,pdf\n"
+        "  oncoseg report out/ --findings recist,checks",
     )
     parser.add_argument("predictions", type=Path, help="folder that 'oncoseg predict' wrote")
     parser.add_argument(
         "--to", type=Path, metavar="FOLDER", help="for the reports; beside the predictions"
+    )
+    parser.add_argument(
+        "--as", dest="kinds", type=listed, metavar="KIND,KIND", help="html, pdf; html if not given"
     )
     parser.add_argument(
         "--findings",
@@ -232,7 +237,9 @@ def report(words: Words) -> int:
     """`oncoseg report`."""
     from oncoseg.report import report as run
 
-    written = run(words.predictions, **options(words, "to", "findings", "language", "visits"))
+    written = run(
+        words.predictions, **options(words, "to", "kinds", "findings", "language", "visits")
+    )
     answer(words, {"reports": paths(written)}, "\n".join(paths(written)))
     return 0
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from oncoseg import files, registry, results
+from oncoseg.bar import bar
 from oncoseg.blocks.planes import tilt
 from oncoseg.case import Array, Case, Prediction, Volume
 from oncoseg.errors import BadData, OncosegError, unknown
@@ -18,12 +19,14 @@ from oncoseg.report import cohort
 from oncoseg.report.content import FINDINGS, bare, content, today
 from oncoseg.report.courses import read_visits
 from oncoseg.report.page import STAMP, page
+from oncoseg.report.paper import pdf, printer
 from oncoseg.report.plates import plates
 from oncoseg.report.records import Content
 from oncoseg.report.sentences import said, words
 from oncoseg.verb import called
 
 FORMAT = "oncoseg-report-1"
+KINDS = ("html", "pdf")
 OBLIQUE = 10.0
 
 
@@ -31,18 +34,19 @@ def report(
     predictions: Path,
     *,
     to: Path | None = None,
+    kinds: Sequence[str] = ("html",),
     cases: Sequence[str] = (),
     findings: Sequence[str] = (),
     language: str = "en",
     visits: Path | None = None,
 ) -> list[Path]:
-    """Write `<case>.html` and `<case>.report.json` for every prediction, or for `cases` alone.
+    """Write a report of every prediction, or of `cases` alone: `<case>.report.json` and `kinds`.
 
-    They go beside the predictions or into the folder `to`; with more than one case, `cohort.csv`
-    has a row and `index.html` a line of each, also of one that failed. `visits` is a CSV file that
-    says whose each case is, and of when (`report.courses.read_visits`). `findings`
-    (`name:option=value`) are measured further to those of every report, and sentences are in a
-    `language` of `report/words/`.
+    `kinds` are any of `KINDS`: `<case>.html`, `<case>.pdf`. They go beside the predictions or into
+    the folder `to`; with more than one case, `cohort.csv` has a row and `index.html` a line of
+    each, also of one that failed. `visits` is a CSV file that says whose each case is, and of when
+    (`report.courses.read_visits`). `findings` (`name:option=value`) are measured further to those
+    of every report, and sentences are in a `language` of `report/words/`.
     Returns the files for people, the list last. Raises `BadData` if there is no prediction, and,
     after all others have been written, if a prediction could not be reported on.
     """
@@ -54,17 +58,21 @@ def report(
     for name in cases:
         if name not in found:
             raise unknown("prediction", name, found)
-    asked = [*FINDINGS, *_known(findings)]
-    words(language)
+    asked = [*FINDINGS, *findings]
+    _check(kinds, findings, language)
     known = read_visits(visits) if visits else {}
     pages: dict[str, Path] = {}
     failed: dict[str, str] = {}
-    for name in cases or found:
+    written: list[Path] = []
+    for name in bar(cases or list(found), "report"):
         try:
-            pages[name] = _one(found[name], to, asked, language)
+            made = _one(found[name], to, kinds, asked, language)
         except OncosegError as error:
             failed[name] = str(error)
-    written, count = list(pages.values()), len(pages) + len(failed)
+            continue
+        written += made
+        pages[name] = made[0]
+    count = len(pages) + len(failed)
     if count > 1:
         entries = cohort.gather(pages, failed, known)
         written += cohort.write(to, entries, today(), dated=bool(known))
@@ -73,11 +81,16 @@ def report(
     return written
 
 
-def _known(findings: Sequence[str]) -> Sequence[str]:
-    """Findings as asked for: raises `UnknownName` or `BadOption` before any work."""
+def _check(kinds: Sequence[str], findings: Sequence[str], language: str) -> None:
+    """Raise now what would be raised after work: no such kind, finding or language, no package."""
+    for kind in kinds:
+        if kind not in KINDS:
+            raise unknown("kind of report", kind, KINDS)
+    if "pdf" in kinds:
+        printer()
     for text in findings:
         registry.parse("findings", text)
-    return findings
+    words(language)
 
 
 def measure(
@@ -102,7 +115,9 @@ def measure(
     return found
 
 
-def _one(path: Path, to: Path, asked: Sequence[str], language: str) -> Path:
+def _one(
+    path: Path, to: Path, kinds: Sequence[str], asked: Sequence[str], language: str
+) -> list[Path]:
     prediction, record = results.load(path)
     images, told = _images(prediction)
     found = measure(prediction, record, images, asked)
@@ -111,7 +126,12 @@ def _one(path: Path, to: Path, asked: Sequence[str], language: str) -> Path:
     seen = content(prediction, record, found, sentences, notes)
     doubt = _doubt(path, prediction, record)
     drawn = plates(prediction, images, found["diameters"], doubt)
-    written = files.write_text(to / f"{path.stem}.html", page(replace(seen, plates=drawn)))
+    text = page(replace(seen, plates=drawn))
+    written = []
+    if "html" in kinds or "pdf" not in kinds:
+        written.append(files.write_text(to / f"{path.stem}.html", text))
+    if "pdf" in kinds:
+        written.append(files.write_bytes(to / f"{path.stem}.pdf", pdf(text)))
     plain = _plain(prediction, seen, found) | {"pictures": bool(images)}
     files.write_json(to / f"{path.stem}.report.json", plain)
     return written
