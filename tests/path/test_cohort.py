@@ -216,7 +216,7 @@ def test_the_page_shows_all_and_needs_nothing_else(tmp_path):
     assert 'href="./big %231.html"' in text
     assert "volume WT 500.0 ml, above" in text
     assert "6 patients have several cases" in text
-    assert "Visits are in the order of the cases&#x27; names" in text
+    assert "of several cases of a patient that is the order of their names" in text
     assert text.count('<svg class="plot"') == 1 + 2  # volumes; best change, over time
     assert "The same in all: expected Dice (0.9)." in text
     for one in entries:
@@ -233,6 +233,53 @@ def test_dates_that_were_given_make_courses(tmp_path):
     assert "1 case has no visit in the file, so is in no course: z." in text
     rows = {row["case"]: row for row in csv.DictReader((tmp_path / "cohort.csv").open())}
     assert (rows["y"]["patient"], rows["y"]["visit"]) == ("P7", "2024-03-02")
+
+
+def compared(case, days, then, now, *, rule=()):
+    """A case with an earlier scan, as the comparison with it says."""
+    one = entry(case, volume=now)
+    name = f"{days} days before" if isinstance(days, int) else "before"
+    visits = [("x", name, days), (case, "now", 0)]
+    rows = [row(name, then, "ml", region="WT"), row("now", now, "ml", region="WT")]
+    rows += [row(f"scan {name}", "case x"), row(name, 1.0, "ml", lesion="WT 1")]
+    keys = ("case", "name", "days_earlier")
+    change = {"title": "Change", "method": "By hand.", "rows": rows}
+    change["visits"] = [dict(zip(keys, visit)) for visit in visits]
+    one.plain["findings"]["change"] = change
+    if rule:
+        sums = [row("category", rule[0]), row("first sum", rule[1], "mm")]
+        sums.append(row("sum now", rule[2], "mm"))
+        response = {"title": "Response by RECIST 1.1", "method": "By the rule.", "rows": sums}
+        one.plain["findings"]["response"] = response
+    return one
+
+
+def test_courses_come_from_comparisons_with_earlier_scans(tmp_path):
+    entries = [
+        compared("a", 60, 10.0, 5.0, rule=("PR", 50.0, 30.0)),
+        compared("b", 30, 10.0, 12.0, rule=("PD", 20.0, 26.0)),
+        compared("c", 30, 0.0, 12.0),
+    ]
+    text = made(tmp_path, entries)[-1].read_text(encoding="utf-8")
+    assert text.index("Over time: sum of diameters (RECIST 1.1)") < text.index("Over time: volume")
+    assert "<title>a: -40.0 %</title>" in text
+    assert "<title>b: +30.0 %</title>" in text
+    assert "<title>a: -50.0 %</title>" in text
+    assert "c has nothing to measure at baseline" in text
+    assert "Dashed: -30 % and +20 %." in text
+    assert "<td>Response by RECIST 1.1</td><td>PR 1, PD 1</td>" in text
+    assert text.count("months since the first visit") == 2
+    rows = list(csv.DictReader((tmp_path / "cohort.csv").open()))
+    assert [row["change.before_ml.WT"] for row in rows] == ["10", "10", "0"]
+    assert [row["response.category"] for row in rows] == ["PR", "PD", ""]
+    assert not [name for name in rows[0] if "days" in name]
+
+
+def test_without_days_courses_are_of_visits(tmp_path):
+    entries = [compared("a", 60, 10.0, 5.0), compared("b", "not known", 10.0, 12.0)]
+    text = made(tmp_path, entries)[-1].read_text(encoding="utf-8")
+    assert "visits after the first" in text
+    assert "Not all dates of scans are known" in text
 
 
 def test_visits_by_name_are_in_natural_order(tmp_path):

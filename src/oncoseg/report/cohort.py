@@ -13,12 +13,12 @@ from typing import Any
 from oncoseg import files
 from oncoseg.blocks.layouts import patient_of
 from oncoseg.report import many
-from oncoseg.report.courses import MONTH, Visit, courses
+from oncoseg.report.courses import Visit, courses
+from oncoseg.report.followed import followed
 from oncoseg.report.sheet import SHEETS, Entry
 
 PAGE = "index.html"
 NAMED = 5  # cases or patients that a sentence names
-RECIST = (-30.0, 20.0)  # thresholds of partial response and of progression, in percent
 
 
 def gather(
@@ -78,53 +78,22 @@ def write(
 
 
 def _plots(entries: Sequence[Entry], *, dated: bool) -> tuple[list[many.Plot], list[str]]:
-    """Courses of the sum of diameters, where it was measured, and of the first region's size."""
-    unit = "months" if dated else "visit"
     found, told = [], []
-    for what, values, lines in _measures(entries):
-        rows = [
-            {
-                "patient": entry.patient,
-                "when": entry.day / MONTH if dated else entry.day,
-                "sum": values[entry.case],
-                "link": many.link(entry.page),
-            }
-            for entry in entries
-            if entry.case in values
-        ]
-        made, said = courses(rows)
-        told += [f"Over time, {what}: {sentence}" for sentence in said]
-        found.append(many.Plot(what, made, unit, lines))
+    for one in followed(entries, dated=dated):
+        made, said = courses(one.rows)
+        told += [f"Over time, {one.what}: {sentence}" for sentence in said]
+        found.append(many.Plot(one.what, made, "months" if one.dated else "visit", one.lines))
     alone = [entry.case for entry in entries if dated and math.isnan(entry.day)]
     if alone:
         number = f"{len(alone)} cases have" if alone[1:] else "1 case has"
         verb = "are" if alone[1:] else "is"
         told.append(f"{number} no visit in the file, so {verb} in no course: {_some(alone)}.")
-    if not dated and any(plot.courses for plot in found):
+    if any(plot.courses and plot.unit == "visit" for plot in found):
         told.append(
-            "Visits are in the order of the cases' names, since no dates were given (--visits)."
+            "Not all dates of scans are known, so courses are drawn by the order of visits; of "
+            "several cases of a patient that is the order of their names (else give --visits)."
         )
     return found, told
-
-
-def _measures(
-    entries: Sequence[Entry],
-) -> Iterator[tuple[str, dict[str, float], tuple[float, ...]]]:
-    """What is followed over time: its name, case -> value, thresholds in percent."""
-    sums: dict[str, float] = {}
-    sizes: dict[str, dict[str, float]] = {}
-    for entry in entries:
-        for finding, row in entry.rows:
-            if finding == "volumes":
-                name = f"{row['name']} {row['region']}"
-                sizes.setdefault(name, {})[entry.case] = float(row["value"])
-            elif finding == "recist" and row["name"].startswith("sum of") and row["unit"] == "mm":
-                sums[entry.case] = float(row["value"])
-    if sums:
-        yield "the sum of diameters", sums, RECIST
-    if sizes:
-        name = next(iter(sizes))
-        yield name, sizes[name], ()
 
 
 def _notes(entries: Sequence[Entry]) -> Iterator[str]:

@@ -59,6 +59,7 @@ def page(cohort: Cohort) -> str:
         _alert(cohort),
         _first(cohort, found),
         _spread(found),
+        _responses(cohort),
         _courses(cohort),
         _modalities(cohort),
         _cases(cohort),
@@ -189,7 +190,7 @@ def _row(measure: Measure, region: str) -> Strip:
         colour=colours(measure.values)[region],
         values=values,
         cases=[entry.case for entry in entries],
-        links=[link(entry.page) for entry in entries],
+        links=[entry.link for entry in entries],
         far=[not low <= value <= high for value in values],
     )
 
@@ -217,6 +218,29 @@ def _courses(cohort: Cohort) -> str:
         heading = f"Over time: {what}"
         parts.append(_section(heading, text, f'<div class="courses">{body}</div>'))
     return "".join(parts)
+
+
+def _responses(cohort: Cohort) -> str:
+    """How many patients have which category, by each rule that reports hold."""
+    counts: dict[str, Counter[str]] = {}
+    for entry in cohort.done:
+        section = entry.plain["findings"].get("response", {"title": "", "rows": ()})
+        rows = [row for row in section["rows"] if str(row["name"]).startswith("category")]
+        for row in rows:
+            what = section["title"] + str(row["name"]).removeprefix("category")
+            counts.setdefault(what, Counter())[str(row["value"])] += 1
+    if not counts:
+        return ""
+    lines = "".join(
+        f"<tr><td>{escape(what)}</td><td>{escape(_listed(found))}</td></tr>"
+        for what, found in counts.items()
+    )
+    text = "Categories as each report gives them, with its reasons and what was not assessed."
+    return _section("Response", text, f'<table class="list"><tbody>{lines}</tbody></table>')
+
+
+def _listed(found: Counter[str]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in found.most_common())
 
 
 def _modalities(cohort: Cohort) -> str:
@@ -321,13 +345,7 @@ def _section(heading: str, text: str, body: str, kind: str = "") -> str:
 
 def _name(entry: Entry) -> str:
     name = escape(entry.case)
-    return f'<a href="{escape(link(entry.page))}">{name}</a>' if entry.page else name
-
-
-def link(name: str) -> str:
-    """A file name as a relative link, "" if there is none."""
-    safe = "".join(f"%{ord(letter):02X}" if letter in "%#?" else letter for letter in name)
-    return f"./{safe}" if name else ""
+    return f'<a href="{escape(entry.link)}">{name}</a>' if entry.page else name
 
 
 def _count(number: int, what: str) -> str:

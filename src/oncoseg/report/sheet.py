@@ -20,7 +20,7 @@ FORMAT = "oncoseg-cohort-1"
 # Findings whose columns go by the name of the measurement alone; any other's have its name first.
 BARE = ("volumes", "diameters", "extent", "quality")
 TOLD = ("modalities used", "modalities missing")  # have columns of their own
-UNITS = {"²": "2", "³": "3", "%": "percent", "°": "degrees", "µ": "u", "/": " per "}
+SIGNS = {"²": "2", "³": "3", "%": "percent", "°": "degrees", "µ": "u", "/": " per ", "±": "error"}
 ENDS = ("", "low", "high", "level")
 
 Value = float | str
@@ -49,11 +49,27 @@ class Entry:
 
     @property
     def rows(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """Name of the finding, and each row that is of a region or of the case."""
+        """Name of the finding, and each row that is of a region or of the case.
+
+        A row named after an earlier visit, whose day is another in each case, is `before`, one of
+        a visit before that `before 2`.
+        """
         for finding, section in self.plain.get("findings", {}).items():
+            earlier = section.get("visits", ())[-2::-1]
+            names = {one["name"]: place for place, one in enumerate(earlier, start=1)}
             for row in section["rows"]:
-                if "lesion" not in row and row["name"] not in TOLD:
-                    yield finding, row
+                if "lesion" in row or row["name"] in TOLD:
+                    continue
+                name = row["name"]
+                for visit, place in names.items():
+                    name = name.replace(visit, "before" if place == 1 else f"before {place}")
+                yield finding, {**row, "name": name}
+
+    @property
+    def link(self) -> str:
+        """Its page as a relative link, "" if there is none."""
+        safe = "".join(f"%{ord(one):02X}" if one in "%#?" else one for one in self.page)
+        return f"./{safe}" if safe else ""
 
     @property
     def sizes(self) -> dict[str, float]:
@@ -84,10 +100,10 @@ class Column(NamedTuple):
 
 def stem(finding: str, row: Mapping[str, Any]) -> str:
     """`volume_ml.ET`, `radiomics.energy.ET`: what a row of a finding is called in the table."""
-    unit = str(row["unit"])
-    for sign, word in UNITS.items():
-        unit = unit.replace(sign, word)
-    words = re.sub(r"\W+", "_", f"{row['name']} {unit}".lower()).strip("_")
+    name = f"{row['name']} {row['unit']}".lower()
+    for sign, word in SIGNS.items():
+        name = name.replace(sign, word)
+    words = re.sub(r"\W+", "_", name).strip("_")
     before = "" if finding in BARE else f"{finding}."
     return f"{before}{words}" + (f".{row['region']}" if row.get("region") else "")
 
