@@ -20,7 +20,7 @@ FORMAT = "oncoseg-cohort-1"
 # Findings whose columns go by the name of the measurement alone; any other's have its name first.
 BARE = ("volumes", "diameters", "extent", "quality")
 TOLD = ("modalities used", "modalities missing")  # have columns of their own
-SIGNS = {"²": "2", "³": "3", "%": "percent", "°": "degrees", "µ": "u", "/": " per ", "±": "error"}
+SIGNS = {"²": "2", "³": "3", "%": "percent", "°": "degrees", "µ": "u", "±": "error"}
 ENDS = ("", "low", "high", "level")
 
 Value = float | str
@@ -100,7 +100,7 @@ class Column(NamedTuple):
 
 def stem(finding: str, row: Mapping[str, Any]) -> str:
     """`volume_ml.ET`, `radiomics.energy.ET`: what a row of a finding is called in the table."""
-    name = f"{row['name']} {row['unit']}".lower()
+    name = f"{row['name']} {row['unit'].replace('/', ' per ')}".lower()
     for sign, word in SIGNS.items():
         name = name.replace(sign, word)
     words = re.sub(r"\W+", "_", name).strip("_")
