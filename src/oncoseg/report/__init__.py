@@ -125,7 +125,7 @@ def _one(
     sentences = said(prediction.task.regions, found, prediction.missing, language)
     seen = content(prediction, record, found, sentences, notes)
     doubt = _doubt(path, prediction, record)
-    drawn = plates(prediction, images, found["diameters"], doubt)
+    drawn = plates(prediction, images, doubt)
     text = page(replace(seen, plates=drawn))
     written = []
     if "html" in kinds or "pdf" not in kinds:

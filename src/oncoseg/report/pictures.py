@@ -16,6 +16,7 @@ from scipy import ndimage
 from oncoseg.blocks.contours import svg_path
 from oncoseg.blocks.planes import PLANES, unit, upright
 from oncoseg.blocks.render import Surface, render, surface, width_of
+from oncoseg.blocks.segments import Segment
 from oncoseg.case import Array, Prediction, Volume
 from oncoseg.report import slices
 from oncoseg.report.slices import ACROSS, Frame
@@ -99,8 +100,11 @@ class Atlas:
         frame = self._frame(plane, self.widest(plane), *self.field)
         return self._drawn(modality, frame, LARGE, doubt=doubt)
 
-    def ruled(self, modality: str, plane: str, row: Mapping[str, Any]) -> str:
-        """The slice in which diameters were measured, close up, with both lines as measured."""
+    def ruled(self, modality: str, plane: str, row: Mapping[str, Any]) -> tuple[str, str]:
+        """The slice in which diameters were measured, close up, with both lines as measured.
+
+        And where it lies.
+        """
         ends = np.array([*row["ends"], *row["perpendicular_ends"]])
         stored = np.insert(ends, row["axis"], row["slice"], axis=1)
         index = stored @ self.turn[:3, :3].T + self.turn[:3, 3]
@@ -116,7 +120,22 @@ class Atlas:
             for kind in ("under ruler", "rule")
             for a, b in (points[:2], points[2:])
         )
-        return self._drawn(modality, frame, LARGE, lines)
+        return self._drawn(modality, frame, SMALL, lines), self.position(plane, frame.index)
+
+    def around(self, modality: str, plane: str, lesion: Segment) -> tuple[str, str]:
+        """The slice of a plane in which a lesion is widest, close up, and where it lies."""
+        axis = PLANES.index(plane)
+        along = int(np.abs(self.turn[axis, :3]).argmax())
+        part, box = lesion.part, np.array([(side.start, side.stop) for side in lesion.box])
+        area = part.sum(axis=tuple({0, 1, 2} - {along}))
+        widest = np.flatnonzero(area == area.max()) + box[along, 0]
+        places = np.sort(self.turn[axis, along] * widest + self.turn[axis, 3])
+        index = round(float(places[len(places) // 2]))
+        sides = np.sort((box.T - 0.5) @ self.turn[:3, :3].T + self.turn[:3, 3], axis=0)
+        low, high = (sides + 0.5) * self.steps
+        margin = max(8.0, 0.25 * float((high - low).max()))
+        frame = self._frame(plane, index, low - margin, high + margin)
+        return self._drawn(modality, frame, SMALL), self.position(plane, index)
 
     def montage(self, plane: str, count: int = 10) -> list[int]:
         """Slices evenly through the tumour, or through the whole image if there is none."""
