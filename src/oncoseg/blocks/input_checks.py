@@ -63,7 +63,7 @@ def field_of_view(prediction: Prediction, images: Images) -> Iterator[Check]:
         "sizes are the least that they can be."
     )
     value = f"{names}: {', '.join(ends)}" if ends else "none"
-    yield Check("cut by the end of the image", value, fault=fault if ends else "")
+    yield Check("regions cut by the image", value, fault=fault if ends else "")
 
 
 def coverage(prediction: Prediction, images: Images) -> Iterator[Check]:
@@ -76,7 +76,7 @@ def coverage(prediction: Prediction, images: Images) -> Iterator[Check]:
     worst = min(shares, key=lambda name: shares[name])
     percent = 100 * shares[worst]
     fault = f"{worst} covers {percent:.0f} % of what was found; the rest was drawn without it."
-    yield Check("covered by every image", percent, "%", fault if shares[worst] < 1 else "")
+    yield Check("tumour covered by every image", percent, "%", fault if shares[worst] < 1 else "")
 
 
 def slices(prediction: Prediction, images: Images) -> Iterator[Check]:
@@ -88,7 +88,7 @@ def slices(prediction: Prediction, images: Images) -> Iterator[Check]:
         f"Slices are {apart:.3g} mm apart, more than the 5 mm of RECIST 1.1: by it lesions are "
         f"measured from {2 * apart:.3g} mm."
     )
-    yield Check("between slices", apart, "mm", fault if apart > THICKEST_MM else "")
+    yield Check("distance of slices", apart, "mm", fault if apart > THICKEST_MM else "")
 
 
 def resolution(prediction: Prediction, images: Images) -> Iterator[Check]:
@@ -105,7 +105,7 @@ def resolution(prediction: Prediction, images: Images) -> Iterator[Check]:
         f"Voxels of {worst} are up to {times[worst]:.1f} times as long as those of the training: "
         "most of what the model saw of it was interpolated."
     )
-    name = "longest voxel, of the training's"
+    name = "voxel length beside training"
     yield Check(name, times[worst], "times", fault if times[worst] > COARSEST + 1e-3 else "")
 
 
@@ -126,7 +126,7 @@ def twins(prediction: Prediction, images: Images) -> Iterator[Check]:
         if np.array_equal(images[one].array, images[other].array)
     ]
     fault = f"One image stands for {', '.join(pairs)}: was a file given twice?"
-    yield Check("equal images", ", ".join(pairs) or "none", fault=fault if pairs else "")
+    yield Check("image given twice", ", ".join(pairs) or "none", fault=fault if pairs else "")
 
 
 def values(prediction: Prediction, images: Images) -> Iterator[Check]:
@@ -139,7 +139,7 @@ def values(prediction: Prediction, images: Images) -> Iterator[Check]:
         elif ((image.array == low) | (image.array == high)).all():
             fault = "holds two values alone, as a label map does, which is no image"
         sentence = f"{name} {fault}." if fault else ""
-        yield Check(f"values of {name}", f"{low:g} to {high:g}", fault=sentence)
+        yield Check(f"range of {name}", f"{low:g} to {high:g}", fault=sentence)
 
 
 def familiar(prediction: Prediction, images: Images) -> Iterator[Check]:

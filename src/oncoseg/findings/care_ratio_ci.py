@@ -48,10 +48,10 @@ class CareRatioCi(Finding):
         if empty:
             section["notes"].append(f"Nothing to divide by, so no ratio: {', '.join(empty)}.")
         if bare:
-            which = "these ratios" if len(bare) == len(section["rows"]) else ", ".join(bare)
+            some = f" {', '.join(bare)}" if len(bare) < len(section["rows"]) else "s of regions"
             section["notes"].append(
-                f"No interval is known of {which}: how far off such ratios are was not learned "
-                "with this model, or cannot be told of this case."
+                f"How far off the ratio{some} can be is not known: this was not learned with the "
+                "model, or cannot be told of such a case."
             )
         return section
 

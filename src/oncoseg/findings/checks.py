@@ -17,12 +17,12 @@ CARD = Card(
     "RECIST 1.1; that half of what is seen may be interpolated, and 5 mm off the middle, are ours.",
 )
 METHOD = (
-    "Beyond these a check fails: any region that reaches the end of the image, or an image that "
-    "ends within one; slices more than 5 mm apart (RECIST 1.1); voxels more than twice as long as "
-    "those of the training, so that most of what the model saw is interpolated; a sequence "
-    "missing; two equal images, or a constant one; values that a unit does not allow; the median "
-    "of what was found beyond 99 % of its values in the training; a signal below 5 times the "
-    "noise (Rose 1948), which smoothing hides; a body 5 mm off the image's middle."
+    "A check fails where a region reaches the end of the image, or an image ends within one; "
+    "slices are more than 5 mm apart (RECIST 1.1); voxels are more than twice as long as in the "
+    "training, so that most of what the model saw is interpolated; a sequence is missing; an image "
+    "is constant, given twice, or beyond what its unit allows; half of what was found is beyond "
+    "99 % of its values in the training; the signal is below 5 times the noise (Rose 1948; "
+    "smoothing hides noise); the body is more than 5 mm off the image's middle."
 )
 
 

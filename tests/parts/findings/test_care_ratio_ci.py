@@ -30,14 +30,14 @@ def test_voxels_are_divided_exactly_and_told_to_have_no_interval():
     }
     assert not any("low" in row for row in found["rows"])
     assert len(found["notes"]) == 1
-    assert found["notes"][0].startswith("No interval is known of these ratios: ")
+    assert found["notes"][0].startswith("How far off the ratios of regions can be is not ")
 
 
 def test_a_known_interval_is_shown_and_the_others_are_named():
     known = {"value": 0.32, "low": 0.2, "high": 0.4, "level": 0.9}
     found = section(GLIOMA, [1] * 3 + [2] * 10 + [4] * 7, ratios={"NCR / TC": known})
     assert found["rows"][-1] == {"name": "NCR / TC", "unit": "", **known}
-    told = "No interval is known of TC / WT, ED / WT, ET / WT, NCR / WT, ET / TC: "
+    told = "How far off the ratio TC / WT, ED / WT, ET / WT, NCR / WT, ET / TC can be is not "
     assert found["notes"][0].startswith(told)
 
 

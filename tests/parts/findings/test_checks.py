@@ -45,10 +45,10 @@ def test_a_good_scan_passes_every_check():
     rows, notes = checked()
     assert {row["verdict"] for row in rows.values()} == {"ok"}
     assert notes == [NEVER]
-    assert rows["cut by the end of the image"]["value"] == "none"
-    assert rows["covered by every image"]["value"] == 100
-    assert rows["between slices"]["value"] == pytest.approx(2.6)
-    assert rows["longest voxel, of the training's"]["value"] == pytest.approx(1)
+    assert rows["regions cut by the image"]["value"] == "none"
+    assert rows["tumour covered by every image"]["value"] == 100
+    assert rows["distance of slices"]["value"] == pytest.approx(2.6)
+    assert rows["voxel length beside training"]["value"] == pytest.approx(1)
     assert rows["signal to noise of t1"]["value"] > 5
 
 
@@ -68,7 +68,7 @@ def test_a_tumour_that_the_image_cuts(face, end):
     label = np.zeros_like(PATIENT.drawn.array)
     label[face] = 2
     rows, notes = checked(label=label)
-    row = rows["cut by the end of the image"]
+    row = rows["regions cut by the image"]
     assert row["verdict"] == "check"
     assert end in row["value"].removeprefix("WT: ").split(", ")
     assert notes[0].startswith("The image ends within WT (")
@@ -82,7 +82,7 @@ def test_an_image_that_ends_within_the_tumour():
     share = (PATIENT.drawn.array[..., :middle] > 0).sum() / (PATIENT.drawn.array > 0).sum()
     shape = (*old.grid.shape[:2], middle)
     rows, notes = checked(changed("flair", old.array[..., :middle], shape=shape))
-    assert rows["covered by every image"]["value"] == pytest.approx(100 * share)
+    assert rows["tumour covered by every image"]["value"] == pytest.approx(100 * share)
     assert f"flair covers {100 * share:.0f} % of what was found" in notes[0]
 
 
@@ -91,8 +91,8 @@ def test_thick_slices():
     grid = Grid(PATIENT.grid.shape, affine)
     images = {name: replace(one, grid=grid) for name, one in PATIENT.images.items()}
     rows, notes = checked(images, grid=grid)
-    assert rows["between slices"]["value"] == pytest.approx(7)
-    assert rows["longest voxel, of the training's"]["value"] == pytest.approx(7 / 2.6)
+    assert rows["distance of slices"]["value"] == pytest.approx(7)
+    assert rows["voxel length beside training"]["value"] == pytest.approx(7 / 2.6)
     assert notes[0].startswith("Slices are 7 mm apart, more than the 5 mm of RECIST 1.1")
     assert notes[1].startswith("Voxels of t1 are up to 2.7 times as long as those of the training")
 
@@ -103,7 +103,7 @@ def test_axes_are_compared_by_the_patients_and_of_imported_models_as_they_fit_be
     affine[:3, :3] = np.eye(3)[:, order] * [5, 1, 1]
     label = np.zeros((8, 30, 30))
     task = replace(TASK, spacing=(1, 1, 5))
-    name = "longest voxel, of the training's"
+    name = "voxel length beside training"
     assert checked({}, label, Grid(label.shape, affine), task)[0][name]["value"] == 1
     task = replace(TASK, spacing=(5, 1, 1))
     assert checked({}, label, Grid(label.shape, affine), task)[0][name]["value"] == 5
@@ -122,7 +122,7 @@ def test_a_missing_sequence_is_a_failed_check_that_the_prediction_says_itself():
 
 def test_one_file_given_twice():
     rows, notes = checked(changed("t2", PATIENT.images["flair"].array.copy()))
-    assert rows["equal images"]["value"] == "t2 and flair"
+    assert rows["image given twice"]["value"] == "t2 and flair"
     assert notes[0] == "One image stands for t2 and flair: was a file given twice?"
 
 
@@ -135,7 +135,7 @@ def test_one_file_given_twice():
 )
 def test_images_that_show_nothing(array, told):
     rows, notes = checked(changed("t2", array.astype(np.int16)))
-    assert rows["values of t2"]["verdict"] == "check"
+    assert rows["range of t2"]["verdict"] == "check"
     assert notes[0].startswith(told)
 
 
@@ -158,10 +158,10 @@ def one_image(name, array, mask, **changes):
 def test_units_that_cannot_be():
     mask, array = ball(tissue=1064, air=24, noise=10)
     rows, notes = one_image("ct", array + 400, mask)
-    assert rows["values of ct"]["verdict"] == "check"
+    assert rows["range of ct"]["verdict"] == "check"
     assert "which are hardly HU" in notes[0]
     mask, array = ball(tissue=40, air=-1000, noise=10)
-    assert one_image("ct", array, mask)[0]["values of ct"]["verdict"] == "ok"
+    assert one_image("ct", array, mask)[0]["range of ct"]["verdict"] == "ok"
 
 
 def test_intensities_are_compared_with_the_training_where_they_mean_something():
@@ -230,11 +230,11 @@ def test_the_foreground_is_the_brighter_of_two_classes():
 
 def test_images_that_are_gone_and_pixels_without_a_size_are_said_so():
     rows, notes = checked({})
-    assert "values of t1" not in rows
+    assert "range of t1" not in rows
     assert "Images were not checked: none is there any more." in notes
     rows, notes = one_image("image", np.arange(100.0).reshape(10, 10), np.eye(10))
     assert "Pixels were not compared with the training: their size is unknown." in notes
-    assert "between slices" not in rows
-    assert rows["cut by the end of the image"]["value"] == (
+    assert "distance of slices" not in rows
+    assert rows["regions cut by the image"]["value"] == (
         "a: end of axis 1, end of axis 2, start of axis 1, start of axis 2"
     )
