@@ -51,7 +51,7 @@ class Settings:
     merged: bool = False
 
     @classmethod
-    def of(cls, families: str, bins: int, width: float, merged: bool) -> Settings:
+    def of(cls, families: str, bins: int, width: float, *, merged: bool = False) -> Settings:
         """From options, families as `glcm+glrlm` or `all`: raises `BadOption`."""
         asked = families.split("+")
         for name in asked:

@@ -36,7 +36,7 @@ class Radiomics(Finding):
         merged: bool = False,
         lesion: bool = False,
     ) -> None:
-        self.settings = Settings.of(families, bins, width, merged)
+        self.settings = Settings.of(families, bins, width, merged=merged)
         self.lesion = lesion
 
     def __call__(self, prediction: Prediction, case: Case) -> dict[str, Any]:
