@@ -182,7 +182,9 @@ def test_nothing_before_and_nothing_now_are_said(visits, tmp_path):
     assert {track["course"] for track in found["change"]["tracks"]} == {"new"}
     assert "relative change" not in rows(found["change"], region="WT")
     assert not found["resection"]["rows"]
-    assert any("no tumour was found" in note for note in found["change"]["notes"])
+    assert any(
+        "Nothing was found in the scan of before" in note for note in found["change"]["notes"]
+    )
     clear, images = scan(tmp_path, "cleared", [])
     found = compare(clear, images, Earlier([folder / "second"], "recist"))
     assert {track["course"] for track in found["change"]["tracks"]} == {"resolved"}
@@ -219,8 +221,8 @@ def test_a_prior_that_is_missing_is_named(visits, tmp_path):
         find(tmp_path, "now")
     assert find(folder / "first", "now").name == "first.json"
     with pytest.raises(BadData, match=r"no prediction of case now, but of first"):
-        find(folder / "first", "now", alone=False)
-    assert find(folder / "first" / "first.json", "now", alone=False).name == "first.json"
+        find(folder / "first", "now", single=False)
+    assert find(folder / "first" / "first.json", "now", single=False).name == "first.json"
     record = folder / "now" / "now.json"
     with pytest.raises(BadData, match="the very prediction"):
         compare(now, images, Earlier([record]), record=record)
@@ -261,12 +263,12 @@ def test_flat_images_are_not_assessed():
 
 def test_what_no_rule_asks_for_is_refused():
     with pytest.raises(BadRun, match="needs an earlier scan; give it with --prior"):
-        Earlier(rule="recist").check()
+        Earlier(rule="recist").checked(1)
     with pytest.raises(BadOption, match="recist asks for nontarget, confirmed, not 'clinical'"):
-        Earlier(["x"], "recist", {"clinical": "stable"}).check()
+        Earlier(["x"], "recist", {"clinical": "stable"}).checked(1)
     with pytest.raises(BadOption, match="better, stable, worse, not 'fine'"):
-        Earlier(["x"], "rano", {"clinical": "fine"}).check()
+        Earlier(["x"], "rano", {"clinical": "fine"}).checked(1)
     with pytest.raises(BadOption, match="no rule asks for it"):
-        Earlier(["x"], "", {"clinical": "stable"}).check()
+        Earlier(["x"], "", {"clinical": "stable"}).checked(1)
     with pytest.raises(UnknownName, match="did you mean rano"):
-        Earlier(["x"], "ranno").check()
+        Earlier(["x"], "ranno").checked(1)

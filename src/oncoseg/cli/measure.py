@@ -17,6 +17,7 @@ from oncoseg.cli.words import (
     listed,
     named,
     options,
+    pairs,
     part_list,
     paths,
     region_values,
@@ -35,7 +36,9 @@ def add(commands: Any) -> None:
         report,
         examples="  oncoseg report out/\n"
         "  oncoseg report out/ --to reports/ --as html,pdf\n"
-        "  oncoseg report out/ --findings recist,checks",
+        "  oncoseg report out/ --findings recist,checks\n"
+        "  oncoseg report now/ --prior before/ --rule rano --told clinical=stable,steroids=less\n"
+        "  oncoseg report after/ --prior before/ --resection",
     )
     parser.add_argument("predictions", type=Path, help="folder that 'oncoseg predict' wrote")
     parser.add_argument(
@@ -57,6 +60,7 @@ def add(commands: Any) -> None:
         metavar="FILE",
         help="CSV with case, patient, and date or day: courses of patients with several cases",
     )
+    _add_earlier(parser)
     parser = add_command(
         commands,
         "demo",
@@ -66,6 +70,34 @@ def add(commands: Any) -> None:
     )
     parser.add_argument(
         "--to", type=Path, default=Path("demo"), metavar="FOLDER", help="to write; demo/"
+    )
+
+
+def _add_earlier(parser: Any) -> None:
+    parser.add_argument(
+        "--prior",
+        dest="priors",
+        action="append",
+        type=Path,
+        metavar="EARLIER",
+        help="prediction of an earlier scan, or its folder; again for even earlier ones",
+    )
+    parser.add_argument(
+        "--rule",
+        metavar="RULE",
+        help="name the response by recist or rano, with options of that finding",
+    )
+    parser.add_argument(
+        "--told",
+        type=pairs,
+        metavar="WORD=VALUE,...",
+        help="what the rule asks a person: clinical=better, stable or worse; steroids=none, less, "
+        "stable or more; nontarget=none, CR, non-CR/non-PD, PD or NE; confirmed=yes or no",
+    )
+    parser.add_argument(
+        "--resection",
+        action="store_true",
+        help="the first prior is the last scan before surgery: how much was removed",
     )
 
 
@@ -236,10 +268,11 @@ def evaluate(words: Words) -> int:
 def report(words: Words) -> int:
     """`oncoseg report`."""
     from oncoseg.report import report as run
+    from oncoseg.response import Earlier
 
-    written = run(
-        words.predictions, **options(words, "to", "kinds", "findings", "language", "visits")
-    )
+    chosen = options(words, "to", "kinds", "findings", "language", "visits")
+    earlier = Earlier(**options(words, "priors", "rule", "told", "resection"))
+    written = run(words.predictions, **chosen, earlier=earlier)
     answer(words, {"reports": paths(written)}, "\n".join(paths(written)))
     return 0
 

@@ -105,6 +105,11 @@ def region_values(pieces: Sequence[str]) -> dict[str, tuple[int, ...]]:
     return found
 
 
+def pairs(text: str) -> dict[str, str]:
+    """`clinical=stable,steroids=less` -> {"clinical": "stable", "steroids": "less"}."""
+    return _pairs(text, "word=value")
+
+
 def _pairs(text: str, shape: str) -> dict[str, str]:
     pairs: dict[str, str] = {}
     for piece in listed(text):

@@ -23,11 +23,13 @@ from oncoseg.report.paper import pdf, printer
 from oncoseg.report.plates import plates
 from oncoseg.report.records import Content
 from oncoseg.report.sentences import said, words
+from oncoseg.response import Earlier, compare
 from oncoseg.verb import called
 
 FORMAT = "oncoseg-report-1"
 KINDS = ("html", "pdf")
 OBLIQUE = 10.0
+ALONE = Earlier()  # compared with no other scan
 
 
 def report(
@@ -39,6 +41,7 @@ def report(
     findings: Sequence[str] = (),
     language: str = "en",
     visits: Path | None = None,
+    earlier: Earlier = ALONE,
 ) -> list[Path]:
     """Write a report of every prediction, or of `cases` alone: `<case>.report.json` and `kinds`.
 
@@ -47,6 +50,7 @@ def report(
     each, also of one that failed. `visits` is a CSV file that says whose each case is, and of when
     (`report.courses.read_visits`). `findings` (`name:option=value`) are measured further to those
     of every report, and sentences are in a `language` of `report/words/`.
+    `earlier` names the scans that each case is compared with, and how.
     Returns the files for people, the list last. Raises `BadData` if there is no prediction, and,
     after all others have been written, if a prediction could not be reported on.
     """
@@ -60,13 +64,14 @@ def report(
             raise unknown("prediction", name, found)
     asked = [*FINDINGS, *findings]
     _check(kinds, findings, language)
+    earlier = earlier.checked(len(cases or found))
     known = read_visits(visits) if visits else {}
     pages: dict[str, Path] = {}
     failed: dict[str, str] = {}
     written: list[Path] = []
     for name in bar(cases or list(found), "report"):
         try:
-            made = _one(found[name], to, kinds, asked, language)
+            made = _one(found[name], to, kinds, asked, language, earlier)
         except OncosegError as error:
             failed[name] = str(error)
             continue
@@ -116,11 +121,18 @@ def measure(
 
 
 def _one(
-    path: Path, to: Path, kinds: Sequence[str], asked: Sequence[str], language: str
+    path: Path,
+    to: Path,
+    kinds: Sequence[str],
+    asked: Sequence[str],
+    language: str,
+    earlier: Earlier,
 ) -> list[Path]:
     prediction, record = results.load(path)
     images, told = _images(prediction)
     found = measure(prediction, record, images, asked)
+    if earlier:
+        found |= compare(prediction, images, earlier, record=path)
     notes = [bare(note, prediction) for note in prediction.notes] + told
     sentences = said(prediction.task.regions, found, prediction.missing, language)
     seen = content(prediction, record, found, sentences, notes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,23 +26,25 @@ class Earlier:
     `priors` are folders of predictions, or single records, the latest first; `rule` is `recist` or
     `rano`, with the options of that finding; `told` is what a person knows of the last visit, as
     `clinical`: `stable` (see `response.course.Visit`); with `resection` the latest prior is the
-    last scan before surgery.
+    last scan before surgery. A `single` case takes a prior of any name, if that is single too.
     """
 
     priors: Sequence[Path] = ()
     rule: str = ""
     told: Mapping[str, str] = field(default_factory=dict)
     resection: bool = False
+    single: bool = True
 
     def __bool__(self) -> bool:
         return bool(self.priors)
 
-    def check(self) -> None:
-        """Refuse what cannot work before any work: raises `BadRun`, `BadOption`, `UnknownName`."""
+    def checked(self, cases: int) -> Earlier:
+        """For so many cases, or what cannot work: `BadRun`, `BadOption`, `UnknownName`."""
         categories.checked(self.rule, self.told)
         if not self.priors and (self.rule or self.resection):
             asked = f"rule {self.rule}" if self.rule else "extent of resection"
             raise BadRun(f"{asked} needs an earlier scan; give it with --prior")
+        return replace(self, single=cases == 1)
 
 
 def compare(
@@ -51,15 +53,13 @@ def compare(
     earlier: Earlier,
     *,
     record: Path | None = None,
-    alone: bool = True,
 ) -> dict[str, dict[str, Any]]:
     """Sections of a report by name: `change`, and `response` and `resection` if asked for.
 
-    `record` is that of `now`, `alone` whether it is the only case. Raises `BadData` for a prior
-    that is missing, of another patient or task, later, or that cannot be aligned.
+    `record` is that of `now`. Raises `BadData` for a prior that is missing, of another patient or
+    task, later, or that cannot be aligned.
     """
-    earlier.check()
-    loaded = [_load(path, now, record, alone=alone) for path in earlier.priors]
+    loaded = [_load(path, now, record, single=earlier.single) for path in earlier.priors]
     if now.grid.dims == 2:
         note = "Change since earlier scans was not assessed: images of two dimensions cannot be"
         flat: dict[str, Any] = {"title": TITLE, "method": changes.METHOD, "rows": []}
@@ -75,14 +75,14 @@ def compare(
         "title": TITLE if len(loaded) == 1 else f"{TITLE}s",
         "method": changes.METHOD,
         "rows": [
-            *_facts(predictions, aligned, names),
-            *changes.region_rows(now, loaded[-1], names[-2]),
+            *_facts(loaded, told, aligned, names),
+            *changes.region_rows(now, loaded[-1]),
             *changes.lesion_rows(tracks, names),
         ],
-        "notes": [*notes, *_doubts(predictions)],
+        "notes": [*notes, *_doubts(predictions, names)],
         "visits": [
-            {"case": one.case, "name": name, "days_earlier": days}
-            for one, name, days in zip(predictions, names, [*_days(told), 0])
+            {"case": one.case, "name": name, "days_earlier": "not known" if day is None else day}
+            for one, name, day in zip(predictions, names, [*told, 0])
         ],
         "tracks": [changes.plain(track, tracks) for track in tracks],
     }
@@ -96,10 +96,10 @@ def compare(
     return found
 
 
-def find(place: Path, case: str, *, alone: bool = True) -> Path:
+def find(place: Path, case: str, *, single: bool = True) -> Path:
     """The record of a case's prior: `place` itself, or in that folder the one of its name.
 
-    The only one there serves whatever its name, if `alone`. Raises `BadData` if there is none.
+    The only one there serves whatever its name, if `single`. Raises `BadData` if there is none.
     """
     place = Path(place)
     if place.is_file():
@@ -110,7 +110,7 @@ def find(place: Path, case: str, *, alone: bool = True) -> Path:
         raise BadData(f"prior {place}: {cause}; run 'oncoseg predict' on the earlier scan first")
     if case in found:
         return found[case]
-    if alone and len(found) == 1:
+    if single and len(found) == 1:
         return next(iter(found.values()))
     names = ", ".join(list(found)[:5]) + (", ..." if len(found) > 5 else "")
     raise BadData(
@@ -119,9 +119,9 @@ def find(place: Path, case: str, *, alone: bool = True) -> Path:
     )
 
 
-def _load(place: Path, now: Prediction, record: Path | None, *, alone: bool) -> Prediction:
+def _load(place: Path, now: Prediction, record: Path | None, *, single: bool) -> Prediction:
     """A prior, if it can be compared with at all."""
-    path = find(place, now.case, alone=alone)
+    path = find(place, now.case, single=single)
     if record is not None and path.resolve() == Path(record).resolve():
         raise BadData(f"prior {path}: is the very prediction to report on; give an earlier one")
     prior = results.load(path)[0]
@@ -168,38 +168,34 @@ def _ordered(
     return [one for one, _ in pairs], [day for _, day in pairs], notes
 
 
-def _days(told: Sequence[int | None]) -> list[int | str]:
-    return ["not known" if day is None else day for day in told]
-
-
 def _names(told: Sequence[int | None]) -> list[str]:
-    """What visits are called: by the days before, else by their place; the last one is now."""
-    names = [
-        f"{day} days before"
-        if day is not None
-        else "before"
-        if len(told) == 1
-        else f"scan {number}"
-        for number, day in enumerate(told, start=1)
+    """What visits are called: now, before, and earlier ones by their days or their place."""
+    early = [
+        f"scan {number}" if day is None else f"{day} days before"
+        for number, day in enumerate(told[:-1], start=1)
     ]
-    doubled = len(set(names)) < len(names)
-    if doubled:
-        names = [f"{name}, scan {number}" for number, name in enumerate(names, start=1)]
-    return [*names, changes.NOW]
+    if len(set(early)) < len(early):
+        early = [f"{name}, scan {number}" for number, name in enumerate(early, start=1)]
+    return [*early, changes.BEFORE, changes.NOW]
 
 
 def _facts(
-    predictions: Sequence[Prediction], aligned: Sequence[Aligned], names: Sequence[str]
+    priors: Sequence[Prediction],
+    told: Sequence[int | None],
+    aligned: Sequence[Aligned],
+    names: Sequence[str],
 ) -> list[dict[str, Any]]:
     """Which scans are compared, and how well they were aligned."""
     rows = []
-    for one, at, name in zip(predictions, aligned, names):
-        rows.append({"name": f"scan {name}", "value": f"case {one.case}", "unit": ""})
-        rows += [{"name": f"alignment, {name}", "value": said, "unit": ""} for said in at.notes]
+    for one, day, at, name in zip(priors, told, aligned, names):
+        when = "on a day that is not known" if day is None else f"{day} days earlier"
+        scan = name if name.startswith("scan") else f"scan {name}"
+        rows.append({"name": scan, "value": f"case {one.case}, {when}", "unit": ""})
+        rows.append({"name": f"alignment, {scan}", "value": at.said, "unit": ""})
     return rows
 
 
-def _doubts(predictions: Sequence[Prediction]) -> list[str]:
+def _doubts(predictions: Sequence[Prediction], names: Sequence[str]) -> list[str]:
     """What a reader must know before trusting a change."""
     told = []
     models = {
@@ -213,8 +209,6 @@ def _doubts(predictions: Sequence[Prediction]) -> list[str]:
         told.append(
             "The scans were segmented from different modalities, so a change may come of that."
         )
-    empty = [one.case for one in predictions if not one.label.any()]
-    told += [
-        f"In case {name} no tumour was found, so there was nothing to match." for name in empty
-    ]
+    empty = [name for one, name in zip(predictions, names) if not one.label.any()]
+    told += [f"Nothing was found in the scan of {name}, so nothing to match." for name in empty]
     return told

@@ -38,13 +38,13 @@ class Told:
 class Aligned:
     """`matrix` (4, 4) takes points of the present scan to the earlier one, both in RAS mm.
 
-    `quality` is how well, `error_mm` what a place may be wrong by, `notes` what has to be said.
+    `quality` is how well, `error_mm` what a place may be wrong by, `said` both in a sentence.
     """
 
     matrix: Array
     quality: Registration
     error_mm: float
-    notes: tuple[str, ...] = ()
+    said: str
 
     def labels(self, earlier: Prediction, now: Prediction) -> tuple[Array, Array]:
         """The earlier label map on the present grid (*S), and which voxels that scan covers."""
@@ -117,15 +117,11 @@ def align(now: Prediction, images: Mapping[str, Volume], earlier: Prediction) ->
         if still and not still.poor and still.likeness >= best.likeness - SAME:
             best = still
     _trusted(now, earlier, best)
-    kept = best is still
-    alike = f"fine structure agrees with a median local correlation of {best.likeness:.2f}"
-    how = f"no motion was needed ({alike})." if kept else best.said
-    return Aligned(
-        best.matrix,
-        best,
-        max(best.residual_mm, _halfway(fixed, moving)),
-        (f"{earlier.case} was aligned by {name}: {how[0].lower()}{how[1:]}",),
-    )
+    how = best.said
+    if best is still:
+        how = f"None was needed: fine structure agrees with a correlation of {best.likeness:.2f}."
+    residual = max(best.residual_mm, _halfway(fixed, moving))
+    return Aligned(best.matrix, best, residual, f"By {name}. {how}")
 
 
 def _still(

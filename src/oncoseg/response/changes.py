@@ -20,7 +20,7 @@ from oncoseg.response.match import (
     boundary_ml,
 )
 
-NOW = "now"
+BEFORE, NOW = "before", "now"
 METHOD = (
     "Scans are aligned rigidly and lesions, pieces from 50 mm³, are one if a third of the smaller "
     "one's voxels lies in the other; letters name one lesion over all scans. Each is measured on "
@@ -35,18 +35,18 @@ KINDS = {
 }
 
 
-def region_rows(now: Prediction, before: Prediction, name: str) -> Iterator[dict[str, Any]]:
-    """Volume of each region then (at the visit `name`) and now, and what became of it."""
+def region_rows(now: Prediction, before: Prediction) -> Iterator[dict[str, Any]]:
+    """Volume of each region before and now, and what became of it."""
     volumes = [sizes(one.masks, one.grid) for one in (before, now)]
     for region in now.task.regions:
         then, here = (one[region] for one in volumes)
         errors = [boundary_ml(one.masks[region], one.grid) for one in (before, now)]
         yield _row("region", region, "course", _compared(then, here, math.hypot(*errors)))
-        yield from _change("region", region, then, here, math.hypot(*errors), name)
+        yield from _change("region", region, then, here, math.hypot(*errors))
 
 
 def lesion_rows(tracks: Sequence[Track], names: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Of each lesion its track, its course, and its sizes at the visits `names`; the last is now.
+    """Of each lesion its track, its course, and its sizes at the visits `names`, the last one now.
 
     A lesion that is not in this scan stands there by the name of its track.
     """
@@ -58,7 +58,7 @@ def lesion_rows(tracks: Sequence[Track], names: Sequence[str]) -> Iterator[dict[
             yield _row("lesion", track.id, "lesion over time", track.id)
             yield _row("lesion", track.id, "course", _ended(last))
             if before.kind == SHOWN:
-                yield _row("lesion", track.id, names[-2], before.volume, "ml")
+                yield _row("lesion", track.id, BEFORE, before.volume, "ml")
 
 
 def _shown(track: Track, tracks: Sequence[Track], names: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -74,11 +74,11 @@ def _shown(track: Track, tracks: Sequence[Track], names: Sequence[str]) -> Itera
         then = together_before(track, tracks)
         error = math.hypot(sum(one.error for one in then), last.error)
         volume = sum(one.volume for one in then)
-        yield from _change("lesion", first.name, volume, last.volume, error, names[-2])
+        yield from _change("lesion", first.name, volume, last.volume, error)
     else:
         yield _row("lesion", first.name, NOW, last.volume, "ml")
     if len(before.lesions) == 1 and not others and not _cut(before, last):
-        yield from _diameters(first, before.lesions[0], names[-2])
+        yield from _diameters(first, before.lesions[0])
     for one in others:
         yield _row("lesion", one.name, "lesion over time", track.id)
         yield _row("lesion", one.name, "course", f"part of {track.id}, with {first.name}")
@@ -142,9 +142,9 @@ def _compared(then: float, here: float, error: float) -> str:
 
 
 def _change(
-    kind: str, whose: str, then: float, here: float, error: float, name: str
+    kind: str, whose: str, then: float, here: float, error: float
 ) -> Iterator[dict[str, Any]]:
-    yield _row(kind, whose, name, then, "ml")
+    yield _row(kind, whose, BEFORE, then, "ml")
     yield _row(kind, whose, NOW, here, "ml")
     yield _row(kind, whose, "change", here - then, "ml")
     yield _row(kind, whose, "± of change", error, "ml")
@@ -152,10 +152,10 @@ def _change(
         yield _row(kind, whose, "relative change", 100 * (here - then) / then, "%")
 
 
-def _diameters(now: Lesion, before: Lesion, name: str) -> Iterator[dict[str, Any]]:
+def _diameters(now: Lesion, before: Lesion) -> Iterator[dict[str, Any]]:
     """Longest diameter in the slices of each scan."""
     error = math.hypot(now.size.error, before.size.error)
-    yield _row("lesion", now.name, f"diameter {name}", before.size.long, "mm")
+    yield _row("lesion", now.name, f"diameter {BEFORE}", before.size.long, "mm")
     yield _row("lesion", now.name, f"diameter {NOW}", now.size.long, "mm")
     yield _row("lesion", now.name, "± of its change", error, "mm")
 
