@@ -195,7 +195,7 @@ def made(tmp_path, entries, visits=None):
             text = json.dumps(copy.deepcopy(dict(one.plain)))
             (tmp_path / f"{one.case}.report.json").write_text(text, encoding="utf-8")
     gathered = cohort.gather(reports, failed, visits or {})
-    return cohort.write(tmp_path, gathered, "2024-01-01", forms=["csv"], dated=bool(visits))
+    return cohort.write(tmp_path, gathered, "2024-01-01", dated=bool(visits))
 
 
 def test_the_page_shows_all_and_needs_nothing_else(tmp_path):

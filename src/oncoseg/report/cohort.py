@@ -12,17 +12,21 @@ from typing import Any
 
 from oncoseg import files
 from oncoseg.blocks.layouts import patient_of
-from oncoseg.report import many
+from oncoseg.report import many, private
 from oncoseg.report.courses import Visit, courses
 from oncoseg.report.followed import followed
 from oncoseg.report.sheet import SHEETS, Entry
+from oncoseg.write import Pseudonyms
 
 PAGE = "index.html"
 NAMED = 5  # cases or patients that a sentence names
 
 
 def gather(
-    reports: Mapping[str, Path], failed: Mapping[str, str], visits: Mapping[str, Visit]
+    reports: Mapping[str, Path],
+    failed: Mapping[str, str],
+    visits: Mapping[str, Visit],
+    pseudonyms: Pseudonyms = Pseudonyms(),  # noqa: B008 - frozen
 ) -> list[Entry]:
     """Case -> its page, beside which lies its `.report.json`; case -> why it has none -> entries.
 
@@ -31,7 +35,7 @@ def gather(
     """
     found = []
     for case in sorted({*reports, *failed}, key=_natural):
-        entry = Entry(case, patient_of(case), reason=failed.get(case, ""))
+        entry = Entry(case, patient_of(case), reason=_bare(failed.get(case, "")))
         if case in reports:
             page = reports[case]
             plain = files.read_json(page.with_name(f"{page.stem}.report.json"))
@@ -40,7 +44,14 @@ def gather(
             told = visits[case]
             entry = replace(entry, patient=told.patient, visit=told.text, day=told.day)
         found.append(entry)
-    return found if visits else _numbered(found)
+    found = found if visits else _numbered(found)
+    return private.entries(found, pseudonyms, dated=bool(visits)) if pseudonyms else found
+
+
+def _bare(reason: str) -> str:
+    """Folders may carry patients' names: of the file that a sentence begins with its name stays."""
+    file, colon, rest = reason.partition(": ")
+    return re.split(r"[\\/]", file)[-1] + colon + rest
 
 
 def _natural(case: str) -> list[tuple[bool, int, str]]:
@@ -65,15 +76,22 @@ def write(
     to: Path,
     entries: Sequence[Entry],
     date: str,
+    kinds: Sequence[str] = (),
     *,
-    forms: Sequence[str] = ("csv",),
     dated: bool = False,
 ) -> list[Path]:
-    """Write the table in each of `forms`, of `SHEETS`, and `index.html`; `dated`: days are days."""
+    """Write `cohort.csv`, such of `kinds` as are in `SHEETS`, and `index.html`.
+
+    `dated`: the days of entries are days.
+    """
     plots, told = _plots(entries, dated=dated)
     notes = [*_notes(entries), *told]
     page = many.page(many.Cohort(entries, date, plots, notes))
-    made = [files.write_bytes(to / f"cohort.{form}", SHEETS[form](entries)) for form in forms]
+    made = [
+        files.write_bytes(to / f"cohort.{kind}", sheet(entries))
+        for kind, sheet in SHEETS.items()
+        if kind == "csv" or kind in kinds
+    ]
     return [*made, files.write_text(to / PAGE, page)]
 
 

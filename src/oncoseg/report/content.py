@@ -64,7 +64,8 @@ def content(
 def bare(text: str, prediction: Prediction) -> str:
     """Folders may carry patients' names: only the last part of a path stays."""
     for path in prediction.images.values():
-        text = text.replace(str(path), path.name).replace(str(path.parent), path.parent.name)
+        text = text.replace(str(path), path.name)
+        text = text.replace(str(path.parent), path.parent.name) if path.parent.name else text
     alone = PureWindowsPath(text) if "\\" in text else PurePosixPath(text)
     return alone.name if alone.is_absolute() else text
 

@@ -106,10 +106,6 @@ class Veil:
             },
         )
 
-    def plates(self, drawn: Sequence[Plate]) -> list[Plate]:
-        """Pictures but those from which a face could be known."""
-        return [plate for plate in drawn if plate.heading != SURFACES]
-
     def record(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """The record with the label map named as the case is now."""
         digest = self.pseudonyms.name(str(record["label_sha256"]))
@@ -167,6 +163,24 @@ def _pattern(word: str) -> str:
     return safe if len(word) >= LONG else rf"(?<![^\W_]){safe}(?![^\W_]|\.\d)"
 
 
+def veiled(
+    path: Path,
+    prediction: Prediction,
+    record: dict[str, Any],
+    found: dict[str, dict[str, Any]],
+    pseudonyms: Pseudonyms,
+    priors: Sequence[Path] = (),
+) -> tuple[Prediction, dict[str, Any], dict[str, dict[str, Any]]]:
+    """Prediction, record and findings as they may be told; without pseudonyms as they are."""
+    if not pseudonyms:
+        return prediction, record, found
+    visits = found.get("change", {}).get("visits", ())
+    more = [str(one["case"]) for one in visits]
+    more += [part for prior in priors for part in (prior.stem, *prior.absolute().parts[1:])]
+    veil = Veil.over(prediction, path, pseudonyms, more)
+    return veil.prediction(prediction), veil.record(record), veil.plain(found)
+
+
 def entries(found: Sequence[Entry], pseudonyms: Pseudonyms, *, dated: bool) -> list[Entry]:
     """Cases of a cohort under their new names; dates of visits become days since the first."""
     first: dict[str, float] = {}
@@ -186,10 +200,18 @@ def entries(found: Sequence[Entry], pseudonyms: Pseudonyms, *, dated: bool) -> l
     return sorted(hidden, key=lambda one: one.case)
 
 
-def check(predictions: Path, to: Path) -> None:
-    """Refuse, with `BadRun`, to write where files name the patients."""
-    named_there = to.resolve() == predictions.resolve() or any(
+def shown(drawn: Sequence[Plate], pseudonyms: Pseudonyms) -> list[Plate]:
+    """Pictures; under pseudonyms but those from which a face could be known."""
+    return [plate for plate in drawn if not (pseudonyms and plate.heading == SURFACES)]
+
+
+def pseudonyms(key: Path | None, predictions: Path, to: Path) -> Pseudonyms:
+    """Those of a key, none without one; `BadRun` where files in `to` name the patients."""
+    if key is None:
+        return Pseudonyms()
+    told = to.resolve() == predictions.resolve() or any(
         not files.read_json(path).get("pseudonymised") for path in to.glob("*.report.json")
     )
-    if named_there:
+    if told:
         raise BadRun(f"{to}: holds files that name the cases; give another folder with --to")
+    return Pseudonyms.of(key)
