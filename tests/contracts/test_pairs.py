@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from oncoseg import phantom, registry
+from oncoseg import registry
 from oncoseg.errors import BadRun
 from oncoseg.model import save_model
 from oncoseg.prepare import Plan, open_store, prepare
 from oncoseg.run import Run
 from oncoseg.train import hidden
 from oncoseg.train.loop import Loop
+from runs import toy_data
 from worlds import METHODS, NETWORKS
 
 DATA = {"labeled", "unlabeled", "start"}
@@ -43,9 +44,7 @@ def pairs():
 def store(tmp_path_factory):
     """Six prepared cases of a toy world in 2-D."""
     folder = tmp_path_factory.mktemp("pairs")
-    task, cases = phantom.world(3, 6, dims=2, size=32, modalities=("a",))
-    for case in cases:
-        phantom.write(case, folder / "data", layout="folders")
+    task, _ = toy_data(folder / "data", 3, 6, dims=2, size=32, modalities=("a",))
     prepare(folder / "data", folder / "store", labels=task.labels, regions=task.regions)
     return folder / "store"
 

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from oncoseg import phantom, results
+from oncoseg import results
 from oncoseg.cluster import TRIES, cores, spread
 from oncoseg.errors import BadRun
 from oncoseg.predict import predict
+from runs import toy_data
 
 pytest.importorskip("torch", reason="makes the model that is spread")
 ray = pytest.importorskip("ray", reason="pip install 'oncoseg[cluster]'")
@@ -36,9 +37,7 @@ def world(tmp_path_factory):
     from oncoseg.prepare.plan import Normalisation, Plan
 
     folder = tmp_path_factory.mktemp("cohort")
-    task, cases = phantom.world(3, CASES, size=24)
-    for case in cases:
-        phantom.write(case, folder / "scans", layout="folders")
+    task, cases = toy_data(folder / "scans", 3, CASES, size=24)
     bad = next((folder / "scans" / cases[2].id).glob("a_image*"))
     bad.write_bytes(bad.read_bytes()[:300])
     task = phantom_task(task)

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from oncoseg import checkpoint, phantom
+from oncoseg import checkpoint
 from oncoseg.errors import BadRun
-from oncoseg.run import Run
 from oncoseg.train import train
+from runs import toy_data, toy_run
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs gloo, and asks in /proc")
 
@@ -62,26 +62,18 @@ main(change)
 def world(tmp_path_factory):
     """A run on cases of which some were searched for one region alone, so that shares differ."""
     folder = tmp_path_factory.mktemp("ranks")
-    task, cases = phantom.world(2, 6, dims=2, size=24)
-    for case in cases:
-        phantom.write(case, folder / "data", layout="folders")
+    task, cases = toy_data(folder / "data", 2, 6, dims=2, size=24)
     rows = [f"{case.id}\t{'c1' if place < 2 else ''}" for place, case in enumerate(cases)]
     (folder / "data" / "cases.tsv").write_text("\n".join(["case\tannotated", *rows]) + "\n")
-    return folder, Run(
-        data=str(folder / "data"),
+    return folder, toy_run(
+        folder,
+        task,
         to=str(folder / "one.onco"),
-        network="unet:width=4,blocks=1",
         augmentations=(),
-        labels=dict(task.labels),
-        regions=dict(task.regions),
         hold=("world_005",),
-        minutes=0,
         steps=6,
         rate=0.1,
         batch=4,
-        device="cpu",
-        precision="f32",
-        workers=1,
     )
 
 

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from oncoseg import checkpoint, cluster, phantom
+from oncoseg import checkpoint, cluster
 from oncoseg.__main__ import call
 from oncoseg.errors import BadRun
 from oncoseg.model import open_model
-from oncoseg.run import EACH, Run
+from oncoseg.run import EACH
 from oncoseg.train import train
+from runs import toy_data, toy_run
 
 ray = pytest.importorskip("ray", reason="pip install 'oncoseg[cluster]'")
 KILLS = 2
@@ -34,23 +35,8 @@ def two():
 def here(tmp_path_factory):
     """A cross-validation made in this process."""
     folder = tmp_path_factory.mktemp("several")
-    task, cases = phantom.world(2, 4, dims=2, size=16)
-    for case in cases:
-        phantom.write(case, folder / "data", layout="folders")
-    run = Run(
-        data=str(folder / "data"),
-        to=str(folder / "here.onco"),
-        network="unet:width=4,blocks=1",
-        labels=dict(task.labels),
-        regions=dict(task.regions),
-        folds=2,
-        fold=EACH,
-        minutes=0,
-        steps=100,
-        device="cpu",
-        precision="f32",
-        workers=1,
-    )
+    task, _ = toy_data(folder / "data", 2, 4, dims=2, size=16)
+    run = toy_run(folder, task, to=str(folder / "here.onco"), folds=2, fold=EACH, steps=100)
     train(run)
     return folder, run
 
