@@ -165,6 +165,7 @@ def options(words: Words, *names: str) -> dict[str, Any]:
     return {name: getattr(words, name) for name in names if hasattr(words, name)}
 
 
+CLUSTER: Mapping[str, Any] = {"nargs": "?", "const": "auto", "metavar": "ADDRESS"}
 CASES: Mapping[str, Any] = {
     "metavar": "NAMES",
     "help": "A,B,... or a .json that lists them, as held_out.json: those cases alone",
