@@ -1,4 +1,4 @@
-"""CARE: ratios of nested regions with intervals, from voxel noise and from volumes' past errors."""
+"""CARE: ratios of nested regions with intervals, from voxel noise and past errors beyond it."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ CARD = Card(
     2026,
     arxiv="2505.19585",
     reading="Abstract and reviews were read, the formulas are ours: there Markov's inequality "
-    "bounds the voxel noise and quantiles the calibration; here a normal distribution, and order "
-    "statistics of what volumes were wrong by beyond it, with c = `offset`.",
+    "bounds the voxel noise, and quantiles of both volumes' errors the calibration, as `volumes` "
+    "does; here a normal distribution and order statistics of what is beyond it.",
 )
 
 
 class CareRatioCi(Posthoc):
-    """A / B is between (A - a) / (B + b) and (A + a) / (B - b), a = z sd + e (A + c), b alike.
+    """R is between r - m and r + m, m = z sd + e, R of any label or region in one that holds it.
 
-    A and B are expected sizes, sd the deviation of independent voxels, z that of a normal number,
-    e what held-out sizes were wrong by beyond z sd, relative to A + c. Half of 1 - `level` may lie
-    beyond each, so the true ratio is inside in at least `level` of the cases with a true B, if a
-    new case and the held-out ones could as well have been drawn in another order. `conformal`
-    bounds the ratio itself in this way, which takes half as many cases.
+    r is the ratio of expected sizes A / B without its bias, sd its deviation by independent voxels,
+    z that of a normal number, e what held-out ratios were wrong by beyond z sd. The true one is
+    inside in at least `level` of the cases with a true B, if a new case and the held-out ones could
+    as well have been drawn in another order. With `volumes` both sizes are bounded instead, each
+    within z sd + e (A + c), c = `offset` in ml, and R by their quotients: wider, of more cases.
     """
 
-    def __init__(self, *, level: float = 0.9, offset: float = 0.1, conformal: bool = False) -> None:
+    def __init__(self, *, level: float = 0.9, volumes: bool = False, offset: float = 0.1) -> None:
         super().__init__()
         if not 0 < level < 1 or not offset > 0:
             given = f"level={level}, offset={offset}"
             raise BadOption(f"care_ratio_ci takes 0 < level < 1 and offset > 0, not {given}")
-        self.level, self.conformal = level, conformal
-        self.side = level if conformal else (1 + level) / 2
-        self.noise = within(self.side), 0.0 if conformal else offset
+        self.level, self.volumes = level, volumes
+        self.side = (1 + level) / 2 if volumes else level  # half of the rest beyond either size
+        self.noise = within(self.side), offset if volumes else 0.0
 
     def fit(self, predictions: Sequence[Prediction], truths: Sequence[Array]) -> None:
         """`state` gets the bounds e of each ratio, none where cases are too few for the level."""
@@ -48,7 +48,7 @@ class CareRatioCi(Posthoc):
             for share, found in expected(prediction).items():
                 part, whole = (sum(true[x] for x in side) for side in (share.inner, share.outer))
                 if whole:
-                    real = (part / whole,) if self.conformal else (part, whole)
+                    real = (part, whole) if self.volumes else (part / whole,)
                     beyond = [
                         max(0.0, abs(one - said) - noise) / scale
                         for one, (said, noise, scale) in zip(real, found.bounded(*self.noise))

@@ -57,7 +57,7 @@ def taught(pairs, **options):
 
 def bare(level, **options):
     """A step that takes probabilities for calibrated."""
-    step = build("posthoc", f"care_ratio_ci:level={level},conformal={options['conformal']}")
+    step = build("posthoc", f"care_ratio_ci:level={level},volumes={options['volumes']}")
     step.state = {"cases": 1, "most": 1, "missing": [""], "errors": {NAME: [0.0, 0.0]}}
     return step
 
@@ -78,14 +78,14 @@ def worlds():
         yield made
 
 
-@pytest.mark.parametrize("conformal", ["false", "true"])
+@pytest.mark.parametrize("volumes", ["false", "true"])
 @pytest.mark.parametrize("level", [0.8, 0.9, 0.95])
-def test_the_true_ratio_is_covered_as_often_as_promised(worlds, level, conformal):
+def test_the_true_ratio_is_covered_as_often_as_promised(worlds, level, volumes):
     """Also where probabilities are too sure, which voxel noise alone does not cover.
 
     Of 2000 cases each fifth is predicted by a step that learned from the others.
     """
-    options = {"level": level, "conformal": conformal}
+    options = {"level": level, "volumes": volumes}
     assert held(bare(**options), worlds[1.0]) >= level - 0.02
     assert held(bare(**options), worlds[0.5]) < level - 0.05
     for pairs in worlds.values():
@@ -95,27 +95,27 @@ def test_the_true_ratio_is_covered_as_often_as_promised(worlds, level, conformal
         assert np.mean([held(*both) for both in zip(steps, parts)]) >= level - 0.02
 
 
-@pytest.mark.parametrize("conformal", ["false", "true"])
-def test_the_promise_holds_with_the_fewest_cases(worlds, conformal):
+@pytest.mark.parametrize("volumes", ["false", "true"])
+def test_the_promise_holds_with_the_fewest_cases(worlds, volumes):
     """Over steps from other cases each: (count + 1) times the level of a side is whole."""
     learned, new = worlds[0.5][:540], worlds[0.5][540:]
-    count = {"false": 9, "true": 4}[conformal]
+    count = {"true": 9, "false": 4}[volumes]
     drawn = [learned[start : start + count] for start in range(0, 540, count)]
-    steps = [taught(some, level=0.8, conformal=conformal) for some in drawn]
+    steps = [taught(some, level=0.8, volumes=volumes) for some in drawn]
     shares = [held(step, new[place :: len(steps)]) for place, step in enumerate(steps)]
     assert np.mean(shares) >= 0.8 - 0.03
-    few = taught(learned[: count - 1], level=0.8, conformal=conformal)(new[0][0])
+    few = taught(learned[: count - 1], level=0.8, volumes=volumes)(new[0][0])
     said = f"80% takes {count} held-out cases with the whole in them, not {count - 1}"
     assert not few.ratios
     assert few.notes == (f"No intervals of ratios: {said}.",)
 
 
-@pytest.mark.parametrize("conformal", ["false", "true"])
-def test_intervals_widen_with_the_level_and_hold_the_ratio(worlds, conformal):
+@pytest.mark.parametrize("volumes", ["false", "true"])
+def test_intervals_widen_with_the_level_and_hold_the_ratio(worlds, volumes):
     learned, new = worlds[0.5][:600], worlds[0.5][600:]
     widths = []
     for level in (0.5, 0.7, 0.8, 0.9, 0.95):
-        step = taught(learned, level=level, conformal=conformal)
+        step = taught(learned, level=level, volumes=volumes)
         found = [step(one).ratios[NAME] for one, _ in new[:50]]
         assert all(0 <= one["low"] <= one["value"] <= one["high"] <= 1 for one in found)
         widths.append([one["high"] - one["low"] for one in found])
@@ -147,7 +147,9 @@ def test_an_interval_worked_out_by_hand():
         said = np.stack([label > 0, label > 1]).astype(np.float16)
         return Prediction("case", TASK, grid, label, said, ("t1",)), label
 
-    step = build("posthoc", "care_ratio_ci:level=0.2,offset=1.0")  # 0.6 each: 2 cases bound it
+    step = build(
+        "posthoc", "care_ratio_ci:level=0.2,offset=1.0,volumes=true"
+    )  # 0.6 each: 2 cases bound it
     step.fit([certain(4, 6)[0]] * 2, [certain(6, 5)[1]] * 2)
     e_core, e_all = 2 / (4 + 1), 1 / (10 + 1)
     assert step.state["errors"][NAME] == pytest.approx([e_core, e_all])
