@@ -8,6 +8,7 @@ from typing import Any
 from oncoseg.cli.stop import ending_cleanly
 from oncoseg.cli.words import (
     CASES,
+    CLUSTER,
     Words,
     add_command,
     answer,
@@ -45,7 +46,11 @@ def add(commands: Any) -> None:
         "--to", type=Path, metavar="FOLDER", help="for the reports; beside the predictions"
     )
     parser.add_argument(
-        "--as", dest="kinds", type=listed, metavar="KIND,KIND", help="html, pdf; html if not given"
+        "--as",
+        dest="kinds",
+        type=listed,
+        metavar="KIND,KIND",
+        help="html, pdf; html if not given; parquet: cohort.parquet too",
     )
     parser.add_argument(
         "--findings",
@@ -60,6 +65,7 @@ def add(commands: Any) -> None:
         metavar="FILE",
         help="CSV with case, patient, and date or day: courses of patients with several cases",
     )
+    _add_key(parser, "replace names and UIDs, leave out dates and faces")
     _add_earlier(parser)
     parser = add_command(
         commands,
@@ -138,11 +144,7 @@ def _add_predict(commands: Any) -> None:
         "--memory", metavar="SIZE", help="to take at most, as 4GB; what the machine has"
     )
     parser.add_argument(
-        "--cluster",
-        nargs="?",
-        const="auto",
-        metavar="ADDRESS",
-        help="spread the cases over a Ray cluster; without an address, the one found here",
+        "--cluster", **CLUSTER, help="spread the cases over a Ray cluster: this, or the one here"
     )
     parser.add_argument("--cases", **CASES)
 
@@ -159,12 +161,16 @@ def _add_write(commands: Any) -> None:
     parser.add_argument("predictions", type=Path, help="folder that 'oncoseg predict' wrote")
     _add_kinds(parser, required=True)
     parser.add_argument("--to", type=Path, metavar="FOLDER", help="beside the predictions if not")
+    _add_key(parser, "replace names and UIDs, leave dates empty")
+
+
+def _add_key(parser: Any, what: str) -> None:
     parser.add_argument(
         "--pseudonymise",
         dest="key",
         type=Path,
         metavar="KEY",
-        help="replace names and UIDs, leave dates empty; KEY is a file, made on first use: keep it",
+        help=f"{what}; KEY is a file, made on first use: keep it",
     )
 
 
@@ -270,7 +276,7 @@ def report(words: Words) -> int:
     from oncoseg.report import report as run
     from oncoseg.response import Earlier
 
-    chosen = options(words, "to", "kinds", "findings", "language", "visits")
+    chosen = options(words, "to", "kinds", "findings", "language", "visits", "key")
     earlier = Earlier(**options(words, "priors", "rule", "told", "resection"))
     written = run(words.predictions, **chosen, earlier=earlier)
     answer(words, {"reports": paths(written)}, "\n".join(paths(written)))

@@ -15,7 +15,7 @@ from oncoseg.blocks.planes import tilt
 from oncoseg.case import Array, Case, Prediction, Volume
 from oncoseg.errors import BadData, OncosegError, unknown
 from oncoseg.read import read_volume
-from oncoseg.report import cohort
+from oncoseg.report import cohort, private
 from oncoseg.report.content import FINDINGS, bare, content, today
 from oncoseg.report.courses import read_visits
 from oncoseg.report.page import STAMP, page
@@ -23,11 +23,13 @@ from oncoseg.report.paper import pdf, printer
 from oncoseg.report.plates import plates
 from oncoseg.report.records import Content
 from oncoseg.report.sentences import said, words
+from oncoseg.report.sheet import SHEETS
 from oncoseg.response import Earlier, compare
 from oncoseg.verb import called
+from oncoseg.write import Pseudonyms
 
 FORMAT = "oncoseg-report-1"
-KINDS = ("html", "pdf")
+KINDS = ("html", "pdf", *SHEETS)
 OBLIQUE = 10.0
 ALONE = Earlier()  # compared with no other scan
 
@@ -41,37 +43,34 @@ def report(
     findings: Sequence[str] = (),
     language: str = "en",
     visits: Path | None = None,
+    key: Path | None = None,
     earlier: Earlier = ALONE,
 ) -> list[Path]:
     """Write a report of every prediction, or of `cases` alone: `<case>.report.json` and `kinds`.
 
-    `kinds` are any of `KINDS`: `<case>.html`, `<case>.pdf`. They go beside the predictions or into
-    the folder `to`; with more than one case, `cohort.csv` has a row and `index.html` a line of
-    each, also of one that failed. `visits` is a CSV file that says whose each case is, and of when
-    (`report.courses.read_visits`). `findings` (`name:option=value`) are measured further to those
-    of every report, and sentences are in a `language` of `report/words/`.
-    `earlier` names the scans that each case is compared with, and how.
+    `kinds` are any of `KINDS`: `<case>.html`, `<case>.pdf`, and `cohort.parquet`. They go beside
+    the predictions or into the folder `to`; with more than one case, `cohort.csv` has a row and
+    `index.html` a line of each, also of one that failed. `visits` is a CSV file that says whose
+    each case is, and of when (`report.courses.read_visits`). `findings` (`name:option=value`) are
+    measured further to those of every report, and sentences are in a `language` of `report/words/`.
+    `key` is the file of a key: what names the patients is then replaced or taken out
+    (`report.private`). `earlier` names the scans that each case is compared with, and how.
     Returns the files for people, the list last. Raises `BadData` if there is no prediction, and,
     after all others have been written, if a prediction could not be reported on.
     """
     predictions, to = Path(predictions), Path(to or predictions)
-    found = results.find(predictions)
-    if not found:
-        message = f"{predictions}: there is no prediction in it; run 'oncoseg predict' first"
-        raise BadData(message)
-    for name in cases:
-        if name not in found:
-            raise unknown("prediction", name, found)
+    found = _found(predictions, cases)
     asked = [*FINDINGS, *findings]
     _check(kinds, findings, language)
-    earlier = earlier.checked(len(cases or found))
+    earlier = earlier.checked(len(found))
     known = read_visits(visits) if visits else {}
+    pseudonyms = private.pseudonyms(key, predictions, to)
     pages: dict[str, Path] = {}
     failed: dict[str, str] = {}
     written: list[Path] = []
-    for name in bar(cases or list(found), "report"):
+    for name in bar(list(found), "report"):
         try:
-            made = _one(found[name], to, kinds, asked, language, earlier)
+            made = _one(found[name], to, kinds, asked, language, pseudonyms, earlier)
         except OncosegError as error:
             failed[name] = str(error)
             continue
@@ -79,11 +78,23 @@ def report(
         pages[name] = made[0]
     count = len(pages) + len(failed)
     if count > 1:
-        entries = cohort.gather(pages, failed, known)
-        written += cohort.write(to, entries, today(), dated=bool(known))
+        entries = cohort.gather(pages, failed, known, pseudonyms)
+        written += cohort.write(to, entries, today(), kinds, dated=bool(known))
     if failed:
         raise BadData(f"{len(failed)} of {count} not reported: {'; '.join(failed.values())}")
     return written
+
+
+def _found(predictions: Path, cases: Sequence[str]) -> dict[str, Path]:
+    """Case -> record, of all or of those that are asked for."""
+    found = results.find(predictions)
+    if not found:
+        message = f"{predictions}: there is no prediction in it; run 'oncoseg predict' first"
+        raise BadData(message)
+    for name in cases:
+        if name not in found:
+            raise unknown("prediction", name, found)
+    return {name: found[name] for name in cases or found}
 
 
 def _check(kinds: Sequence[str], findings: Sequence[str], language: str) -> None:
@@ -126,6 +137,7 @@ def _one(
     kinds: Sequence[str],
     asked: Sequence[str],
     language: str,
+    pseudonyms: Pseudonyms,
     earlier: Earlier,
 ) -> list[Path]:
     prediction, record = results.load(path)
@@ -133,19 +145,22 @@ def _one(
     found = measure(prediction, record, images, asked)
     if earlier:
         found |= compare(prediction, images, earlier, record=path)
+    doubt = _doubt(path, prediction, record)
+    prediction, record, found = private.veiled(
+        path, prediction, record, found, pseudonyms, earlier.priors
+    )
     notes = [bare(note, prediction) for note in prediction.notes] + told
     sentences = said(prediction.task.regions, found, prediction.missing, language)
     seen = content(prediction, record, found, sentences, notes)
-    doubt = _doubt(path, prediction, record)
-    drawn = plates(prediction, images, doubt)
+    drawn = private.shown(plates(prediction, images, doubt), pseudonyms)
     text = page(replace(seen, plates=drawn))
-    written = []
+    written, stem = [], prediction.case if pseudonyms else path.stem
     if "html" in kinds or "pdf" not in kinds:
-        written.append(files.write_text(to / f"{path.stem}.html", text))
+        written.append(files.write_text(to / f"{stem}.html", text))
     if "pdf" in kinds:
-        written.append(files.write_bytes(to / f"{path.stem}.pdf", pdf(text)))
+        written.append(files.write_bytes(to / f"{stem}.pdf", pdf(text)))
     plain = _plain(prediction, seen, found) | {"pictures": bool(images)}
-    files.write_json(to / f"{path.stem}.report.json", plain)
+    files.write_json(to / f"{stem}.report.json", plain | {"pseudonymised": bool(pseudonyms)})
     return written
 
 
