@@ -1,6 +1,6 @@
 """Rows of findings become tables: nothing lost, numbers short, intervals said."""
 
-from oncoseg.report.tables import short, tabled, worded
+from oncoseg.report.tables import short, tabled, tables, worded
 
 
 def row(name, value, unit="", **more):
@@ -36,3 +36,23 @@ def test_numbers_have_enough_digits_to_compare():
 
 def test_words_stay_words():
     assert worded(row("side", "left")) == "left"
+
+
+def test_what_would_be_too_wide_is_turned_and_images_stand_side_by_side():
+    features = [f"feature {number}" for number in range(12)]
+    rows = [row("volume", float(place), "ml", region=name) for place, name in enumerate("ab")]
+    rows += [
+        row(f"{image} {feature}", 1.5, "mm", region="a", image=image)
+        for image in ("t1", "t2")
+        for feature in features
+    ]
+    facts = [row("bins", 32)]
+    shape, inside = tables({"title": "Radiomics", "method": "So.", "rows": facts + rows})
+    assert (shape.title, shape.facts, shape.methods) == ("Radiomics", {"bins": "32"}, [])
+    assert (shape.columns, shape.rows) == ([("a", ""), ("b", "")], [("volume, ml", ["0", "1.00"])])
+    assert (inside.title, inside.methods) == ("Radiomics: a", ["So."])
+    assert inside.columns == [("t1", ""), ("t2", "")]
+    assert inside.rows == [(f"{feature}, mm", ["1.50", "1.50"]) for feature in features]
+    assert tables({"title": "Few", "method": "So.", "rows": rows[:2]})[0].columns == [
+        ("volume", "ml")
+    ]

@@ -178,8 +178,9 @@ def on_grid(image: Volume, grid: Grid, box: tuple[slice, ...]) -> Array:
     matrix = across[:-1, :-1]
     offset = matrix @ [side.start for side in box] + across[:-1, -1]
     shape = tuple(side.stop - side.start for side in box)
-    array = image.array.astype(np.float64)
-    return ndimage.affine_transform(array, matrix, offset, shape, order=1, cval=np.nan)
+    return ndimage.affine_transform(
+        image.array, matrix, offset, shape, np.float64, order=1, cval=np.nan
+    )
 
 
 def measured(image: Array, mask: Array, grid: Grid, settings: Settings) -> Features:

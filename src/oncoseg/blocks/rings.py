@@ -92,8 +92,12 @@ def outline(image: Array, grid: Grid) -> Array:
     quarter of the rest at most) and what is above is no spot (15 % of the image at least); else
     all is body.
     """
-    least = np.min(image[np.isfinite(image)], initial=np.inf)
-    known = np.where(np.isfinite(image), image, least)
+    known = image.astype(np.float32)
+    finite = np.isfinite(known)
+    if not finite.any():
+        return np.ones_like(finite)
+    least = known[finite].min()
+    known[~finite] = least
     bright = known > BODY_HU if least < AIR_HU else body(known)
     if bright.all():
         bright = foreground(known)

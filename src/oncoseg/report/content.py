@@ -13,7 +13,7 @@ from oncoseg.case import Prediction
 from oncoseg.report.pictures import colours
 from oncoseg.report.records import Content, Region, Said, Section
 from oncoseg.report.sentences import TIMES
-from oncoseg.report.tables import measured, tabled
+from oncoseg.report.tables import measured, tabled, tables
 
 FINDINGS = ("volumes", "diameters", "extent", "quality")
 # Of the findings that every report has, the rows that stand on the page; all are in the JSON.
@@ -56,7 +56,7 @@ def content(
         provenance=provenance,
         sections=[
             _measurements(prediction, found),
-            *(tabled(found[name]) for name in found if name not in FINDINGS),
+            *(one for name in found if name not in FINDINGS for one in tables(found[name])),
         ],
     )
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from oncoseg.report.records import Section
 
 DASH = "-"
+WIDE = 12  # columns: a table of more has a line each measurement instead
 
 
 def tabled(section: Mapping[str, Any], methods: Sequence[str] = ()) -> Section:
@@ -29,6 +31,37 @@ def tabled(section: Mapping[str, Any], methods: Sequence[str] = ()) -> Section:
     return Section(
         section["title"], methods or [section["method"]], facts, list(columns.items()), rows
     )
+
+
+def tables(section: Mapping[str, Any]) -> list[Section]:
+    """A finding as one table, or turned into several where one would be too wide for a page.
+
+    Then a line is a measurement. What was measured in images (`image` in a row) has a table each
+    region or lesion, whose columns are images; the rest has one whose columns are regions.
+    """
+    whole = tabled(section)
+    if len(whole.columns) <= WIDE:
+        return [whole]
+    cells: dict[str, dict[str, dict[str, str]]] = {}
+    for row in section["rows"]:
+        whose = row.get("lesion") or row.get("region")
+        if whose is None:
+            continue
+        image = row.get("image", "")
+        title = f"{section['title']}: {whose}" if image else section["title"]
+        line = ", ".join(filter(None, (row["name"].removeprefix(f"{image} "), row["unit"])))
+        cells.setdefault(title, {}).setdefault(line, {})[image or whose] = worded(row)
+    found = [_turned(title, lines) for title, lines in cells.items()]
+    found[0] = replace(found[0], facts=whole.facts)
+    found[-1] = replace(found[-1], methods=whole.methods)
+    return found
+
+
+def _turned(title: str, lines: Mapping[str, Mapping[str, str]]) -> Section:
+    """A table from the cells of each line by column."""
+    columns = list(dict.fromkeys(name for cells in lines.values() for name in cells))
+    rows = [(name, [cells.get(one, DASH) for one in columns]) for name, cells in lines.items()]
+    return Section(title, [], {}, [(name, "") for name in columns], rows)
 
 
 def worded(row: Mapping[str, Any]) -> str:

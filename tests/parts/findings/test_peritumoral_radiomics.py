@@ -117,7 +117,10 @@ def test_lungs_are_body_and_the_air_around_it_is_not():
     assert np.array_equal(inside, expected)
     stripped = np.where(expected, 100.0, 0)
     stripped[20, 20, 5] = 0
-    assert np.array_equal(outline(stripped, Grid(image.shape, np.eye(4))), expected)
+    assert np.array_equal(
+        outline(stripped.astype(np.int16), Grid(image.shape, np.eye(4))), expected
+    )
+    assert outline(np.full(image.shape, np.nan), Grid(image.shape, np.eye(4))).all()
 
 
 def test_a_sheared_grid_is_not_measured():

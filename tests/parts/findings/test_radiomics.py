@@ -65,7 +65,7 @@ def test_an_image_elsewhere_is_resampled_and_what_it_does_not_show_is_said():
     label[2:8, 2:8, 2:8] = 1
     grid = Grid(label.shape, np.eye(4))
     coarse = Grid((6, 12, 12), np.array([[2.0, 0, 0, 4], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]))
-    ramp = np.broadcast_to(4.0 + 2 * np.arange(6)[:, None, None], coarse.shape)
+    ramp = np.broadcast_to(np.uint8(4 + 2 * np.arange(6))[:, None, None], coarse.shape)
     section = measure(
         "radiomics:families=statistics", label, grid, t2=Volume(ramp, coarse, Path("t2"))
     )
