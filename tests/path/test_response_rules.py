@@ -5,12 +5,17 @@ diameters; `v7` of 7 ml), `a0` gone, `as` too small to measure, one that is not 
 what a person told stands behind `;`.
 """
 
+import numpy as np
 import pytest
 
+from oncoseg import Grid, Prediction, Task
 from oncoseg.blocks.target_lesions import GONE, Measured, together
 from oncoseg.errors import BadData, BadOption
 from oncoseg.response import rano, recist
+from oncoseg.response.categories import section
 from oncoseg.response.course import Visit
+from oncoseg.response.match import Visit as Match
+from oncoseg.response.match import follow
 
 
 def lesion(text, **options):
@@ -93,6 +98,7 @@ RECIST = [
     ("b8 | b0 | b8", "PD", "nothing measurable, back after it was gone"),
     ("b8 | b8 c12", "PD", "nothing measurable, and a new lesion"),
     ("b8 c9 | b0", "NE", "nothing measurable, and one not assessed"),
+    ("b8 c9 | b8", "NE", "nothing measurable, one left and one not assessed"),
     ("a50 b40 c30 d20 e15 f12 | a50 b40 c30 d20 e15 f0", "SD", "the sixth is no target"),
 ]
 
@@ -248,6 +254,7 @@ def test_of_a_cut_target_only_growth_is_sure(now, category):
         assert found.category == category
         assert found.current is None
         assert "a not, or not wholly, assessed" in found.sentence
+    assert recist.respond([Visit({"a": cut}), Visit({"a": cut})]).category == "NE"
     with pytest.raises(BadData, match="'a' is cut by the first image"):
         recist.respond([Visit({"a": cut}), Visit({"a": whole})], ["a"])
 
@@ -272,3 +279,20 @@ def test_every_visit_has_its_own_category():
     visits = course("a100 | a60 | a73 | a50")
     assert [one.category for one in recist.follow(visits)] == ["PR", "PD", "PR"]
     assert [one.nadir for one in recist.follow(visits)] == [100, 60, 60]
+
+
+def test_a_node_that_shrinks_below_the_smallest_lesion_is_normal():
+    """Its region is known from the visits at which it is shown."""
+    found = {}
+    for name in ("lymph node", "tumour"):
+        task = Task("t", ("ct",), {name: 1}, {name: (name,)})
+        label = np.zeros((60, 40, 20), np.uint8)
+        large, small = label.copy(), label.copy()
+        large[5:45, 5:25, 5:12], small[5:8, 5:8, 5:8] = 1, 1
+        grid = Grid(label.shape, np.eye(4))
+        none = np.zeros((0, *label.shape), np.float16)
+        both = [Prediction("c", task, grid, one, none, ("ct",)) for one in (large, small)]
+        states = [Match.of(one, np.eye(4)) for one in both]
+        told = section("recist", both, follow(states), ["before", "now"], {})
+        found[name] = next(row["value"] for row in told["rows"] if row["name"] == "category")
+    assert found == {"lymph node": "CR", "tumour": "PR"}

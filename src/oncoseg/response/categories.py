@@ -85,9 +85,9 @@ class _Course:
     def visits(self, regions: Sequence[str], **options: Any) -> list[Visit]:
         """What was measured of these regions at every visit."""
         tracks = [one for one in self.tracks if one.region in regions]
+        sizes = [measured(prediction, regions, **options) for prediction in self.predictions]
         found = []
-        for number, prediction in enumerate(self.predictions):
-            sizes = measured(prediction, regions, **options)
+        for number in range(len(sizes)):
             lesions = {
                 track.id: size
                 for track in tracks
@@ -113,16 +113,15 @@ def _known(track: Track) -> bool:
     return first == 0 or any(one.kind in (GONE, SMALL) for one in track.states[:first])
 
 
-def _size(track: Track, number: int, sizes: Mapping[str, Measured]) -> Measured | None:
-    """A track at a visit; None if it could not be assessed."""
+def _size(track: Track, number: int, sizes: Sequence[Mapping[str, Measured]]) -> Measured | None:
+    """A track at a visit, `sizes` being those of all; None if it could not be assessed."""
     state: State = track.states[number]
-    shown = [sizes[one.name] for one in state.lesions]
-    if shown:
-        one = shown[0] if len(shown) == 1 else together(shown)
-        again = number > 0 and track.states[0].kind == SHOWN
-        return None if one.cut and again else one
+    if state.lesions:
+        shown = [sizes[number][one.name] for one in state.lesions]
+        return shown[0] if len(shown) == 1 else together(shown)
     if state.kind == SMALL:
-        return Measured(0.0, 0.0, small=True)
+        known = (found[one.name] for at, found in zip(track.states, sizes) for one in at.lesions)
+        return Measured(0.0, 0.0, small=True, node=any(one.node for one in known))
     first = next(n for n, one in enumerate(track.states) if one.kind == SHOWN)
     gone = state.kind in (GONE, MERGED) or number < first
     return NOTHING if gone else None

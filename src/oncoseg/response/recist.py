@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from oncoseg.blocks.target_lesions import ROUNDING, recist_clear, recist_targets
+from oncoseg.blocks.target_lesions import GONE, ROUNDING, recist_clear, recist_targets
 from oncoseg.response.course import (
     CR,
     NE,
@@ -83,26 +83,38 @@ def appeared(course: Sequence[Visit]) -> tuple[str, ...]:
 
 
 def others(course: Sequence[Visit], targets: Sequence[str]) -> str:
-    """The state of lesions of the first visit that are no targets, as measured: "" without any."""
-    rest = [
+    """The state of lesions of the first visit that are no targets, as measured: "" without any.
+
+    NE where one was not assessed, or is cut by the image so that its growth would not be seen.
+    """
+    now = course[-1].lesions
+    rest = _rest(course, targets)
+    if not rest:
+        return ""
+    if any(name not in now or now[name].cut for name in rest):
+        return NE
+    return CR if all(recist_clear(now[name]) for name in rest) else REST
+
+
+def _rest(course: Sequence[Visit], targets: Sequence[str]) -> list[str]:
+    """Lesions of the first visit, but for normal nodes, that are no targets."""
+    return [
         name
         for name, one in course[0].lesions.items()
         if name not in targets and not recist_clear(one)
     ]
-    now = course[-1].lesions
-    if not rest:
-        return ""
-    if any(name in now and not recist_clear(now[name]) for name in rest):
-        return REST
-    return CR if all(name in now for name in rest) else NE
 
 
 def _one(course: Sequence[Visit], targets: Sequence[str], before: Sequence[Response]) -> Response:
     visit, new = course[-1], appeared(course)
     state = visit.nontarget or others(course, targets)
+    rest = [visit.lesions.get(name, GONE) for name in _rest(course, targets)]
+    left = state == REST or not all(map(recist_clear, rest))
     followed = follow_targets(course, targets, RULE) if targets else None
     alone = _kept(followed.category, before) if followed else ""
-    category, why = _overall(alone, state, new, before)
+    once = any(one.category == CR for one in before)
+    back = once and (alone in (PR, SD) or (alone in ("", CR) and left))
+    category, why = _overall(alone, state, new, back=back)
     numbers = (
         told_of(followed, RULE, len(targets))
         if followed
@@ -147,18 +159,18 @@ def _kept(category: str, before: Sequence[Response]) -> str:
     return PR if category == SD and earlier and earlier[-1] == PR else category
 
 
-def _overall(
-    alone: str, state: str, new: Sequence[str], before: Sequence[Response]
-) -> tuple[str, str]:
-    """Table 1 (with target lesions) or 2 (`alone` is ""), and what in it decided."""
+def _overall(alone: str, state: str, new: Sequence[str], *, back: bool) -> tuple[str, str]:
+    """Table 1 (with target lesions) or 2 (`alone` is ""), and what in it decided.
+
+    `back` says that there is tumour again after a complete response.
+    """
     if new:
         return PD, f"new lesion {', '.join(new)}"
     if state == PD:
         return PD, "unequivocal progression of non-target lesions"
     if alone == PD:
         return PD, "the sum of diameters"
-    back = alone in (PR, SD) or (alone in ("", CR) and state == REST)
-    if back and any(one.category == CR for one in before):
+    if back:
         return PD, "tumour that is back after a complete response"
     if not alone:
         known = state in (CR, REST, NE)
