@@ -1,17 +1,20 @@
 """What is said of a scan beside earlier ones: changes, categories, resection, and refusals."""
 
 import dataclasses
+import datetime as dt
 from functools import cache
 
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from dicoms import CTImageStorage, file_of
 from oncoseg import Grid, Prediction, Task, Volume, results
 from oncoseg.blocks.registration import moved
 from oncoseg.errors import BadData, BadOption, BadRun, UnknownName
 from oncoseg.phantom import patient
-from oncoseg.response import Earlier, compare, find, resection
+from oncoseg.response import Earlier, _ordered, compare, find, resection
+from oncoseg.response.align import Told, same_patient, told
 from oncoseg.write import write_volume
 
 pytest.importorskip("SimpleITK")
@@ -101,6 +104,14 @@ def test_a_course_under_a_motion(visits):
         "WT C": "new",
         "ET A": "growing",
     }
+    facts = rows(section, lesion=None)
+    assert [facts[key] for key in ("lesions compared", "new", "growing", "resolved")] == [
+        "WT",
+        1,
+        1,
+        1,
+    ]
+    assert any("tilted by 6 degrees" in note for note in section["notes"])
     assert rows(section, lesion="WT 1")["lesion over time"] == "WT A"
     assert rows(section, lesion="WT 2")["course"] == "new"
     assert rows(section, lesion="WT B")["course"] == "resolved"
@@ -249,6 +260,42 @@ def test_a_prior_whose_scan_is_gone_is_refused(visits, tmp_path):
     prior.images["t1ce"].unlink()
     with pytest.raises(BadData, match=r"t1ce of moved cannot be read.*still where they were"):
         compare(now, images, Earlier([tmp_path / "moved"]))
+
+
+def test_patients_and_days_are_those_of_dicom(tmp_path, visits):
+    _, now, _ = visits
+
+    def dicom(name, patient, day):
+        file = tmp_path / f"{name}.dcm"
+        file_of({"PatientID": patient, "StudyDate": day}, CTImageStorage).save_as(file)
+        return now.but(case=name, images={"t1ce": file})
+
+    first, later = dicom("first", "P1", "20240301"), dicom("later", "P1", "20240412")
+    days = [one.day.isoformat() for one in same_patient(later, first)]
+    assert days == ["2024-04-12", "2024-03-01"]
+    with pytest.raises(BadData, match="prior later is 42 days later than case first"):
+        same_patient(first, later)
+    with pytest.raises(BadData, match="of two patients by their DICOM files") as caught:
+        same_patient(later, dicom("other", "P2", "20240301"))
+    assert "P2" not in str(caught.value)
+    assert told(dicom("odd", "P1", "20241399").images).day is None
+
+
+def test_priors_come_in_order_of_their_days(visits):
+    _, now, _ = visits
+    one, two = Told("", dt.date(2024, 3, 1)), Told("", dt.date(2024, 1, 1))
+    present = Told("", dt.date(2024, 4, 1))
+    older, newer = now.but(case="older"), now.but(case="newer")
+    ordered = _ordered([older, newer], [(present, two), (present, one)])
+    assert [case.case for case in ordered[0]] == ["older", "newer"]
+    assert ordered[1] == [91, 31]
+    assert not ordered[2]
+    kept = _ordered([newer, older], [(present, Told()), (present, Told())])
+    assert [case.case for case in kept[0]] == ["older", "newer"]
+    assert "the latest first" in kept[2][0]
+    three = [older, newer, now]
+    with pytest.raises(BadData, match="not in order"):
+        _ordered(three, [(present, two), (present, Told()), (present, one)])
 
 
 def test_flat_images_are_not_assessed():

@@ -10,13 +10,16 @@ from typing import Any
 import numpy as np
 
 from oncoseg import results
-from oncoseg.case import Prediction, Volume
+from oncoseg.blocks.planes import slice_axis
+from oncoseg.blocks.region_names import outermost
+from oncoseg.case import Array, Prediction, Volume
 from oncoseg.errors import BadData, BadRun
 from oncoseg.response import categories, changes, resection
 from oncoseg.response.align import Aligned, Told, align, same_patient
 from oncoseg.response.match import Visit, follow
 
 TITLE = "Change since the earlier scan"
+TILTED = 5.0  # degrees
 
 
 @dataclass(frozen=True)
@@ -53,11 +56,12 @@ def compare(
     earlier: Earlier,
     *,
     record: Path | None = None,
+    named: bool = True,
 ) -> dict[str, dict[str, Any]]:
     """Sections of a report by name: `change`, and `response` and `resection` if asked for.
 
-    `record` is that of `now`. Raises `BadData` for a prior that is missing, of another patient or
-    task, later, or that cannot be aligned.
+    `record` is that of `now`; cases of priors are `named` or not. Raises `BadData` for a prior that
+    is missing, of another patient or task, later, or that cannot be aligned.
     """
     loaded = [_load(path, now, record, single=earlier.single) for path in earlier.priors]
     if now.grid.dims == 2:
@@ -75,14 +79,15 @@ def compare(
         "title": TITLE if len(loaded) == 1 else f"{TITLE}s",
         "method": changes.METHOD,
         "rows": [
-            *_facts(loaded, told, aligned, names),
+            *_facts(loaded, told, aligned, names, named=named),
+            *changes.count_rows(tracks, outermost(now.task, now.task.regions)),
             *changes.region_rows(now, loaded[-1]),
             *changes.lesion_rows(tracks, names),
         ],
-        "notes": [*notes, *_doubts(predictions, names)],
+        "notes": [*notes, *_doubts(predictions, names), *_tilted(now, loaded, aligned, names)],
         "visits": [
-            {"case": one.case, "name": name, "days_earlier": "not known" if day is None else day}
-            for one, name, day in zip(predictions, names, [*told, 0])
+            {"name": name, "days_earlier": "not known" if day is None else day}
+            for name, day in zip(names, [*told, 0])
         ],
         "tracks": [changes.plain(track, tracks) for track in tracks],
     }
@@ -184,13 +189,16 @@ def _facts(
     told: Sequence[int | None],
     aligned: Sequence[Aligned],
     names: Sequence[str],
+    *,
+    named: bool,
 ) -> list[dict[str, Any]]:
     """Which scans are compared, and how well they were aligned."""
     rows = []
     for one, day, at, name in zip(priors, told, aligned, names):
         when = "on a day that is not known" if day is None else f"{day} days earlier"
         scan = name if name.startswith("scan") else f"scan {name}"
-        rows.append({"name": scan, "value": f"case {one.case}, {when}", "unit": ""})
+        case = f"case {one.case}, " if named else ""
+        rows.append({"name": scan, "value": f"{case}{when}", "unit": ""})
         rows.append({"name": f"alignment, {scan}", "value": at.said, "unit": ""})
     return rows
 
@@ -212,3 +220,26 @@ def _doubts(predictions: Sequence[Prediction], names: Sequence[str]) -> list[str
     empty = [name for one, name in zip(predictions, names) if not one.label.any()]
     told += [f"Nothing was found in the scan of {name}, so nothing to match." for name in empty]
     return told
+
+
+def _tilted(
+    now: Prediction, priors: Sequence[Prediction], aligned: Sequence[Aligned], names: Sequence[str]
+) -> list[str]:
+    """Diameters are of slices, which are other cuts if they are tilted against each other."""
+    told = []
+    for one, at, name in zip(priors, aligned, names):
+        here, there = _normal(now), _normal(one)
+        angle = np.degrees(np.arccos(min(1.0, abs(float((at.matrix[:3, :3] @ here) @ there)))))
+        if angle > TILTED:
+            told.append(
+                f"Slices of now and {name} are tilted by {angle:.0f} degrees against each other, "
+                "so diameters in them, and what a rule makes of these, are of other cuts; volumes "
+                "do not depend on it."
+            )
+    return told
+
+
+def _normal(prediction: Prediction) -> Array:
+    """The direction across the slices in RAS."""
+    column = prediction.grid.affine[:3, slice_axis(prediction.grid)[0]]
+    return np.asarray(column / np.linalg.norm(column))

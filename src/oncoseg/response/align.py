@@ -16,6 +16,7 @@ from oncoseg.blocks.registration import Registration, assess, moved, register
 from oncoseg.case import Array, Prediction, Volume
 from oncoseg.errors import BadData, OncosegError
 from oncoseg.read import read_volume
+from oncoseg.write.source import silent
 
 ALIKE = 0.5  # median local correlation: below, two people rather than one
 SAME = 0.01  # by how much of it a motion has to be better than none
@@ -70,7 +71,7 @@ def _dicom(path: Path) -> Path | None:
 
 def _told(file: Path) -> Told:
     head = instance(file, whole=True).head
-    with understood(file):
+    with understood(file), silent():
         patient = str(head.get("PatientID") or "").strip()
         for name in ("AcquisitionDate", "SeriesDate", "StudyDate"):
             text = str(head.get(name) or "")

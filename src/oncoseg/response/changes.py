@@ -28,6 +28,17 @@ METHOD = (
     "a voxel); of a diameter, what voxels leave open; of a change sqrt(a² + b²). A change within "
     "± is called stable."
 )
+# Words that a course holds -> what it counts as; the first that fits.
+COUNTED = {
+    "not assessed": ("not covered", "not assessed"),
+    "merged into others": ("merged into",),
+    "new": ("new", "back"),
+    "growing": ("growing",),
+    "shrinking": ("shrinking",),
+    "stable": ("stable",),
+    "resolved": ("resolved",),
+}
+ALWAYS = ("new", "growing", "shrinking", "stable", "resolved")
 KINDS = {
     GONE: "resolved",
     SMALL: "shrinking, too small to measure",
@@ -54,11 +65,30 @@ def lesion_rows(tracks: Sequence[Track], names: Sequence[str]) -> Iterator[dict[
         before, last = track.states[-2:]
         if last.kind == SHOWN:
             yield from _shown(track, tracks, names)
-        elif before.kind == SHOWN or last.kind not in (before.kind, GONE):
+        elif _ends(track):
             yield _row("lesion", track.id, "lesion over time", track.id)
             yield _row("lesion", track.id, "course", _ended(last))
             if before.kind == SHOWN:
                 yield _row("lesion", track.id, BEFORE, before.volume, "ml")
+
+
+def count_rows(tracks: Sequence[Track], regions: Sequence[str]) -> list[dict[str, Any]]:
+    """How many lesions of some regions are new, growing, ...: facts of the case."""
+    counts = dict.fromkeys(COUNTED, 0)
+    for track in tracks:
+        if track.region in regions and (track.states[-1].kind == SHOWN or _ends(track)):
+            text = plain(track, tracks)["course"]
+            kinds = (key for key, words in COUNTED.items() if any(word in text for word in words))
+            counts[next(kinds)] += 1
+    facts: list[tuple[str, int | str]] = [("lesions compared", ", ".join(regions))]
+    facts += [(key, count) for key, count in counts.items() if count or key in ALWAYS]
+    return [{"name": name, "value": value, "unit": ""} for name, value in facts]
+
+
+def _ends(track: Track) -> bool:
+    """Whether what is not in this scan has to be told, as what was gone before has not."""
+    before, last = track.states[-2:]
+    return before.kind == SHOWN or last.kind not in (before.kind, GONE)
 
 
 def _shown(track: Track, tracks: Sequence[Track], names: Sequence[str]) -> Iterator[dict[str, Any]]:
