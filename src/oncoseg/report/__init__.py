@@ -144,7 +144,7 @@ def _one(
     images, told = _images(prediction)
     found = measure(prediction, record, images, asked)
     if earlier:
-        found |= compare(prediction, images, earlier, record=path)
+        found |= compare(prediction, images, earlier, record=path, named=not pseudonyms)
     doubt = _doubt(path, prediction, record)
     prediction, record, found = private.veiled(
         path, prediction, record, found, pseudonyms, earlier.priors
