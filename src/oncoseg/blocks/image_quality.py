@@ -45,12 +45,13 @@ def _end(grid: Grid, axis: int, last: bool) -> str:
 
 def within(mask: Array, grid: Grid, image: Volume) -> Array:
     """Values of an image at the voxels of a mask (*S) on `grid`, of those that it covers."""
+    if image.grid.same_as(grid):
+        return np.asarray(image.array[mask])
     inside = np.linalg.inv(image.grid.affine) @ grid.affine
     places = np.argwhere(mask).astype(np.float64) @ inside[:-1, :-1].T + inside[:-1, -1]
     nearest = np.floor(places + (0.5 + 1e-3)).astype(int)
     covered = ((nearest >= 0) & (nearest < image.array.shape)).all(axis=1)
-    found: Array = image.array[tuple(nearest[covered].T)]
-    return found
+    return np.asarray(image.array[tuple(nearest[covered].T)])
 
 
 def times_coarser(image: Grid, spacing: tuple[float, ...], *, ordered: bool) -> float:

@@ -92,21 +92,18 @@ def slices(prediction: Prediction, images: Images) -> Iterator[Check]:
 
 
 def resolution(prediction: Prediction, images: Images) -> Iterator[Check]:
-    """The voxels of the coarsest image beside those of the training."""
-    grids = {name: image.grid for name, image in images.items()} or {"scan": prediction.grid}
-    if "px" in {unit(grid) for grid in grids.values()}:
+    """The finest image's voxels beside those of the training, which are of its finest images."""
+    if unit(prediction.grid) == "px":
         yield Check("", fault="Pixels were not compared with the training: their size is unknown.")
         return
     ordered = "imported_from" not in prediction.model
-    spacing = prediction.task.spacing
-    times = {name: times_coarser(grid, spacing, ordered=ordered) for name, grid in grids.items()}
-    worst = max(times, key=lambda name: times[name])
+    times = times_coarser(prediction.grid, prediction.task.spacing, ordered=ordered)
     fault = (
-        f"Voxels of {worst} are up to {times[worst]:.1f} times as long as those of the training: "
-        "most of what the model saw of it was interpolated."
+        f"Voxels are up to {times:.1f} times as long as those of the training: most of what the "
+        "model saw was interpolated."
     )
     name = "voxel length beside training"
-    yield Check(name, times[worst], "times", fault if times[worst] > COARSEST + 1e-3 else "")
+    yield Check(name, times, "times", fault if times > COARSEST + 1e-3 else "")
 
 
 def sequences(prediction: Prediction, images: Images) -> Iterator[Check]:

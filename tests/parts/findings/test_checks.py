@@ -94,7 +94,7 @@ def test_thick_slices():
     assert rows["distance of slices"]["value"] == pytest.approx(7)
     assert rows["voxel length beside training"]["value"] == pytest.approx(7 / 2.6)
     assert notes[0].startswith("Slices are 7 mm apart, more than the 5 mm of RECIST 1.1")
-    assert notes[1].startswith("Voxels of t1 are up to 2.7 times as long as those of the training")
+    assert notes[1].startswith("Voxels are up to 2.7 times as long as those of the training")
 
 
 def test_axes_are_compared_by_the_patients_and_of_imported_models_as_they_fit_best():
