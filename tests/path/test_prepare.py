@@ -14,14 +14,13 @@ from oncoseg.errors import BadData, BadFile
 from oncoseg.prepare import Plan, held_out, open_store, prepare, splits
 from oncoseg.prepare.plan import Fingerprint, make_plan, normalisation, patch_and_strides
 from oncoseg.prepare.store import Stored
+from runs import toy_data
 
 
 @pytest.fixture
 def world(tmp_path):
     """Six small labelled patients on disk."""
-    task, cases = phantom.world(0, 6, size=20)
-    for case in cases:
-        phantom.write(case, tmp_path / "data", layout="folders")
+    task, cases = toy_data(tmp_path / "data", 0, 6, size=20)
     return task, cases, tmp_path
 
 
@@ -147,6 +146,7 @@ def test_a_case_that_was_removed_is_not_trained_on(world):
     assert [case.id for case in prepared(world)] == [case.id for case in cases]
     shutil.rmtree(folder / "data" / cases[1].id)
     assert [case.id for case in prepared(world)] == [case.id for case in cases if case != cases[1]]
+    assert not list((folder / "store" / cases[1].id).iterdir())
 
 
 def test_an_edited_plan_may_lie_in_the_store_itself(world):
@@ -209,6 +209,8 @@ def test_a_region_of_unknown_labels_is_refused(world):
     task, _, folder = world
     with pytest.raises(BadData, match="region x is made of 'z', but the labels are c1, c2"):
         prepare(folder / "data", folder / "s", labels=task.labels, regions={"x": ("z",)})
+    with pytest.raises(BadData, match="region x is made of no label; the labels are c1, c2"):
+        prepare(folder / "data", folder / "s", labels=task.labels, regions={"x": ()})
 
 
 def test_without_names_a_mask_of_255_is_a_tumour(tmp_path):

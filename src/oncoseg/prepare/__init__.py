@@ -77,8 +77,9 @@ def prepare(
     if tell and (said := what_stays(seen, made, to / "plan.json")):
         tell(said)
     staying = {one.source.case for one in seen if one.made == named(made)}
-    for stale in (to / "plan.json", *to.glob("*/case.json")):
-        if stale.parent.name not in staying or stale.name == "plan.json":
+    (to / "plan.json").unlink(missing_ok=True)
+    for stale in (*to.glob("*/case.json"), *to.glob("*/*.b2nd")):  # of patients that left, too
+        if stale.parent.name not in staying:
             stale.unlink(missing_ok=True)
     work = partial(_written, to, made)
     for _ in each(work, [one for one in seen if one.source.case not in staying], "prepare"):
@@ -129,6 +130,8 @@ def define_task(
     }
     parts = parts or {name: (name,) for name in values}
     for name, members in parts.items():
+        if not members:
+            raise BadData(f"region {name} is made of no label; the labels are {', '.join(values)}")
         for member in members:
             if member not in values:
                 raise BadData(
