@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from oncoseg import __version__, checkpoint, files, registry
 from oncoseg.errors import BadData, BadRun
@@ -28,7 +29,7 @@ from oncoseg.verb import called
 
 PEEK = 8
 LEAST = 32**3  # voxels of a patch
-PACE = 300_000  # voxels a second through a U-Net of width 16, forth and back, on two cores
+PACE = 150_000  # voxels a second through a U-Net of width 16, forth and back, on each thread
 SAME = (
     *("network", "method", "loss", "folds", "fold", "apart", "hold", "labelled", "start", "seed"),
     *("labels", "regions", "modalities"),
@@ -121,8 +122,11 @@ def resolved(run: Run) -> Run:
 
 
 def affordable(minutes: float) -> int:
-    """Voxels of a patch, two a step, with which a CPU makes about a thousand steps in the time."""
-    return int(min(max(minutes * 60 * PACE / 2000, LEAST), MOST))
+    """Voxels of a patch, two a step, with which a CPU makes about a thousand steps in the time.
+
+    All threads that torch computes with are taken to be as fast as each of two.
+    """
+    return int(min(max(minutes * 60 * PACE * torch.get_num_threads() / 2000, LEAST), MOST))
 
 
 def _refuse_changed(run: Run) -> None:
