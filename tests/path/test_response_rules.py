@@ -7,6 +7,8 @@ what a person told stands behind `;`.
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from oncoseg import Grid, Prediction, Task
 from oncoseg.blocks.target_lesions import GONE, Measured, together
@@ -159,6 +161,23 @@ def test_rano(text, enhancing, by, category, why):
     found = rano.respond(course(text), by=by, enhancing=enhancing)
     assert found.category == category, f"{why}: {found.sentence}"
     assert found.sentence.startswith(f"{category} by RANO 2.0, for ")
+
+
+SIZE = st.floats(0, 200)
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(SIZE, SIZE, SIZE, SIZE)
+def test_more_tumour_is_never_called_less(first, least, one, other):
+    """At any first and smallest sum, a larger sum has the same category or a worse one."""
+    order = ["PR", "MR", "SD", "PD"]
+    least, small, large = min(first, least), min(one, other), max(one, other)
+    rules = [recist.judge]
+    for by in ("product", "volume"):
+        rules += [rano.rule(by, enhancing=enhancing).judge for enhancing in (True, False)]
+    for judge in rules:
+        before, after = (order.index(judge(first, least, now)) for now in (small, large))
+        assert before <= after
 
 
 def test_both_parts_of_a_tumour_give_one_category():

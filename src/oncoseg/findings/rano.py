@@ -18,8 +18,8 @@ CARD = Card(
     "Low-Grade Gliomas in Adults",
     2023,
     doi="10.1200/JCO.23.01059",
-    reading="Three targets could not be verified; two slices, and twice their distance above 5 mm, "
-    "are of the criteria of 2010.",
+    reading="Three targets, and minor response by volume, could not be verified; two slices, and "
+    "twice their distance above 5 mm, are of the criteria of 2010.",
 )
 METHOD = (
     "Longest line between outer voxel corners of one piece in the acquired slices, and the longest "
