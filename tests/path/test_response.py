@@ -104,13 +104,8 @@ def test_a_course_under_a_motion(visits):
         "WT C": "new",
         "ET A": "growing",
     }
-    facts = rows(section, lesion=None)
-    assert [facts[key] for key in ("lesions compared", "new", "growing", "resolved")] == [
-        "WT",
-        1,
-        1,
-        1,
-    ]
+    assert [whole[f"{kind} lesions"] for kind in ("new", "resolved")] == [1, 1]
+    assert [enhancing[f"{kind} lesions"] for kind in ("new", "resolved")] == [0, 0]
     assert any("tilted by 6 degrees" in note for note in section["notes"])
     assert rows(section, lesion="WT 1")["lesion over time"] == "WT A"
     assert rows(section, lesion="WT 2")["course"] == "new"

@@ -11,7 +11,6 @@ import numpy as np
 
 from oncoseg import results
 from oncoseg.blocks.planes import slice_axis
-from oncoseg.blocks.region_names import outermost
 from oncoseg.case import Array, Prediction, Volume
 from oncoseg.errors import BadData, BadRun
 from oncoseg.response import categories, changes, resection
@@ -80,8 +79,7 @@ def compare(
         "method": changes.METHOD,
         "rows": [
             *_facts(loaded, told, aligned, names, named=named),
-            *changes.count_rows(tracks, outermost(now.task, now.task.regions)),
-            *changes.region_rows(now, loaded[-1]),
+            *changes.region_rows(now, loaded[-1], tracks),
             *changes.lesion_rows(tracks, names),
         ],
         "notes": [*notes, *_doubts(predictions, names), *_tilted(now, loaded, aligned, names)],

@@ -28,17 +28,7 @@ METHOD = (
     "a voxel); of a diameter, what voxels leave open; of a change sqrt(a² + b²). A change within "
     "± is called stable."
 )
-# Words that a course holds -> what it counts as; the first that fits.
-COUNTED = {
-    "not assessed": ("not covered", "not assessed"),
-    "merged into others": ("merged into",),
-    "new": ("new", "back"),
-    "growing": ("growing",),
-    "shrinking": ("shrinking",),
-    "stable": ("stable",),
-    "resolved": ("resolved",),
-}
-ALWAYS = ("new", "growing", "shrinking", "stable", "resolved")
+CAME = ("new", "back, resolved before")
 KINDS = {
     GONE: "resolved",
     SMALL: "shrinking, too small to measure",
@@ -46,14 +36,21 @@ KINDS = {
 }
 
 
-def region_rows(now: Prediction, before: Prediction) -> Iterator[dict[str, Any]]:
-    """Volume of each region before and now, and what became of it."""
+def region_rows(
+    now: Prediction, before: Prediction, tracks: Sequence[Track]
+) -> Iterator[dict[str, Any]]:
+    """Volume of each region before and now, what became of it, and lesions that came or went."""
     volumes = [sizes(one.masks, one.grid) for one in (before, now)]
     for region in now.task.regions:
         then, here = (one[region] for one in volumes)
         errors = [boundary_ml(one.masks[region], one.grid) for one in (before, now)]
         yield _row("region", region, "course", _compared(then, here, math.hypot(*errors)))
         yield from _change("region", region, then, here, math.hypot(*errors))
+        inside = [one for one in tracks if one.region == region]
+        came = sum(one.states[-1].kind == SHOWN and _begun(one) in CAME for one in inside)
+        went = sum(one.states[-1].kind == GONE and _ends(one) for one in inside)
+        yield _row("region", region, "new lesions", came)
+        yield _row("region", region, "resolved lesions", went)
 
 
 def lesion_rows(tracks: Sequence[Track], names: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -70,19 +67,6 @@ def lesion_rows(tracks: Sequence[Track], names: Sequence[str]) -> Iterator[dict[
             yield _row("lesion", track.id, "course", _ended(last))
             if before.kind == SHOWN:
                 yield _row("lesion", track.id, BEFORE, before.volume, "ml")
-
-
-def count_rows(tracks: Sequence[Track], regions: Sequence[str]) -> list[dict[str, Any]]:
-    """How many lesions of some regions are new, growing, ...: facts of the case."""
-    counts = dict.fromkeys(COUNTED, 0)
-    for track in tracks:
-        if track.region in regions and (track.states[-1].kind == SHOWN or _ends(track)):
-            text = plain(track, tracks)["course"]
-            kinds = (key for key, words in COUNTED.items() if any(word in text for word in words))
-            counts[next(kinds)] += 1
-    facts: list[tuple[str, int | str]] = [("lesions compared", ", ".join(regions))]
-    facts += [(key, count) for key, count in counts.items() if count or key in ALWAYS]
-    return [{"name": name, "value": value, "unit": ""} for name, value in facts]
 
 
 def _ends(track: Track) -> bool:
@@ -143,8 +127,10 @@ def _merged_now(one: Track, into: Track) -> bool:
 
 
 def _begun(track: Track) -> str:
-    """A lesion that the visit before did not show."""
+    """A lesion that the visit before did not show; "" if it did."""
     kind = track.states[-2].kind
+    if kind == SHOWN:
+        return ""
     if kind == SMALL:
         return "growing, too small to measure before"
     earlier = any(one.kind == SHOWN for one in track.states[:-2])
