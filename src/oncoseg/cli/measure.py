@@ -50,7 +50,8 @@ def add(commands: Any) -> None:
         dest="kinds",
         type=listed,
         metavar="KIND,KIND",
-        help="html, pdf; html if not given; parquet: cohort.parquet too",
+        help="html, pdf, key-images (DICOM, of each lesion); html if not given; parquet: "
+        "cohort.parquet too",
     )
     parser.add_argument(
         "--findings",

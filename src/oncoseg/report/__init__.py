@@ -14,10 +14,12 @@ from oncoseg.bar import bar
 from oncoseg.blocks.planes import tilt
 from oncoseg.case import Array, Case, Prediction, Volume
 from oncoseg.errors import BadData, OncosegError, unknown
+from oncoseg.extras import require
 from oncoseg.read import read_volume
 from oncoseg.report import cohort, private
 from oncoseg.report.content import FINDINGS, bare, content, today
 from oncoseg.report.courses import read_visits
+from oncoseg.report.key_images import key_images, store
 from oncoseg.report.page import STAMP, page
 from oncoseg.report.paper import pdf, printer
 from oncoseg.report.plates import plates
@@ -29,7 +31,7 @@ from oncoseg.verb import called
 from oncoseg.write import Pseudonyms
 
 FORMAT = "oncoseg-report-1"
-KINDS = ("html", "pdf", *SHEETS)
+KINDS = ("html", "pdf", "key-images", *SHEETS)
 OBLIQUE = 10.0
 ALONE = Earlier()  # compared with no other scan
 
@@ -48,13 +50,14 @@ def report(
 ) -> list[Path]:
     """Write a report of every prediction, or of `cases` alone: `<case>.report.json` and `kinds`.
 
-    `kinds` are any of `KINDS`: `<case>.html`, `<case>.pdf`, and `cohort.parquet`. They go beside
-    the predictions or into the folder `to`; with more than one case, `cohort.csv` has a row and
-    `index.html` a line of each, also of one that failed. `visits` is a CSV file that says whose
-    each case is, and of when (`report.courses.read_visits`). `findings` (`name:option=value`) are
-    measured further to those of every report, and sentences are in a `language` of `report/words/`.
-    `key` is the file of a key: what names the patients is then replaced or taken out
-    (`report.private`). `earlier` names the scans that each case is compared with, and how.
+    `kinds` are any of `KINDS`: `<case>.html`, `<case>.pdf`, `<case>.key-image-01.dcm` and so on
+    (`report.key_images`), and `cohort.parquet`. They go beside the predictions or into the folder
+    `to`; with more than one case, `cohort.csv` has a row and `index.html` a line of each, also of
+    one that failed. `visits` is a CSV file that says whose each case is, and of when
+    (`report.courses.read_visits`). `findings` (`name:option=value`) are measured further to those
+    of every report, and sentences are in a `language` of `report/words/`. `key` is the file of a
+    key: what names the patients is then replaced or taken out (`report.private`). `earlier` names
+    the scans that each case is compared with, and how.
     Returns the files for people, the list last. Raises `BadData` if there is no prediction, and,
     after all others have been written, if a prediction could not be reported on.
     """
@@ -104,6 +107,8 @@ def _check(kinds: Sequence[str], findings: Sequence[str], language: str) -> None
             raise unknown("kind of report", kind, KINDS)
     if "pdf" in kinds:
         printer()
+    if "key-images" in kinds:
+        require("highdicom", "dicom")
     for text in findings:
         registry.parse("findings", text)
     words(language)
@@ -145,6 +150,10 @@ def _one(
     found = measure(prediction, record, images, asked)
     if earlier:
         found |= compare(prediction, images, earlier, record=path, named=not pseudonyms)
+    keys = None
+    if "key-images" in kinds:
+        keys, why = key_images(prediction, images, pseudonyms)
+        told += why
     doubt = _doubt(path, prediction, record)
     prediction, record, found = private.veiled(
         path, prediction, record, found, pseudonyms, earlier.priors
@@ -159,6 +168,7 @@ def _one(
         written.append(files.write_text(to / f"{stem}.html", text))
     if "pdf" in kinds:
         written.append(files.write_bytes(to / f"{stem}.pdf", pdf(text)))
+    written += store(keys, to, stem)
     plain = _plain(prediction, seen, found) | {"pictures": bool(images)}
     files.write_json(to / f"{stem}.report.json", plain | {"pseudonymised": bool(pseudonyms)})
     return written

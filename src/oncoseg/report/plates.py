@@ -48,6 +48,12 @@ def plates(
     ]
 
 
+def pictured(prediction: Prediction) -> tuple[list[Segment], int]:
+    """The lesions that have a picture, the largest of each region first, and how many there are."""
+    found = lesions(prediction)
+    return sorted(sorted(found, key=_place)[:LESIONS], key=lambda one: one.number), len(found)
+
+
 def _overview(atlas: Atlas, best: str, seen: str) -> Plate:
     there = atlas.tumour.any()
     where = "Where the tumour is largest in each plane" if there else "The middle of the image"
@@ -117,11 +123,10 @@ def _surfaces(atlas: Atlas) -> list[Plate]:
 
 def _lesions(atlas: Atlas, best: str, prediction: Prediction) -> list[Plate]:
     """Each lesion as it was measured, and in three planes: the largest of each region first."""
-    found = lesions(prediction)
-    if not found:
+    shown, count = pictured(prediction)
+    if not shown:
         return []
     plane = slice_axis(prediction.grid)[1]
-    shown = sorted(sorted(found, key=_place)[:LESIONS], key=lambda one: one.number)
     figures = []
     for one in shown:
         size = measure(one, prediction.grid)
@@ -136,8 +141,8 @@ def _lesions(atlas: Atlas, best: str, prediction: Prediction) -> list[Plate]:
         f"Each piece from 50 mm³: the {plane} slice that holds its longest diameter, with its "
         "perpendicular, then the slice of each plane in which it is widest."
     )
-    if len(shown) < len(found):
-        text += f" {len(shown)} of {len(found)} are shown, the largest of each region first."
+    if len(shown) < count:
+        text += f" {len(shown)} of {count} are shown, the largest of each region first."
     return [Plate("Lesion by lesion", text, figures, 4, "small")]
 
 

@@ -151,6 +151,11 @@ def outlines(paths: Sequence[tuple[str, str, float]], place: str) -> str:
     )
 
 
+def bar_length(frame: Frame) -> int:
+    """How many mm the scale bar of a picture is long: a round number, a third of it at most."""
+    return max([length for length in LENGTHS if length <= 0.3 * frame.width] or [LENGTHS[0]])
+
+
 def furniture(frame: Frame, unit: str, *, letters: bool = True) -> str:
     """Letters at the edges and the scale bar."""
     side = min(frame.width, frame.height)
@@ -168,7 +173,7 @@ def furniture(frame: Frame, unit: str, *, letters: bool = True) -> str:
         f"{letter}</text>"
         for letter, (x, y, anchor) in zip(EDGES.get(frame.plane, "") if letters else "", spots)
     ]
-    length = max([length for length in LENGTHS if length <= 0.3 * frame.width] or [LENGTHS[0]])
+    length = bar_length(frame)
     x, y = right - 2 * gap, bottom - 2 * gap
     bar = f"M{x - length:.2f} {y:.2f}h{length}"
     marks.append(f'<path class="under bar" d="{bar}"/><path class="bar" d="{bar}"/>')
