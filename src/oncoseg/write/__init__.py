@@ -141,7 +141,9 @@ def _sr(origin: Origin, prediction: Prediction) -> dict[str, bytes]:
     found = {"seg": dicom_seg.segmentation(origin, whole, "seg")}
     if parts:
         found["lesions"] = dicom_seg.segmentation(origin, parts, "lesions")
-    found["sr"] = dicom_sr.report(origin, whole, found["seg"], parts, found.get("lesions"))
+    found["sr"] = dicom_sr.report(
+        origin, prediction, whole, found["seg"], parts, found.get("lesions")
+    )
     return {name: content(made) for name, made in found.items()}
 
 
