@@ -205,6 +205,8 @@ def test_sums_nadir_and_targets_are_told():
     assert (found.baseline, found.nadir, found.current, found.unit) == (116, 50, 55, "mm")
     assert "55.0 mm, at first 116.0 (-52.6%), at the least 50.0 (+10.0%)" in found.sentence
     assert "20% and 5 mm" in found.limits
+    once = recist.respond(course("a50 | a40")).sentence
+    assert "the target lesion measures 40.0 mm, at first 50.0 (-20.0%)." in once
 
 
 def test_targets_chosen_by_a_person_count():

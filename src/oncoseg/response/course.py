@@ -176,10 +176,9 @@ def told_of(found: Followed, rule: Rule, count: int) -> str:
     if found.last.missing:
         gone = ", ".join(found.last.missing)
         lesions = f"with {gone} not, or not wholly, assessed the target lesions add up to at least"
-    text = (
-        f"{lesions} {last:.1f} {rule.unit}, at first {first:.1f} ({percent(last, first)}), "
-        f"at the least {least:.1f} ({percent(last, least)})"
-    )
+    text = f"{lesions} {last:.1f} {rule.unit}, at first {first:.1f} ({percent(last, first)})"
+    if least != first:
+        text += f", at the least {least:.1f} ({percent(last, least)})"
     change, error = abs(last - least), found.error
     if error and change <= error and not found.last.missing:
         text += f"; the change since the least is within measurement error (±{error:.1f})"
