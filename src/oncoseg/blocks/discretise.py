@@ -21,14 +21,14 @@ MOST = 1000  # levels: matrices of textures have the square of them
 
 @dataclass(frozen=True)
 class Levels:
-    """A region's box with an empty margin of one voxel: each voxel's level, 0 outside (*S)."""
+    """A region's box with an empty margin of one voxel: each voxel's level, 0 outside (*S).
+
+    `count` is the highest level of the whole region, of which this may be a slice; any may be
+    absent.
+    """
 
     padded: Array
-
-    @cached_property
-    def count(self) -> int:
-        """The highest level there is; lower ones may be absent."""
-        return int(self.padded.max())
+    count: int
 
     @cached_property
     def inside(self) -> Array:
@@ -54,7 +54,7 @@ class Levels:
     def slices(self) -> Iterator[Levels]:
         """Every slice along the last axis that holds a part of the region."""
         for index in np.flatnonzero(self.padded.any(axis=(0, 1))):
-            yield Levels(np.ascontiguousarray(self.padded[..., index]))
+            yield Levels(np.ascontiguousarray(self.padded[..., index]), self.count)
 
 
 def levels(
@@ -82,7 +82,7 @@ def levels(
         raise BadData(f"{found.max():.0f} grey levels are more than {MOST}: ask for wider bins")
     padded = np.zeros([size + 2 for size in inside.shape], np.int32)
     padded[(slice(1, -1),) * inside.ndim][inside] = found
-    return Levels(padded)
+    return Levels(padded, int(found.max()))
 
 
 def resegmented(

@@ -53,7 +53,7 @@ def test_six_bins_are_the_grey_levels_of_the_phantom():
 def test_zones_are_those_of_each_level_labelled_by_itself():
     rng = np.random.default_rng(0)
     padded = np.pad(rng.integers(0, 4, (9, 8, 7)), 1)
-    one = Levels(padded)
+    one = Levels(padded, 3)
     zone, level = zones(one)
     for value in range(1, 4):
         labelled, count = ndimage.label(padded == value, np.ones((3, 3, 3)))
