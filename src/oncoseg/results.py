@@ -167,13 +167,25 @@ def _record(prediction: Prediction, label: Path, began: float) -> dict[str, Any]
 def find(folder: Path) -> dict[str, Path]:
     """Case name -> record, for every prediction in a folder.
 
-    Other JSON files are passed over, and hidden ones: what a killed process left half-written.
+    Other JSON files are passed over, and hidden ones: what a killed process left half-written. One
+    that is no JSON is taken for the record of the case it is named after, so that `load` says what
+    is wrong with it, and it is not lost. Raises `BadData` if two records are of one case.
     """
-    found = {}
+    found: dict[str, Path] = {}
     for path in sorted(folder.glob("[!.]*.json")):
-        record = files.read_json(path)
-        if isinstance(record, dict) and record.get("format") == FORMAT:
-            found[str(record["case"])] = path
+        try:
+            record = files.read_json(path)
+        except BadFile:
+            record = {"format": FORMAT, "case": path.stem}
+            if path.stem.endswith(".report"):
+                continue
+        if not isinstance(record, dict) or record.get("format") != FORMAT:
+            continue
+        case = str(record.get("case") or path.stem)
+        if case in found:
+            both = f"{found[case].name} and {path.name} are both records of case {case}"
+            raise BadData(f"{folder}: {both}; remove the one that is not meant")
+        found[case] = path
     return found
 
 
