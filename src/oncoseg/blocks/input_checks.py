@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
@@ -26,6 +27,8 @@ THICKEST_MM = 5.0  # between slices, for lesions of 10 mm to be measured (RECIST
 COARSEST = 2.0  # beyond it most of what a network sees is interpolated
 ROSE = 5.0  # signal to noise at which a structure is told (Rose 1948)
 MIDLINE_MM = 5.0  # within it the finding `extent` takes a centre for the middle
+NUMBER = r"(-?\d+(?:\.\d+)?(?:e[-+]?\d+)?)"
+RANGE = re.compile(f"{NUMBER} to {NUMBER}")
 QUIET = ("pet", "suv", "adc")  # of maps, which are no signal with noise around it
 
 
@@ -143,11 +146,11 @@ def familiar(prediction: Prediction, images: Images) -> Iterator[Check]:
     """Whether what was found is as bright as it was in the training, where units mean something."""
     found = prediction.label > 0
     for name, image in images.items():
-        said = prediction.model.get(f"intensities_{name}", "")
+        said = RANGE.fullmatch(prediction.model.get(f"intensities_{name}", ""))
         there = within(found, prediction.grid, image) if said else found[:0]
-        if not there.size:
+        if not said or not there.size:
             continue
-        low, high = map(float, said.split(" to "))
+        low, high = map(float, said.groups())
         middle = float(np.median(there))
         fault = (
             f"Half of what was found has values of {name} beyond {middle:.3g}, where 99 % of the "

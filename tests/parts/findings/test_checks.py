@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from oncoseg import Case, Grid, Prediction, Task, build, phantom
 from oncoseg.blocks.image_quality import foreground, noise, right_of_middle
 from oncoseg.case import Volume
+from oncoseg.model import Model
+from oncoseg.prepare.plan import Normalisation, Plan
 
 NEVER = "No score says how unlike the training this is: the model has none."
 PATIENT = phantom.patient(0, shape=(64, 72, 60), spacing=(2.6, 2.6, 2.6))
@@ -172,6 +175,19 @@ def test_intensities_are_compared_with_the_training_where_they_mean_something():
     rows, notes = one_image("ct", array + 300, mask, model={"intensities_ct": "-20 to 180"})
     assert rows["median of ct"]["verdict"] == "check"
     assert "99 % of the training's lay from -20 to 180" in notes[0]
+    rows, notes = one_image("ct", array, mask, model={"intensities_ct": "what to expect"})
+    assert "median of ct" not in rows
+
+
+def test_a_model_file_tells_the_range_of_its_training():
+    scheme = Normalisation("dataset", -1024.0, 3.5e6, 40.0, 20.0)
+    opened = SimpleNamespace(card={}, plan=Plan(TASK, {"image": scheme}), sha256="0")
+    said = Model.described.fget(opened)
+    assert said["intensities_image"] == "-1024 to 3.5e+06"
+    array = np.full((8, 8), 5e6)
+    array[0] = -1000
+    rows, _ = one_image("image", array, array > 0, model=said)
+    assert rows["median of image"]["verdict"] == "check"
 
 
 @pytest.mark.parametrize(("deviation", "verdict"), [(10, "ok"), (30, "check")])
