@@ -91,7 +91,7 @@ HALF = 0.5 - 1e-6  # rounding must not take voxels away that are half inside
 
 def ours(image, mask, grid):
     """Every family that is compared."""
-    found = measured(image, mask, grid, Settings.of("+".join(THEIRS), 32, 0.0))
+    found = measured(image, mask, mask, grid, Settings("+".join(THEIRS)))
     return {"morphology": morphology(mask, grid), **found}
 
 

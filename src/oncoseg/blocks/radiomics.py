@@ -5,13 +5,13 @@ https://doi.org/10.1148/radiol.2020191145; the families stand in blocks of their
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
 
 from oncoseg.blocks.discretise import MOST, Levels, levels, resegmented
 from oncoseg.blocks.intensity import (
@@ -23,6 +23,7 @@ from oncoseg.blocks.intensity import (
     volume_histogram,
 )
 from oncoseg.blocks.morphology import mesh, morphology, unit_of
+from oncoseg.blocks.on_grid import on_grid, widened
 from oncoseg.blocks.texture_glcm import glcm
 from oncoseg.blocks.texture_glrlm import glrlm
 from oncoseg.blocks.texture_neighbours import ngldm, ngtdm
@@ -40,29 +41,46 @@ Features = dict[str, dict[str, float]]
 
 @dataclass(frozen=True)
 class Settings:
-    """What is measured and how: `bins` grey levels a region, or bins of `width` if it is not 0.
+    """What is measured and how: `bins` grey levels, or bins of `width` if it is not 0.
 
-    `merged` makes one matrix of all directions; otherwise features are averaged over directions.
+    families: joined by `+`, or `all`. merged: one matrix of all directions, not the mean of their
+    features. Intensities that are not `within` (least, most), or more than `outliers` standard
+    deviations from the mean, are left out; bins of a width then begin at the least. Raises
+    `BadOption`.
     """
 
-    families: Sequence[str]
+    families: str
     bins: int = 32
     width: float = 0.0
     merged: bool = False
+    within: tuple[float, ...] = ()
+    outliers: float = 0.0
 
-    @classmethod
-    def of(cls, families: str, bins: int, width: float, *, merged: bool = False) -> Settings:
-        """From options, families as `glcm+glrlm` or `all`: raises `BadOption`."""
-        asked = families.split("+")
-        for name in asked:
+    def __post_init__(self) -> None:
+        for name in self.families.split("+"):
             if name not in (*FAMILIES, "all"):
                 known = ", ".join(FAMILIES)
                 raise BadOption(f"option 'families' takes {known} or all, not '{name}'")
-        if not 1 <= bins <= MOST:
-            raise BadOption(f"option 'bins' takes 1 to {MOST}, not {bins}")
-        if width < 0:
-            raise BadOption(f"option 'width' takes 0 (none) or more, not {width:g}")
-        return cls([one for one in FAMILIES if one in asked or "all" in asked], bins, width, merged)
+        if not 1 <= self.bins <= MOST:
+            raise BadOption(f"option 'bins' takes 1 to {MOST}, not {self.bins}")
+        for option in ("width", "outliers"):
+            if getattr(self, option) < 0:
+                found = getattr(self, option)
+                raise BadOption(f"option '{option}' takes 0 (none) or more, not {found:g}")
+        if self.within and (len(self.within) != 2 or self.within[0] >= self.within[1]):
+            raise BadOption("option 'within' takes two numbers, the least first: -500x400")
+
+    @property
+    def asked(self) -> list[str]:
+        """The families, in their order."""
+        chosen = self.families.split("+")
+        return [name for name in FAMILIES if name in chosen or "all" in chosen]
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The least and the largest intensity that counts."""
+        low, high = self.within or (-math.inf, math.inf)
+        return low, high
 
     @property
     def said(self) -> str:
@@ -71,7 +89,21 @@ class Settings:
         kind = f"{self.bins} bins of one size between the least and the largest intensity"
         if self.width:
             kind = f"bins {self.width:g} wide from the least intensity"
-        return f"Grey levels are {kind} of what is measured; textures are {ways} over directions."
+        text = f"Grey levels are {kind} of what is measured; textures are {ways} over directions."
+        if self.within:
+            text += f" Intensities count from {self.within[0]:g} to {self.within[1]:g}"
+            text += ", where bins begin." if self.width else "."
+        if self.outliers:
+            text += f" Those {self.outliers:g} standard deviations from the mean are left out."
+        return text
+
+    @property
+    def why_left(self) -> str:
+        """Why a part was not measured, as the end of a sentence."""
+        limited = self.within or self.outliers
+        return "was left out: it lies outside of the image, or has no intensity" + (
+            " that counts" if limited else ""
+        )
 
 
 @dataclass(frozen=True)
@@ -102,20 +134,19 @@ def tabled(
     rows: list[dict[str, Any]] = []
     notes = _told(images, grid, settings)
     for part in parts:
-        if "morphology" in settings.families and grid.dims == 3 and not part.prefix:
+        if "morphology" in settings.asked and grid.dims == 3 and not part.prefix:
             found = {"morphology": morphology(part.mask, grid)}
             rows += [{**part.whose, **row} for row in _rows(found, "")]
         for name, image in images.items():
-            box, mask = (
-                _widened(part, grid) if "peaks" in settings.families else (part.box, part.mask)
-            )
+            reach = PEAK_MM if "peaks" in settings.asked else 0.0
+            box, mask = widened(part.box, part.mask, reach, grid)
             values = on_grid(image, grid, box)
-            known = np.count_nonzero(np.isfinite(values[mask])) / np.count_nonzero(mask)
-            if known < 1:
-                left = f"{1 - known:.1%} of it lies outside of the image or has no intensity there"
-                notes.append(f"{part.name} in {name}: {left}, and was not measured.")
+            kept = resegmented(values, mask, *settings.range, settings.outliers)
+            left = 1 - np.count_nonzero(kept) / np.count_nonzero(mask)
+            if left:
+                notes.append(f"{part.name} in {name}: {left:.1%} of it {settings.why_left}.")
             try:
-                found = measured(values, mask, grid, settings)
+                found = measured(values, mask, kept, grid, settings)
             except BadData as error:
                 notes.append(f"{part.name} in {name} was not measured: {error}.")
                 continue
@@ -137,10 +168,10 @@ def _rows(found: Features, prefix: str) -> Iterator[dict[str, Any]]:
 def _told(images: Mapping[str, Volume], grid: Grid, settings: Settings) -> list[str]:
     """What holds for all that is measured."""
     notes = []
-    asked = [name for name in settings.families if name != "morphology"]
+    asked = [name for name in settings.asked if name != "morphology"]
     if asked and not images:
         notes.append("No image is at hand, so neither intensities nor textures were measured.")
-    flat = [name for name in settings.families if name in IN_SPACE and grid.dims == 2]
+    flat = [name for name in settings.asked if name in IN_SPACE and grid.dims == 2]
     if flat:
         notes.append(f"Defined in space alone and not measured: {', '.join(flat)}.")
     apart = [name for name, image in images.items() if not image.grid.same_as(grid)]
@@ -158,38 +189,12 @@ def _told(images: Mapping[str, Volume], grid: Grid, settings: Settings) -> list[
     return notes
 
 
-def _widened(part: Part, grid: Grid) -> tuple[tuple[slice, ...], Array]:
-    """The part's box with all around it that peaks of intensity need, and its mask there."""
-    reach = np.ceil(PEAK_MM * np.linalg.norm(np.linalg.inv(grid.affine[:-1, :-1]), axis=1))
-    before = [min(side.start, int(more)) for side, more in zip(part.box, reach)]
-    after = [
-        min(size - side.stop, int(more)) for side, more, size in zip(part.box, reach, grid.shape)
-    ]
-    edges = zip(part.box, before, after)
-    box = tuple(slice(side.start - less, side.stop + more) for side, less, more in edges)
-    return box, np.pad(part.mask, list(zip(before, after)))
-
-
-def on_grid(image: Volume, grid: Grid, box: tuple[slice, ...]) -> Array:
-    """An image in a box of a grid, float64; resampled linearly (outside: NaN) if it lies apart."""
-    if image.grid.same_as(grid):
-        return image.array[box].astype(np.float64)
-    across = np.linalg.inv(image.grid.affine) @ grid.affine
-    matrix = across[:-1, :-1]
-    offset = matrix @ [side.start for side in box] + across[:-1, -1]
-    shape = tuple(side.stop - side.start for side in box)
-    return ndimage.affine_transform(
-        image.array, matrix, offset, shape, np.float64, order=1, cval=np.nan
-    )
-
-
-def measured(image: Array, mask: Array, grid: Grid, settings: Settings) -> Features:
-    """Family -> feature -> value where a mask (*S) holds finite voxels of an image, {} if none.
+def measured(image: Array, mask: Array, kept: Array, grid: Grid, settings: Settings) -> Features:
+    """Family -> feature -> value in the part of a mask (*S) that was `kept`, {} if that is empty.
 
     `grid` says how voxels lie, its shape does not matter. Morphology, which needs no image, is not
     measured here. Raises `BadData` for too many grey levels.
     """
-    kept = resegmented(image, mask)
     if not kept.any():
         return {}
     ways: dict[str, Callable[[], dict[str, float]]] = {
@@ -197,10 +202,11 @@ def measured(image: Array, mask: Array, grid: Grid, settings: Settings) -> Featu
         "peaks": lambda: peaks(image, kept, grid),
         "spatial": lambda: spatial(image, kept, mesh(np.pad(mask, 1), grid)[0], grid),
     }
-    asked = [name for name in settings.families if grid.dims == 3 or name not in IN_SPACE]
+    asked = [name for name in settings.asked if grid.dims == 3 or name not in IN_SPACE]
     if not set(asked) <= {"morphology", *ways}:
         bins = 0 if settings.width else settings.bins
-        grey = levels(image, kept, bins=bins, width=settings.width)
+        low = settings.within[0] if settings.within else None
+        grey = levels(image, kept, bins=bins, width=settings.width, low=low)
         ways |= _of_levels(grey, mask, kept, settings.merged)
     return {name: found for name in asked if name in ways and (found := ways[name]())}
 

@@ -11,24 +11,14 @@ from scipy import ndimage
 
 from oncoseg.blocks.extents import body
 from oncoseg.blocks.image_quality import foreground
+from oncoseg.blocks.on_grid import Box, on_grid
 from oncoseg.blocks.planes import directions, unit
-from oncoseg.blocks.radiomics import on_grid
 from oncoseg.blocks.surface import bounds
 from oncoseg.case import Array, Grid, Volume
 
-Box = tuple[slice, ...]
 SLACK_MM = 1e-6  # rounding in a spacing must not decide what lies exactly at an edge
 AIR_HU, BODY_HU = -500.0, -300.0
 DARK, LARGE = 0.25, 0.15
-
-
-def widened(box: Box, part: Array, reach: float, grid: Grid) -> tuple[Box, Array]:
-    """A box and the mask that fills it, with all around within `reach` mm that the grid has."""
-    more = np.ceil(reach * np.linalg.norm(np.linalg.inv(grid.affine[:-1, :-1]), axis=1)).astype(int)
-    before = [min(side.start, each) for side, each in zip(box, more)]
-    after = [min(size - side.stop, each) for side, each, size in zip(box, more, grid.shape)]
-    wide = tuple(slice(s.start - b, s.stop + a) for s, b, a in zip(box, before, after))
-    return wide, np.pad(part, list(zip(before, after)))
 
 
 def rings(part: Array, grid: Grid, edges: Sequence[float]) -> list[Array]:

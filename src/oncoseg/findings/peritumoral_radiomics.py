@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from oncoseg.blocks.on_grid import widened
 from oncoseg.blocks.planes import unit
 from oncoseg.blocks.radiomics import Part, Settings, tabled
 from oncoseg.blocks.region_names import tumours
-from oncoseg.blocks.rings import bodies, clipped, inside, widened
+from oncoseg.blocks.rings import bodies, clipped, inside
 from oncoseg.blocks.segments import regions
 from oncoseg.blocks.sizes import sizes
 from oncoseg.case import Case, Prediction
@@ -46,7 +47,7 @@ class PeritumoralRadiomics(Finding):
     ) -> None:
         if not 0 < step <= reach:
             raise BadOption(f"option 'step' takes more than 0 up to 'reach', not {step:g}")
-        self.settings = Settings.of(families, bins, width)
+        self.settings = Settings(families, bins, width)
         self.edges = [float(edge) for edge in np.arange(0, reach + step / 1000, step)]
         self.filled = filled
 

@@ -24,7 +24,8 @@ CARD = Card(
 class Radiomics(Finding):
     """`families` joined by `+`, or `all`; `width` replaces `bins` for images that are calibrated.
 
-    With `lesion` each lesion is measured instead of each region.
+    `within=-500x400` and `outliers=3` leave intensities out (re-segmentation). With `lesion` each
+    lesion is measured instead of each region.
     """
 
     def __init__(
@@ -34,9 +35,11 @@ class Radiomics(Finding):
         bins: int = 32,
         width: float = 0.0,
         merged: bool = False,
+        within: tuple[float, ...] = (),
+        outliers: float = 0.0,
         lesion: bool = False,
     ) -> None:
-        self.settings = Settings.of(families, bins, width, merged=merged)
+        self.settings = Settings(families, bins, width, merged, within, outliers)
         self.lesion = lesion
 
     def __call__(self, prediction: Prediction, case: Case) -> dict[str, Any]:

@@ -72,7 +72,21 @@ def test_an_image_elsewhere_is_resampled_and_what_it_does_not_show_is_said():
     found = values(section, "statistics", "t2")
     assert (found["minimum"], found["maximum"]) == (4, 7)
     assert "t2: resampled linearly" in section["notes"][0]
-    assert section["notes"][1].startswith("all in t2: 33.3% of it lies outside")
+    assert section["notes"][1].startswith("all in t2: 33.3% of it was left out")
+
+
+def test_intensities_out_of_range_are_left_out_and_bins_begin_with_it():
+    section = measure("radiomics:families=histogram+statistics,width=2,within=-3x4", ct=LEVELS)
+    found = values(section, "statistics", "ct")
+    assert (found["minimum"], found["maximum"]) == (1, 4)
+    levels = {row["name"]: row["value"] for row in section["rows"]}
+    assert (levels["ct histogram minimum"], levels["ct histogram maximum"]) == (3, 4)
+    (note,) = section["notes"]
+    assert note.startswith("all in ct: 9.5% of it was left out")
+    assert note.endswith("has no intensity that counts.")
+    assert "from -3 to 4, where bins begin" in section["method"]
+    kept = measure("radiomics:families=statistics,outliers=2", ct=LEVELS)
+    assert values(kept, "statistics", "ct")["maximum"] == 4
 
 
 def test_what_cannot_be_measured_is_said_and_no_number_stands_for_it():
@@ -84,7 +98,7 @@ def test_what_cannot_be_measured_is_said_and_no_number_stands_for_it():
     assert "all in ct was not measured: 5001 grey levels" in fine["notes"][0]
     blank = measure("radiomics:families=statistics", ct=np.where(MASK, np.nan, LEVELS))
     assert blank["rows"] == []
-    assert "100.0% of it lies outside" in blank["notes"][0]
+    assert "100.0% of it was left out: it lies outside" in blank["notes"][0]
     flat = Grid((5, 4), np.eye(3))
     picture = measure("radiomics:families=all", MASK[..., 0], flat, photo=LEVELS[..., 0])
     assert picture["notes"] == [
@@ -95,7 +109,9 @@ def test_what_cannot_be_measured_is_said_and_no_number_stands_for_it():
     assert "5.0 times as long as wide" in measure(grid=thick, ct=LEVELS)["notes"][0]
 
 
-@pytest.mark.parametrize("text", ["families=glcm+shapes", "bins=0", "bins=5000", "width=-1"])
+@pytest.mark.parametrize(
+    "text", ["families=glcm+shapes", "bins=0", "bins=5000", "width=-1", "within=3x1", "outliers=-2"]
+)
 def test_options_out_of_range_are_refused(text):
     with pytest.raises(BadOption, match=text.partition("=")[0]):
         build("findings", f"radiomics:{text}")
