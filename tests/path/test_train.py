@@ -212,7 +212,7 @@ def test_validating_takes_little_of_the_minutes_and_is_never_left_out_at_the_end
 
 
 def test_patches_are_as_large_as_leaves_time_for_a_thousand_steps_on_a_cpu(monkeypatch):
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
     short, day = (resolved(Run("data", "m.onco", minutes=m, device="cpu")) for m in (10, 1440))
     assert short.voxels == 90_000
     assert day.voxels == 96**3
@@ -220,7 +220,7 @@ def test_patches_are_as_large_as_leaves_time_for_a_thousand_steps_on_a_cpu(monke
     assert by_steps.voxels == 96**3
     given = resolved(Run("data", "m.onco", minutes=10, voxels=5000, device="cpu"))
     assert given.voxels == 5000
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
     assert resolved(Run("data", "m.onco", minutes=10, device="cpu")).voxels == 360_000
 
 

@@ -5,13 +5,13 @@ Ending in a model file.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from oncoseg import __version__, checkpoint, files, registry
 from oncoseg.errors import BadData, BadRun
@@ -29,7 +29,7 @@ from oncoseg.verb import called
 
 PEEK = 8
 LEAST = 32**3  # voxels of a patch
-PACE = 150_000  # voxels a second through a U-Net of width 16, forth and back, on each thread
+PACE = 150_000  # voxels a second through a U-Net of width 16, forth and back, on each core
 SAME = (
     *("network", "method", "loss", "folds", "fold", "apart", "hold", "labelled", "start", "seed"),
     *("labels", "regions", "modalities"),
@@ -124,9 +124,10 @@ def resolved(run: Run) -> Run:
 def affordable(minutes: float) -> int:
     """Voxels of a patch, two a step, with which a CPU makes about a thousand steps in the time.
 
-    All threads that torch computes with are taken to be as fast as each of two.
+    Each core of this machine is taken to be as fast as each of two; processes of torchrun share
+    them, so that what torch says of its threads would be too few.
     """
-    return int(min(max(minutes * 60 * PACE * torch.get_num_threads() / 2000, LEAST), MOST))
+    return int(min(max(minutes * 60 * PACE * (os.cpu_count() or 1) / 2000, LEAST), MOST))
 
 
 def _refuse_changed(run: Run) -> None:
