@@ -22,14 +22,6 @@ CASES = 6
 
 
 @pytest.fixture(scope="module")
-def cluster():
-    """Two workers on this machine."""
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    yield
-    ray.shutdown()
-
-
-@pytest.fixture(scope="module")
 def world(tmp_path_factory):
     """A model, and a cohort of which one case is cut short."""
     from oncoseg import registry
@@ -60,7 +52,7 @@ def labels(folder):
     }
 
 
-def test_a_cluster_gives_what_this_process_gives_and_goes_on_like_it(cluster, world):
+def test_a_cluster_gives_what_this_process_gives_and_goes_on_like_it(two_workers, world):
     folder, model, here = world
     there = predict(model, folder / "scans", to=folder / "there", cluster="auto")
     assert [path.name for path in there.done] == [path.name for path in here.done]
@@ -78,11 +70,11 @@ def test_a_cluster_gives_what_this_process_gives_and_goes_on_like_it(cluster, wo
     assert len(again.done) == len(here.done)
 
 
-def test_tasks_share_the_cores_of_a_machine(cluster):
+def test_tasks_share_the_cores_of_a_machine(two_workers):
     assert dict(spread(cores, {"a": ()})) == {"a": max(1, os.cpu_count() // 2)}
 
 
-def test_a_worker_infers_in_its_share_of_cores(cluster, world):
+def test_a_worker_infers_in_its_share_of_cores(two_workers, world):
     def threads(model):
         from oncoseg.predict import warm
 
@@ -120,7 +112,7 @@ def below(process):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="finds workers in /proc")
-def test_cases_of_killed_workers_are_done_elsewhere(cluster, world):
+def test_cases_of_killed_workers_are_done_elsewhere(two_workers, world):
     folder, model, here = world
     over, killed, chance = threading.Event(), [], random.Random(0)
 
@@ -144,7 +136,7 @@ def test_cases_of_killed_workers_are_done_elsewhere(cluster, world):
     assert not list((folder / "killed").glob(".*"))
 
 
-def test_a_case_that_kills_its_worker_each_time_is_given_up(cluster, tmp_path):
+def test_a_case_that_kills_its_worker_each_time_is_given_up(two_workers, tmp_path):
     def dies(folder, name):
         """Kills its worker the first `name` times that it is called."""
         path = Path(folder) / f"tries_{name}"
@@ -162,20 +154,20 @@ def test_a_case_that_kills_its_worker_each_time_is_given_up(cluster, tmp_path):
     assert (tmp_path / f"tries_{TRIES}").stat().st_size == TRIES
 
 
-def test_what_nobody_foresaw_is_reported_and_not_tried_again(cluster):
+def test_what_nobody_foresaw_is_reported_and_not_tried_again(two_workers):
     def breaks():
         raise LookupError("nobody foresaw this")
 
     assert dict(spread(breaks, {"a": ()})) == {"a": "case a: nobody foresaw this"}
 
 
-def test_a_gpu_that_is_not_there_is_refused(cluster):
+def test_a_gpu_that_is_not_there_is_refused(two_workers):
     if not ray.cluster_resources().get("GPU"):
         with pytest.raises(BadRun, match="has no GPU"):
             list(spread(time.time, {"a": ()}, gpus=1))
 
 
-def test_waiting_leaves_the_cluster_as_it_was(cluster):
+def test_waiting_leaves_the_cluster_as_it_was(two_workers):
     list(spread(lambda: 0, {"a": ()}))
     assert ray.is_initialized()
 
