@@ -8,8 +8,7 @@ import pytest
 from oncoseg import Case, Grid, Prediction, Task, build
 from oncoseg.errors import UnknownName
 from oncoseg.report import sentences
-from oncoseg.report.content import FINDINGS
-from oncoseg.report.sentences import TIMES, said
+from oncoseg.report.sentences import FINDINGS, TIMES, said
 
 GLIOMA = {"WT": ("NCR", "ED", "ET"), "TC": ("NCR", "ET"), "ET": ("ET",)}
 LABELS = {"NCR": 1, "ED": 2, "ET": 3}
@@ -93,6 +92,51 @@ def test_intervals_are_said_where_known_and_missed_where_not():
     assert len(without.unassessed) == 3  # sizes, diameters, Dice
 
 
+def test_a_tumour_that_the_image_cuts_is_at_least_as_large():
+    found, _ = told([(2, np.s_[0:20, 5:21, 5:15])])
+    across = f"longest diameter at least 25.6{TIMES}20.5 mm (axial)"
+    assert found.answer.startswith(f"One lesion: whole tumour at least 3.23 ml, {across}")
+    assert "The image ends within whole tumour" in found.unassessed[0]
+
+
+def test_the_side_is_the_patients_where_it_was_found_out():
+    found, sections = told([ONE])
+    row = {"region": "WT", "name": "hemisphere", "value": "both", "unit": ""}
+    more = {**sections, "location": {"title": "", "method": "", "rows": [row]}}
+    assert said(GLIOMA, more).answer.endswith(", in both hemispheres.")
+    assert found.answer.endswith(", in the left half of the image.")
+
+
+def test_rows_of_lesions_and_of_other_findings_do_not_change_the_answer():
+    found, sections = told([ONE])
+    rows = [
+        {"region": "WT", "lesion": "WT 1", "name": "volume", "value": 99.0, "unit": "ml"},
+        {"region": "WT", "name": "longest diameter", "value": 99.0, "unit": "mm"},
+    ]
+    more = {**sections, "toy": {"title": "Toy", "method": "", "rows": rows}}
+    assert said(GLIOMA, more).answer == found.answer
+
+
+def test_response_is_told_before_all_else_and_warnings_are_not_unassessed():
+    _, sections = told([ONE])
+    why = {"name": "why, enhancing, by products", "value": "PR by RANO 2.0.", "unit": ""}
+    change = {
+        name: {"region": "WT", "name": name, "value": value, "unit": "ml"}
+        for name, value in {"before": 2.0, "now": 3.0}.items()
+    }
+    course = {"region": "WT", "name": "course", "value": "growing", "unit": ""}
+    more = {
+        **sections,
+        "change": {"title": "", "method": "", "rows": [*change.values(), course]},
+        "response": {"title": "", "method": "", "rows": [why]},
+        "checks": {"rows": [], "notes": ["Not known.", "Too thick."], "warnings": ["Too thick."]},
+    }
+    found = said(GLIOMA, more)
+    assert found.sentences[0] == "PR by RANO 2.0."
+    assert found.sentences[1] == "whole tumour: 2.00 ml before, 3.00 ml now, growing."
+    assert found.unassessed[-1] == "Not known."
+
+
 def test_no_number_is_invented():
     found, sections = told([ONE, (3, np.s_[10:14, 8:11, 6:9])], intervals={"WT": (2, 4)}, level=0.9)
     known = {0.9, 1}
@@ -113,6 +157,7 @@ def test_findings_speak_by_templates_and_what_they_note_is_unassessed(monkeypatc
             {"name": "toy", "text": "{of} is {kind}, {length}.", "is round": "rund"},
             {"name": "toy", "text": "Slices are {slice thickness}."},
             {"name": "toy", "text": "Never said: {nothing}."},
+            {"name": "absent", "text": "Nor this."},
         ],
     }
     monkeypatch.setattr(sentences, "words", lambda language: words)

@@ -30,7 +30,7 @@ class Checks(Finding):
     """Each check is a row with the verdict `ok` or `check`; what fails is also a sentence."""
 
     def __call__(self, prediction: Prediction, case: Case) -> dict[str, Any]:
-        """Rows are facts of the case; what cannot be checked is said."""
+        """Rows are facts of the case; of the notes, `warnings` are what fails."""
         found = list(every(prediction, case.images))
         rows = [
             {
@@ -43,4 +43,6 @@ class Checks(Finding):
             if one.name
         ]
         notes = [one.fault for one in found if one.fault and not one.noted]
-        return {"title": "Checks", "method": METHOD, "rows": rows, "notes": notes}
+        warnings = [one.fault for one in found if one.fault and one.name and not one.noted]
+        section = {"title": "Checks", "method": METHOD, "rows": rows, "notes": notes}
+        return section | {"warnings": warnings}

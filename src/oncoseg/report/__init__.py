@@ -17,7 +17,7 @@ from oncoseg.errors import BadData, OncosegError, unknown
 from oncoseg.extras import require
 from oncoseg.read import read_volume
 from oncoseg.report import cohort, private
-from oncoseg.report.content import FINDINGS, bare, content, today
+from oncoseg.report.content import EVERY, bare, content, today
 from oncoseg.report.courses import read_visits
 from oncoseg.report.key_images import key_images, store
 from oncoseg.report.page import STAMP, page
@@ -63,7 +63,7 @@ def report(
     """
     predictions, to = Path(predictions), Path(to or predictions)
     found = _found(predictions, cases)
-    asked = [*FINDINGS, *findings]
+    asked = [*EVERY, *findings]
     _check(kinds, findings, language)
     earlier = earlier.checked(len(found))
     known = read_visits(visits) if visits else {}
@@ -118,7 +118,7 @@ def measure(
     prediction: Prediction,
     record: Mapping[str, Any],
     images: Mapping[str, Volume],
-    asked: Sequence[str] = FINDINGS,
+    asked: Sequence[str] = EVERY,
 ) -> dict[str, dict[str, Any]]:
     """Every finding by its name; the expected Dice is the record's, made from all probabilities."""
     case = Case(prediction.case, prediction.case, images)
@@ -159,6 +159,7 @@ def _one(
         path, prediction, record, found, pseudonyms, earlier.priors
     )
     notes = [bare(note, prediction) for note in prediction.notes] + told
+    notes += [one for section in found.values() for one in section.get("warnings", ())]
     sentences = said(prediction.task.regions, found, prediction.missing, language)
     seen = content(prediction, record, found, sentences, notes)
     drawn = private.shown(plates(prediction, images, doubt), pseudonyms)

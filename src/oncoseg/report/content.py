@@ -12,11 +12,11 @@ from oncoseg.blocks.planes import unit
 from oncoseg.case import Prediction
 from oncoseg.report.pictures import colours
 from oncoseg.report.records import Content, Region, Said, Section
-from oncoseg.report.sentences import TIMES
+from oncoseg.report.sentences import FINDINGS, TIMES
 from oncoseg.report.tables import measured, tabled, tables
 
-FINDINGS = ("volumes", "diameters", "extent", "quality")
-# Of the findings that every report has, the rows that stand on the page; all are in the JSON.
+EVERY = (*FINDINGS, "checks")  # findings of every report
+# Of those that the answer rests on, the rows that stand on the page; all are in the JSON.
 COLUMNS = (
     *("volume", "area", "longest diameter", "perpendicular", "3-D diameter"),
     *("components", "smaller components", "expected Dice", "predicted Dice"),

@@ -7,7 +7,7 @@ interval. The same findings give the same sentences.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from string import Formatter
 from typing import Any
@@ -23,6 +23,7 @@ else:
     import tomli as tomllib
 
 FOLDER = Path(__file__).with_name("words")
+FINDINGS = ("volumes", "diameters", "extent", "quality")  # that every answer rests on
 TIMES = "\N{NO-BREAK SPACE}\N{MULTIPLICATION SIGN}\N{NO-BREAK SPACE}"
 Section = Mapping[str, Any]
 
@@ -47,7 +48,12 @@ def said(
 ) -> Said:
     """Regions with their labels, findings by name, modalities missing -> the sentences."""
     teller = _Teller(regions, found, words(language))
-    notes = [note for section in found.values() for note in section.get("notes", ())]
+    notes = [
+        note
+        for section in found.values()
+        for note in section.get("notes", ())
+        if note not in section.get("warnings", ())
+    ]
     unassessed = dict.fromkeys([*teller.unassessed(missing), *notes])
     return Said(teller.answer(), tuple(teller.sentences()), tuple(unassessed), language)
 
@@ -63,9 +69,9 @@ class _Teller:
     ) -> None:
         self.told, self.found = told, found
         self.rows: dict[str, dict[str, Any]] = {name: {} for name in regions}
-        for section in found.values():
+        for section in (found[name] for name in FINDINGS):
             for row in section["rows"]:
-                if row.get("region") in self.rows:
+                if "region" in row:
                     self.rows[row["region"]][row["name"]] = row
         self.filled = [name for name in regions if self._size(name)["value"]]
         self.empty = [name for name in regions if name not in self.filled]
@@ -83,7 +89,14 @@ class _Teller:
         return "; ".join(map(self._counted, self.outer)) + "."
 
     def sentences(self) -> Iterator[str]:
-        """What lies within, what was nowhere, how good it should be, and what findings say."""
+        """What lies within, what was nowhere, how good it should be, and what findings say.
+
+        Those of findings that are `first` come before: how a tumour responds matters more.
+        """
+        findings = sorted(self.told.get("finding", ()), key=lambda one: not one.get("first", False))
+        first = sum(one.get("first", False) for one in findings)
+        for one in findings[:first]:
+            yield from self._of_finding(one)
         inner = [name for name in self.filled if name not in self.outer]
         if inner:
             yield self._say("within", what="; ".join(self._part("part", one) for one in inner))
@@ -97,7 +110,7 @@ class _Teller:
                 if f"{kind} Dice" in self.rows[name]
             ]
             yield self._say(kind, what=", ".join(rated))
-        for one in self.told.get("finding", ()):
+        for one in findings[first:]:
             yield from self._of_finding(one)
 
     def unassessed(self, missing: Sequence[str]) -> Iterator[str]:
@@ -107,6 +120,9 @@ class _Teller:
             yield told["missing"].format(missing=", ".join(missing))
         if not self.filled:
             return
+        cut = [self._named(name) for name in self.filled if "edge" in self.rows[name]]
+        if cut:
+            yield told["cut"].format(regions=self._listed(cut, "and"))
         if any("low" not in self._size(name) for name in self.filled):
             yield told["size"]
         if any("low" not in self.rows[name]["longest diameter"] for name in self.filled):
@@ -114,17 +130,26 @@ class _Teller:
         if not self._dice():
             yield told["dice"]
 
-    def _of_finding(self, told: Mapping[str, str]) -> Iterator[str]:
-        """A finding's sentence, of the case, or of each region or lesion that has all its rows."""
+    def _of_finding(self, told: Mapping[str, Any]) -> Iterator[str]:
+        """A finding's sentence, of the case, or of each region or lesion that has all its rows.
+
+        `of` = "outer" is for regions that lie in no other alone; `row` names rows, also those of
+        several kinds (`why, enhancing`), that are sentences themselves.
+        """
+        rows = self.found.get(told["name"], {"rows": ()})["rows"]
+        if "row" in told:
+            yield from (row["value"] for row in rows if row["name"].split(",")[0] == told["row"])
+            return
         lines: dict[str, dict[str, str]] = {}
-        for row in self.found.get(told["name"], {"rows": ()})["rows"]:
+        for row in rows:
             whose = row.get("lesion") or row.get("region") or ""
             value = told.get(f"is {row['value']}") if isinstance(row["value"], str) else None
             lines.setdefault(whose, {})[row["name"]] = value or measured(row)
         asked = {name for _, name, _, _ in Formatter().parse(told["text"]) if name}
         for whose, values in lines.items():
-            if asked - {"of"} <= values.keys() and ("of" in asked) == bool(whose):
-                yield told["text"].format(of=self._named(whose), **values)
+            wanted = whose in self.outer if told.get("of") == "outer" else True
+            if wanted and asked - {"of"} <= values.keys() and ("of" in asked) == bool(whose):
+                yield told["text"].format(**values, of=self._named(whose))
 
     def _counted(self, name: str) -> str:
         few = self.rows[name]["components"]["value"]
@@ -134,7 +159,7 @@ class _Teller:
         if few > 1:
             what = self._part("together", name)
             return self._say("many", count=str(few), things=several, what=what)
-        where = self.told["side"].get(self.rows[name].get("image side", {}).get("value"), "")
+        where = self._side(name)
         return self._say("one", thing=one, what=self._part("alone", name, side=where))
 
     def _part(self, kind: str, name: str, **more: str) -> str:
@@ -143,7 +168,16 @@ class _Teller:
         across = f"{measured(long | {'unit': ''})}{TIMES}{measured(short)}"
         across += "" if plane == "image" else self._say("plane", plane=plane)
         size = measured(self._size(name))
+        if "edge" in self.rows[name]:
+            size, across = (self._say("least", what=text) for text in (size, across))
         return self._say(kind, region=self._named(name), size=size, across=across, **more)
+
+    def _side(self, name: str) -> str:
+        """The side of the patient, if it was found out, else that of the image; or nothing."""
+        for row in self.found.get("location", {"rows": ()})["rows"]:
+            if (row.get("region"), row["name"]) == (name, "hemisphere"):
+                return str(self.told["hemisphere"].get(row["value"], ""))
+        return str(self.told["side"].get(self.rows[name].get("image side", {}).get("value"), ""))
 
     def _dice(self) -> str:
         """Which kind of Dice is known of a region that was found, the better founded first."""
@@ -164,9 +198,9 @@ class _Teller:
     def _named(self, name: str) -> str:
         return str(self.told["regions"].get(name, name))
 
-    def _listed(self, names: Any) -> str:
+    def _listed(self, names: Iterable[str], word: str = "or") -> str:
         *first, last = names
-        return (", ".join(first) + self.told["or"] if first else "") + last
+        return (", ".join(first) + self.told[word] if first else "") + last
 
     def _say(self, key: str, **values: str) -> str:
         return str(self.told[key]).format(**values)
