@@ -4,23 +4,28 @@ import csv
 import io
 import json
 import re
+import shutil
 import subprocess
 import sys
 import zlib
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from oncoseg import Grid, Prediction, Task, results
-from oncoseg.errors import BadRun
+from oncoseg.errors import BadRun, OncosegError
+from oncoseg.read import read_volume
 from oncoseg.report import report
 from oncoseg.report.private import REMOVED, Veil
+from oncoseg.response import Earlier
 from oncoseg.write import Pseudonyms, write_volume
 
 SHAPE = (20, 22, 10)
 TASK = Task("toy", ("t1", "flair"), {"rim": 1, "core": 2}, {"WT": ("rim", "core"), "TC": ("core",)})
 UID = "1.2.826.0.1.3680043.8.498.4711"
 # Every one of these is somewhere in the input, and in a sentence of its notes.
+NAME = "Quetzal^Xanthippe"
 CANARIES = ["Quetzal", "Xanthippe", "MRN0815", "ward-9b", "20110607", "07.06.2011", "2011-06-07"]
 CANARIES += [UID, "Li_Wu", "case-zebra"]
 
@@ -89,6 +94,78 @@ def test_nothing_that_is_written_tells_the_patient(world):
         for content in [path.name.encode(), *unpacked(path)]:
             plain = re.sub(rb"data:image/png;base64,[\w+/=]+", b"", content).lower()
             for word in [*CANARIES, "zebra", "2011", str(world)]:
+                assert word.lower().encode() not in plain, f"{word} in {path.name}"
+
+
+def patient(folder, number):
+    """A DICOM series that names its patient everywhere, and a prediction of it."""
+    pydicom = pytest.importorskip("pydicom")
+    pytest.importorskip("highdicom")
+    from dicoms import series
+
+    noise = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(12, 22, 20)), 2)
+    place = folder / "Quetzal_Xanthippe" / f"study {number}"
+    said = {"Rows": 22, "Columns": 20, "SliceThickness": 3, "FrameOfReferenceUID": f"{UID}.9"}
+    said |= {"StudyInstanceUID": f"{UID}.{number}", "SeriesInstanceUID": f"{UID}.{number}.1"}
+
+    def slices(at):
+        pixels = (5000 * noise[at]).astype(np.int16)
+        return said | {"ImagePositionPatient": [0, 0, 3.0 * at], "pixels": pixels}
+
+    scan = series(place, slices, range(12))
+    for path in scan.iterdir():
+        head = pydicom.dcmread(path)
+        head.PatientName, head.PatientID, head.PatientBirthDate = NAME, "MRN0815", "19420304"
+        head.StudyDate = head.SeriesDate = head.AcquisitionDate = f"201106{number:02d}"
+        head.AccessionNumber, head.ReferringPhysicianName = "ACC-77-zebra", "Li_Wu^Doctor"
+        head.StudyDescription = head.InstitutionName = "ward-9b"
+        head.save_as(path)
+    grid = read_volume(scan).grid
+    label = np.zeros(grid.shape, np.uint8)
+    label[4:12, 8:16, 1:5] = 1
+    task = Task("toy", ("ct",), {"tumour": 1}, {"tumour": ("tumour",)})
+    none = np.zeros((1, *grid.shape), np.float16)
+    notes = (f"{scan}: series of {NAME}, MRN0815, ACC-77-zebra, on 20110{600 + number}.",)
+    case = Prediction(f"zebra-{number}", task, grid, label, none, ("ct",), images={"ct": scan})
+    return case.but(notes=notes, model={"name": "toy", "version": "1"})
+
+
+def told_by(path):
+    """What a reader of a PDF sees, and what it says of itself."""
+    for tool in ("pdftotext", "pdfinfo"):
+        more = ["-"] if tool == "pdftotext" else []
+        yield subprocess.run([tool, path, *more], capture_output=True, check=True).stdout
+
+
+def test_nor_do_pdf_key_images_and_parquet_of_dicom(tmp_path):
+    pytest.importorskip("weasyprint")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    for number in (1, 7):
+        results.save(patient(tmp_path, number), tmp_path / "out")
+    results.save(patient(tmp_path, 7).but(case="zebra-1"), tmp_path / "prior")
+    results.save(patient(tmp_path, 1).but(case="zebra-7"), tmp_path / "prior")
+    kinds = ["html", "pdf", "key-images", "parquet"]
+    to, key = tmp_path / "to", tmp_path / "key"
+    report(tmp_path / "out", to=to, kinds=kinds, key=key)
+    earlier = Earlier(priors=(tmp_path / "prior",), rule="recist")
+    with pytest.raises(OncosegError, match="1 of 2 not"):  # the prior of one is later
+        report(tmp_path / "out", to=tmp_path / "two", kinds=kinds, key=key, earlier=earlier)
+    (compared,) = (tmp_path / "two").glob("*.report.json")
+    assert {"change", "response"} <= json.loads(compared.read_bytes())["findings"].keys()
+    files = [path for place in (to, tmp_path / "two") for path in sorted(place.iterdir())]
+    assert {path.suffix for path in files} == {".html", ".pdf", ".dcm", ".parquet", ".json", ".csv"}
+    words = [NAME, "Quetzal", "Xanthippe", "MRN0815", "ACC-77", "Li_Wu", "ward-9b", "zebra", UID]
+    words += ["19420304", "201106", "2011-06", str(tmp_path)]
+    for path in files:
+        contents = [path.name.encode(), *unpacked(path)]
+        if path.suffix == ".parquet":
+            contents.append(str(parquet.read_table(path).to_pylist()).encode())
+        if path.suffix == ".pdf" and shutil.which("pdftotext"):
+            contents += told_by(path)
+            assert b"Research use only" in b" ".join(b" ".join(contents).split())
+        for content in contents:
+            plain = re.sub(rb"data:image/png;base64,[\w+/=]+", b"", content).lower()
+            for word in words:
                 assert word.lower().encode() not in plain, f"{word} in {path.name}"
 
 

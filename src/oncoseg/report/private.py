@@ -175,7 +175,7 @@ def veiled(
     if not pseudonyms:
         return prediction, record, found
     visits = found.get("change", {}).get("visits", ())
-    more = [str(one["case"]) for one in visits]
+    more = [str(one["case"]) for one in visits if "case" in one]
     more += [part for prior in priors for part in (prior.stem, *prior.absolute().parts[1:])]
     veil = Veil.over(prediction, path, pseudonyms, more)
     return veil.prediction(prediction), veil.record(record), veil.plain(found)
