@@ -138,7 +138,10 @@ def structures(path: Path) -> Structures:
         remedy = f"put a table of values and names beside it, {stem}.csv"
         raise BadFile(path, "has no names of its values", remedy)
     names = _names(table)
-    values = {int(value) for value in np.unique(labels.array)} - {0}
+    held = np.unique(labels.array)
+    if not np.array_equal(held, np.round(held)):
+        raise BadFile(path, "has values that are no whole numbers", "give a label map")
+    values = {int(value) for value in held} - {0}
     if values - names.keys():
         missing = ", ".join(map(str, sorted(values - names.keys())[:5]))
         raise BadFile(table, f"names no structure {missing} of {path.name}", "add its row")

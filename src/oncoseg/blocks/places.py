@@ -27,10 +27,9 @@ class Surroundings:
     def __init__(self, scan: Volume, brain: Array, matrix: Array) -> None:
         self.matrix, self.brain, self.grid = matrix, brain, scan.grid
         self.brain_mm3 = int(brain.sum()) * scan.grid.voxel_volume
-        self.surface = KDTree(_points(_outside(brain), scan.grid))
+        self.surface = KDTree(_points(_rim(brain), scan.grid))
         pools, grid = template().ventricles, template().scan.grid
-        rim = np.argwhere(pools & ~ndimage.binary_erosion(pools))
-        self.ventricles = KDTree(_moved(_points(rim, grid), np.linalg.inv(matrix)))
+        self.ventricles = KDTree(_moved(_points(_rim(pools), grid), np.linalg.inv(matrix)))
 
     def rows(self, mask: Array, grid: Grid, known: Structures | None) -> list[dict[str, Any]]:
         """`name`, `value` and `unit` of a mask (X, Y, Z) that is not empty."""
@@ -44,16 +43,16 @@ class Surroundings:
         ]
         told += [
             ("share of the brain", 100 * len(points) * grid.voxel_volume / self.brain_mm3, "%"),
-            ("depth", self._depth(points), "mm"),
+            ("distance to the surface", self._depth(points), "mm"),
             ("depth of its centre", self._depth(centre), "mm"),
-            ("to the lateral ventricles", self._to_ventricles(points, there), "mm"),
+            ("distance to the ventricles", self._to_ventricles(points, there), "mm"),
         ]
         told += [(name, value, "%") for name, value in _tissue(there).items()]
         told += [(name, value, "%") for name, value in _shares(there, known).items()]
         return [{"name": name, "value": value, "unit": unit} for name, value, unit in told]
 
     def _depth(self, points: Array) -> float:
-        """The shortest way from points (N, 3) to the outside; 0 from a point that is outside."""
+        """The shortest way from points (N, 3) to the surface; 0 from outside of it."""
         inside = at(self.brain, self.grid, points)
         return _least(self.surface, points) if inside.all() else 0.0
 
@@ -82,7 +81,7 @@ def _tissue(there: Array) -> dict[str, float]:
     """Mean share of each tissue of the template at points (N, 3), and of what is outside it."""
     found = template()
     shares = {
-        name: 100 * float(at(share, found.scan.grid, there).mean())
+        f"{name} of the template": 100 * float(at(share, found.scan.grid, there).mean())
         for name, share in found.tissue.items()
     }
     outside = 100 * float((at(found.scan.array, found.scan.grid, there) == 0).mean())
@@ -117,7 +116,6 @@ def _moved(points: Array, matrix: Array) -> Array:
     return np.asarray(points @ matrix[:3, :3].T + matrix[:3, 3])
 
 
-def _outside(brain: Array) -> Array:
-    """Voxels (N, 3) just outside of a mask, which may touch the edge of its grid."""
-    padded = np.pad(brain, 1)
-    return np.argwhere(ndimage.binary_dilation(padded) & ~padded) - 1
+def _rim(mask: Array) -> Array:
+    """The outermost voxels (N, 3) of a mask, also where the grid cuts it."""
+    return np.argwhere(mask & ~ndimage.binary_erosion(mask))

@@ -36,9 +36,9 @@ class Location(Finding):
             "the patient's, as the file has them; a hemisphere alone is named from "
             f"{places.ONE_SIDED:g} %. The midline is the template's plane of symmetry: crossed if "
             f"{places.LEAST_ML:g} ml lie more than {places.NEAR:g} mm away on both sides; nearer, "
-            "a displaced midline cannot be told from a crossed one. Tissue is what healthy brains "
-            "have there, and so are the ventricles. Depth is the way to the outside of the brain, "
-            "its folds filled as in its extraction."
+            "a displaced midline cannot be told from a crossed one. Shares of tissue are those of "
+            "healthy brains there; the ventricles (lateral, without temporal horns) are the "
+            "template's. The surface is that of the brain as it was extracted, folds filled."
         )
         section: dict[str, Any] = {"title": "Location in the brain", "method": method, "rows": []}
         known = atlas.structures(Path(self.atlas)) if self.atlas else None
@@ -53,7 +53,8 @@ class Location(Finding):
             inside = atlas.brain(scan)
             found = atlas.located(scan, inside)
         except BadData as error:
-            told = f"{names[0]} cannot be taken to the MNI template: {error}"
+            why = str(error).removeprefix(f"{scan.path}: ")
+            told = f"{names[0]} cannot be taken to the MNI template: {why}"
             return section | {"notes": [f"Location in the brain was not assessed: {told}."]}
         surroundings = places.Surroundings(scan, inside, found.matrix)
         section["rows"] = [

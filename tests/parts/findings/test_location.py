@@ -90,10 +90,13 @@ def test_in_the_template_itself_all_is_exact(tmp_path):
     assert rows["depth of its centre"] == pytest.approx(
         70 - np.linalg.norm([20.5, 34.5, 12.5]), abs=1
     )
-    assert rows["depth"] == pytest.approx(70 - np.linalg.norm([30, 44, 17]), abs=1)
-    assert rows["to the lateral ventricles"] == 0
+    assert rows["distance to the surface"] == pytest.approx(
+        70 - np.linalg.norm([30, 44, 17]), abs=1
+    )
+    assert rows["distance to the ventricles"] == 0
     assert (rows["in front"], rows["in back"]) == (50, 50)
-    tissues = ("grey matter", "white matter", "CSF", "outside the template")
+    tissues = [name for name in rows if name.endswith("the template")]
+    assert len(tissues) == 4
     assert sum(rows[name] for name in tissues) == pytest.approx(100)
     both = {row["name"]: row["value"] for row in around.rows(box | box[::-1], grid, None)}
     assert both["left"] == 50
@@ -107,7 +110,7 @@ def test_in_the_template_itself_all_is_exact(tmp_path):
     ways = np.argwhere(found.ventricles) + grid.affine[:3, 3] - [60, 0, 5]
     expected = np.linalg.norm(ways, axis=1).min() - 3
     rows = {row["name"]: row["value"] for row in around.rows(far, grid, None)}
-    assert rows["to the lateral ventricles"] == pytest.approx(expected, abs=1)
+    assert rows["distance to the ventricles"] == pytest.approx(expected, abs=1)
 
 
 def test_a_known_patient_is_located_and_a_mirrored_one_on_the_other_side():
@@ -149,7 +152,7 @@ def larger(volume):
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        (crop, "measures 130 ml, a brain 600 to 2200 ml"),
+        (crop, "measures 140 ml, a brain 600 to 2200 ml"),
         (filled, "is not brain alone on an even ground"),
         (larger, "a brain 600 to 2200 ml"),
     ],
@@ -163,10 +166,23 @@ def test_what_is_no_brain_alone_is_refused_in_a_sentence(change, why):
     assert why in note
 
 
-def test_a_body_as_large_as_a_brain_is_refused():
-    body = ball((0, -10, 10), 66, PATIENT) | ball((0, 10, 40), 40, PATIENT)
+def body():
+    """As large as a brain."""
+    inside = ball((0, -10, 10), 66) | ball((0, 10, 40), 40)
     grain = np.random.default_rng(0).normal(100, 15, GRID.shape)
-    section = locate({"t1": Volume(np.where(body, grain, 0), GRID, Path("t1"))}, [body])
+    return Volume(np.where(inside, grain, 0), GRID, Path("t1.nii"))
+
+
+def turned():
+    """As by a header that swaps front and back, and so left and right."""
+    affine = np.diag([-1.0, -1, 1, 1]) @ GRID.affine
+    return Volume(patient().array, Grid(GRID.shape, affine), Path("t1.nii"))
+
+
+@pytest.mark.parametrize("scan", [body, turned])
+def test_what_the_template_does_not_fit_is_refused(scan):
+    image = scan()
+    section = locate({"t1": image}, [image.array > 0], image.grid)
     assert section["rows"] == []
     assert "cannot be taken to the MNI template" in section["notes"][0]
 
@@ -195,6 +211,9 @@ def test_a_label_map_is_refused_that_is_not_named_or_elsewhere(tmp_path):
     (tmp_path / "own.nii.txt").write_text("7 Brain_L 2001\n")  # as MRIcron names them
     write(path, (inside * 7).astype(np.uint8), grid.affine)
     assert atlas.structures(path).names == {7: "Brain_L"}
+    write(path, (inside * 6.5).astype(np.float32), grid.affine)
+    with pytest.raises(BadFile, match=r"values that are no whole numbers"):
+        atlas.structures(path)
     path.write_bytes(b"no image")
     with pytest.raises(BadFile, match="cannot be read as NIfTI"):
         atlas.structures(path)
