@@ -123,7 +123,7 @@ def test_who_stands_out_by_the_stated_rule():
     low, high = np.percentile(np.log([*values, 40.0]), (25, 75))
     fence = math.exp(high + 1.5 * (high - low))
     (found,) = spread_of([*values, 40.0])
-    assert found == ("c7", f"volume WT 40.0 ml, above {fence:.1f}")
+    assert found == ("c7", f"volume WT 40 ml, above {fence:.4g}")
     assert spread_of([*values, fence * 0.999])[:1] == []
     assert spread_of([*values, 0.0]) == []  # nothing found is counted, not compared
     assert spread_of([*values[:6], 40.0]) == []  # too few
@@ -214,7 +214,7 @@ def test_the_page_shows_all_and_needs_nothing_else(tmp_path):
     assert "1 of 14 cases could not be reported: &lt;i&gt;bad&lt;/i&gt;." in text
     assert "Failed: cut &amp; short" in text
     assert 'href="./big %231.html"' in text
-    assert "volume WT 500.0 ml, above" in text
+    assert "volume WT 500 ml, above" in text
     assert "6 patients have several cases" in text
     assert "of several cases of a patient that is the order of their names" in text
     assert text.count('<svg class="plot"') == 1 + 2  # volumes; best change, over time

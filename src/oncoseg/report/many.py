@@ -18,7 +18,7 @@ from oncoseg.report.pictures import colours
 from oncoseg.report.plots import Strip, spider, strips, waterfall
 from oncoseg.report.sheet import Entry
 from oncoseg.report.spread import DICE, RULE, Measure, measures, outliers
-from oncoseg.report.tables import measured, short
+from oncoseg.report.tables import short
 
 OWN = Path(__file__).with_name("many.css")
 LISTED = 12  # cases to look at first
@@ -300,12 +300,6 @@ def _cases(cohort: Cohort) -> str:
 def _kind(text: str) -> str:
     """Short cells do not break."""
     return ' class="short"' if len(text) <= LINE else ""
-
-
-def _result(entry: Entry) -> str:
-    rows = entry.plain["findings"]["volumes"]["rows"]
-    found = [row for row in rows if row["value"] > 0]
-    return ", ".join(f"{row['region']} {measured(row)}" for row in found) or "nothing found"
 
 
 def _dice(entry: Entry) -> str:

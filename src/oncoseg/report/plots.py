@@ -39,7 +39,7 @@ def strips(rows: Sequence[Strip], title: str, *, log: bool = False) -> str:
     every = np.concatenate([np.asarray(row.values, dtype=float) for row in rows])
     along, marks = _axis(every, log=log)
     foot = 8 + ROW * len(rows)
-    parts = [_tick(along(mark), 4, foot, f"{mark:.4g}") for mark in marks]
+    parts = [_tick(along(mark), 4, foot, f"{mark:g}") for mark in marks]
     for place, row in enumerate(rows):
         parts.append(_strip(row, 8 + ROW * (place + 0.5), along))
     return framed(WIDE, foot + FOOT, "".join(parts), title)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from oncoseg.report.sheet import BARE, Entry
-from oncoseg.report.tables import short
 
 # What is drawn of the findings that every report has; of further ones all, if they are so few.
 DRAWN = ("volume", "area", "longest diameter", "3-D diameter", "components")
@@ -112,5 +111,5 @@ def outliers(found: Sequence[Measure]) -> Iterator[tuple[Entry, str]]:
             for entry, value in values:
                 if not low <= value <= high:
                     side, fence = ("below", low) if value < low else ("above", high)
-                    told = f"{what} {short(value)} {measure.unit}".strip()
-                    yield entry, f"{told}, {side} {short(fence)}"
+                    told = f"{what} {value:.4g} {measure.unit}".strip()
+                    yield entry, f"{told}, {side} {fence:.4g}"
