@@ -35,6 +35,7 @@ IN_SPACE = ("morphology", "peaks", "spatial")  # that are defined in 3-D alone
 TEXTURES = ("glcm", "glrlm", "glszm", "gldzm", "ngtdm", "ngldm")
 FAMILIES = ("morphology", "statistics", "histogram", "ivh", "peaks", "spatial", *TEXTURES)
 WORDS = {name: f"{name.upper()} " for name in TEXTURES} | {"histogram": "histogram "}
+FEW = 6  # grey levels, of which textures are poor
 LONG = 1.5  # times: voxels longer than that are no cubes
 Features = dict[str, dict[str, float]]
 
@@ -45,8 +46,8 @@ class Settings:
 
     families: joined by `+`, or `all`. merged: one matrix of all directions, not the mean of their
     features. Intensities that are not `within` (least, most), or more than `outliers` standard
-    deviations from the mean, are left out; bins of a width then begin at the least. Raises
-    `BadOption`.
+    deviations from the mean, are left out; bins of a width then begin at the least. `image` names
+    the images that are measured, joined by `+`; all if it is empty. Raises `BadOption`.
     """
 
     families: str
@@ -55,6 +56,7 @@ class Settings:
     merged: bool = False
     within: tuple[float, ...] = ()
     outliers: float = 0.0
+    image: str = ""
 
     def __post_init__(self) -> None:
         for name in self.families.split("+"):
@@ -86,13 +88,12 @@ class Settings:
     def said(self) -> str:
         """How grey levels and textures are made, in a sentence."""
         ways = "merged" if self.merged else "averaged"
+        start = f"{self.within[0]:g}" if self.within else "the least intensity of what is measured"
         kind = f"{self.bins} bins of one size between the least and the largest intensity"
-        if self.width:
-            kind = f"bins {self.width:g} wide from the least intensity"
-        text = f"Grey levels are {kind} of what is measured; textures are {ways} over directions."
+        kind = f"bins {self.width:g} wide from {start}" if self.width else kind
+        text = f"Grey levels are {kind}; textures are {ways} over directions."
         if self.within:
-            text += f" Intensities count from {self.within[0]:g} to {self.within[1]:g}"
-            text += ", where bins begin." if self.width else "."
+            text += f" Intensities count from {self.within[0]:g} to {self.within[1]:g}."
         if self.outliers:
             text += f" Those {self.outliers:g} standard deviations from the mean are left out."
         return text
@@ -132,7 +133,10 @@ def tabled(
     A row also holds its `family` and, but for shape, the name of its `image`.
     """
     rows: list[dict[str, Any]] = []
-    notes = _told(images, grid, settings)
+    chosen = list(filter(None, settings.image.split("+")))
+    notes = [f"There is no image {name} to measure in." for name in chosen if name not in images]
+    images = {name: one for name, one in images.items() if not chosen or name in chosen}
+    notes += _told(images, grid, settings)
     for part in parts:
         if "morphology" in settings.asked and grid.dims == 3 and not part.prefix:
             found = {"morphology": morphology(part.mask, grid)}
@@ -145,6 +149,9 @@ def tabled(
             left = 1 - np.count_nonzero(kept) / np.count_nonzero(mask)
             if left:
                 notes.append(f"{part.name} in {name}: {left:.1%} of it {settings.why_left}.")
+            if settings.width and kept.any() and np.ptp(values[kept]) < FEW * settings.width:
+                few = f"bins {settings.width:g} wide make about {FEW} grey levels of it or fewer"
+                notes.append(f"{part.name} in {name}: {few}, whose textures say little.")
             try:
                 found = measured(values, mask, kept, grid, settings)
             except BadData as error:

@@ -32,7 +32,7 @@ AREAS = {"mm": "mm²", "px": "px"}
 class PeritumoralRadiomics(Finding):
     """Rings `step` wide up to `reach` mm; `filled` takes all from within the tumour to each edge.
 
-    Families, bins and width are those of `radiomics`, without shape.
+    Families, bins, width and image are those of `radiomics`, without shape.
     """
 
     def __init__(
@@ -44,10 +44,11 @@ class PeritumoralRadiomics(Finding):
         families: str = "statistics",
         bins: int = 32,
         width: float = 0.0,
+        image: str = "",
     ) -> None:
         if not 0 < step <= reach:
             raise BadOption(f"option 'step' takes more than 0 up to 'reach', not {step:g}")
-        self.settings = Settings(families, bins, width)
+        self.settings = Settings(families, bins, width, image=image)
         self.edges = [float(edge) for edge in np.arange(0, reach + step / 1000, step)]
         self.filled = filled
 

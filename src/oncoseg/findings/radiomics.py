@@ -24,8 +24,8 @@ CARD = Card(
 class Radiomics(Finding):
     """`families` joined by `+`, or `all`; `width` replaces `bins` for images that are calibrated.
 
-    `within=-500x400` and `outliers=3` leave intensities out (re-segmentation). With `lesion` each
-    lesion is measured instead of each region.
+    `within=-500x400` and `outliers=3` leave intensities out (re-segmentation). `image=t1+t2`
+    names the images measured, all if none. With `lesion` each lesion is measured, not each region.
     """
 
     def __init__(
@@ -37,9 +37,10 @@ class Radiomics(Finding):
         merged: bool = False,
         within: tuple[float, ...] = (),
         outliers: float = 0.0,
+        image: str = "",
         lesion: bool = False,
     ) -> None:
-        self.settings = Settings(families, bins, width, merged, within, outliers)
+        self.settings = Settings(families, bins, width, merged, within, outliers, image)
         self.lesion = lesion
 
     def __call__(self, prediction: Prediction, case: Case) -> dict[str, Any]:

@@ -81,12 +81,20 @@ def test_intensities_out_of_range_are_left_out_and_bins_begin_with_it():
     assert (found["minimum"], found["maximum"]) == (1, 4)
     levels = {row["name"]: row["value"] for row in section["rows"]}
     assert (levels["ct histogram minimum"], levels["ct histogram maximum"]) == (3, 4)
-    (note,) = section["notes"]
+    note, few = section["notes"]
+    assert "whose textures say little" in few
     assert note.startswith("all in ct: 9.5% of it was left out")
     assert note.endswith("has no intensity that counts.")
-    assert "from -3 to 4, where bins begin" in section["method"]
+    assert "bins 2 wide from -3;" in section["method"]
+    assert "count from -3 to 4." in section["method"]
     kept = measure("radiomics:families=statistics,outliers=2", ct=LEVELS)
     assert values(kept, "statistics", "ct")["maximum"] == 4
+
+
+def test_images_that_are_asked_for_alone():
+    section = measure("radiomics:image=pt+ct,families=statistics", ct=LEVELS, t1=LEVELS)
+    assert {row["image"] for row in section["rows"]} == {"ct"}
+    assert section["notes"] == ["There is no image pt to measure in."]
 
 
 def test_what_cannot_be_measured_is_said_and_no_number_stands_for_it():
