@@ -84,6 +84,10 @@ def visits(tmp_path_factory):
     return folder, *now
 
 
+def compared(*given, **options):
+    return compare(*given, **options).sections
+
+
 def rows(section, **wanted):
     key, whose = next(iter(wanted.items()))
     return {row["name"]: row["value"] for row in section["rows"] if row.get(key) == whose}
@@ -91,7 +95,7 @@ def rows(section, **wanted):
 
 def test_a_course_under_a_motion(visits):
     folder, now, images = visits
-    section = compare(now, images, Earlier([folder / "first"]))["change"]
+    section = compared(now, images, Earlier([folder / "first"]))["change"]
     whole, enhancing = rows(section, region="WT"), rows(section, region="ET")
     assert whole["course"] == enhancing["course"] == "growing"
     true = [4 / 3 * np.pi * radius**3 * 8 / 1000 for radius in (5, 8)]
@@ -115,7 +119,7 @@ def test_a_course_under_a_motion(visits):
 
 def test_three_visits_keep_their_names(visits):
     folder, now, images = visits
-    found = compare(now, images, Earlier([folder / "second", folder / "first"], rule="rano"))
+    found = compared(now, images, Earlier([folder / "second", folder / "first"], rule="rano"))
     assert [track["id"] for track in found["change"]["tracks"]] == ["WT A", "WT B", "WT C", "ET A"]
     states = {
         track["id"]: [state["state"] for state in track["states"]]
@@ -135,11 +139,11 @@ def test_what_a_person_told_counts(visits):
     before = results.load(folder / "second" / "second.json")[0]
     steady = now.but(label=before.label)
     told = {"clinical": "stable", "steroids": "stable"}
-    found = compare(steady, images, Earlier(same, "rano:enhancing=ET", told))["response"]
+    found = compared(steady, images, Earlier(same, "rano:enhancing=ET", told))["response"]
     assert rows(found, lesion=None)["category, enhancing, by product"] == "SD"
-    worse = compare(steady, images, Earlier(same, "rano:enhancing=ET", {"clinical": "worse"}))
+    worse = compared(steady, images, Earlier(same, "rano:enhancing=ET", {"clinical": "worse"}))
     assert rows(worse["response"], lesion=None)["category, enhancing, by product"] == "PD"
-    changed = compare(steady, images, Earlier(same, "recist"))
+    changed = compared(steady, images, Earlier(same, "recist"))
     assert rows(changed["response"], lesion=None)["category"] == "SD"
     assert all("stable" in track["course"] for track in changed["change"]["tracks"])
 
@@ -170,13 +174,13 @@ def test_supramaximal_resection_needs_to_know_what_does_not_enhance():
 def test_extent_of_resection(visits):
     folder, _, _ = visits
     now, images = scan(folder, "operated", [(1, BIG), (2, (36, 50, 40, 2))])
-    found = compare(now, images, Earlier([folder / "second"], resection=True))["resection"]
+    found = compared(now, images, Earlier([folder / "second"], resection=True))["resection"]
     values = rows(found, lesion=None)
     before, after = values["ET before surgery"], values["residual"]
     assert values["extent of resection"] == pytest.approx(100 * (before - after) / before)
     assert values["category (2021)"].startswith("subtotal")
     nothing, images = scan(folder, "cleared", [(1, BIG)])
-    found = compare(nothing, images, Earlier([folder / "second"], resection=True))["resection"]
+    found = compared(nothing, images, Earlier([folder / "second"], resection=True))["resection"]
     assert rows(found, lesion=None)["extent of resection"] == 100
     assert any("supramaximal" in note for note in found["notes"])
 
@@ -184,7 +188,7 @@ def test_extent_of_resection(visits):
 def test_nothing_before_and_nothing_now_are_said(visits, tmp_path):
     folder, now, images = visits
     scan(tmp_path, "clear", [])
-    found = compare(now, images, Earlier([tmp_path / "clear"], resection=True))
+    found = compared(now, images, Earlier([tmp_path / "clear"], resection=True))
     assert {track["course"] for track in found["change"]["tracks"]} == {"new"}
     assert "relative change" not in rows(found["change"], region="WT")
     assert not found["resection"]["rows"]
@@ -192,10 +196,10 @@ def test_nothing_before_and_nothing_now_are_said(visits, tmp_path):
         "Nothing was found in the scan of before" in note for note in found["change"]["notes"]
     )
     clear, images = scan(tmp_path, "cleared", [])
-    found = compare(clear, images, Earlier([folder / "second"], "recist"))
+    found = compared(clear, images, Earlier([folder / "second"], "recist"))
     assert {track["course"] for track in found["change"]["tracks"]} == {"resolved"}
     assert rows(found["response"], lesion=None)["category"] == "CR"
-    both = compare(clear, images, Earlier([tmp_path / "clear"], "recist"))
+    both = compared(clear, images, Earlier([tmp_path / "clear"], "recist"))
     assert both["change"]["tracks"] == []
     assert rows(both["response"], lesion=None)["category"] == "NE"
 
@@ -204,7 +208,7 @@ def test_a_tumour_cut_by_the_field_of_view_has_no_change(tmp_path):
     edge = [(2, (36, 50, 78, 8))]
     scan(tmp_path, "before", edge)
     now, images = scan(tmp_path, "now", [(2, (36, 50, 78, 10))])
-    found = compare(now, images, Earlier([tmp_path / "before"], "recist", resection=True))
+    found = compared(now, images, Earlier([tmp_path / "before"], "recist", resection=True))
     row = rows(found["change"], lesion="WT 1")
     assert "cut by the edge" in row["course"]
     assert "change" not in row
@@ -216,7 +220,7 @@ def test_another_patient_is_refused(visits, tmp_path):
     _, now, images = visits
     scan(tmp_path, "other", [(1, BIG)], seed=9)
     with pytest.raises(BadData, match="of two patients does; give a prediction of the same"):
-        compare(now, images, Earlier([tmp_path / "other"]))
+        compared(now, images, Earlier([tmp_path / "other"]))
 
 
 def test_a_prior_that_is_missing_is_named(visits, tmp_path):
@@ -231,7 +235,7 @@ def test_a_prior_that_is_missing_is_named(visits, tmp_path):
     assert find(folder / "first" / "first.json", "now", single=False).name == "first.json"
     record = folder / "now" / "now.json"
     with pytest.raises(BadData, match="the very prediction"):
-        compare(now, images, Earlier([record]), record=record)
+        compared(now, images, Earlier([record]), record=record)
 
 
 def test_a_prior_of_another_task_is_refused(visits, tmp_path):
@@ -239,13 +243,13 @@ def test_a_prior_of_another_task_is_refused(visits, tmp_path):
     task = dataclasses.replace(TASK, name="liver", labels={"L": 1}, regions={"L": ("L",)})
     scan(tmp_path, "liver", [(1, BIG)], task=task)
     with pytest.raises(BadData, match="has regions L of task liver, but case now WT, ET"):
-        compare(now, images, Earlier([tmp_path / "liver"]))
+        compared(now, images, Earlier([tmp_path / "liver"]))
 
 
 def test_another_model_is_said(visits, tmp_path):
     _, now, images = visits
     scan(tmp_path, "old", [(1, BIG)], model={"name": "other", "sha256": "1"})
-    notes = compare(now, images, Earlier([tmp_path / "old"]))["change"]["notes"]
+    notes = compared(now, images, Earlier([tmp_path / "old"]))["change"]["notes"]
     assert any("different models" in note for note in notes)
 
 
@@ -254,7 +258,7 @@ def test_a_prior_whose_scan_is_gone_is_refused(visits, tmp_path):
     prior, _ = scan(tmp_path, "moved", [(1, BIG)])
     prior.images["t1ce"].unlink()
     with pytest.raises(BadData, match=r"t1ce of moved cannot be read.*still where they were"):
-        compare(now, images, Earlier([tmp_path / "moved"]))
+        compared(now, images, Earlier([tmp_path / "moved"]))
 
 
 def test_patients_and_days_are_those_of_dicom(tmp_path, visits):
@@ -298,7 +302,7 @@ def test_flat_images_are_not_assessed():
     task = dataclasses.replace(TASK, patch=(8, 8), spacing=(1.0, 1.0), strides=((2, 2),))
     label = np.zeros(grid.shape, np.uint8)
     flat = Prediction("flat", task, grid, label, np.zeros((0, 20, 20), np.float16), ("t1ce",))
-    found = compare(flat, {}, Earlier())
+    found = compared(flat, {}, Earlier())
     assert not found["change"]["rows"]
     assert any("two dimensions" in note for note in found["change"]["notes"])
 

@@ -17,13 +17,14 @@ from oncoseg.errors import BadData, OncosegError, unknown
 from oncoseg.extras import require
 from oncoseg.read import read_volume
 from oncoseg.report import cohort, private
+from oncoseg.report.beside import beside
 from oncoseg.report.content import EVERY, bare, content, today
 from oncoseg.report.courses import read_visits
 from oncoseg.report.key_images import key_images, store
 from oncoseg.report.page import STAMP, page
 from oncoseg.report.paper import pdf, printer
 from oncoseg.report.plates import plates
-from oncoseg.report.records import Content
+from oncoseg.report.records import Content, Plate
 from oncoseg.report.sentences import said, words
 from oncoseg.report.sheet import SHEETS
 from oncoseg.response import Earlier, compare
@@ -148,8 +149,11 @@ def _one(
     prediction, record = results.load(path)
     images, told = _images(prediction)
     found = measure(prediction, record, images, asked)
+    changed: list[Plate] = []
     if earlier:
-        found |= compare(prediction, images, earlier, record=path, named=not pseudonyms)
+        compared = compare(prediction, images, earlier, record=path, named=not pseudonyms)
+        changed = beside(prediction, images, compared)
+        found |= compared.sections
     keys = None
     if "key-images" in kinds:
         keys, why = key_images(prediction, images, pseudonyms)
@@ -162,7 +166,7 @@ def _one(
     notes += [one for section in found.values() for one in section.get("warnings", ())]
     sentences = said(prediction.task.regions, found, prediction.missing, language)
     seen = content(prediction, record, found, sentences, notes)
-    drawn = private.shown(plates(prediction, images, doubt), pseudonyms)
+    drawn = private.shown([*changed, *plates(prediction, images, doubt)], pseudonyms)
     text = page(replace(seen, plates=drawn))
     written, stem = [], prediction.case if pseudonyms else path.stem
     if "html" in kinds or "pdf" not in kinds:

@@ -15,7 +15,7 @@ from oncoseg.case import Array, Prediction, Volume
 from oncoseg.errors import BadData, BadRun
 from oncoseg.response import categories, changes, resection
 from oncoseg.response.align import Aligned, Told, align, same_patient
-from oncoseg.response.match import Visit, follow
+from oncoseg.response.match import Track, Visit, follow
 
 TITLE = "Change since the earlier scan"
 TILTED = 5.0  # degrees
@@ -49,6 +49,19 @@ class Earlier:
         return replace(self, single=cases == 1)
 
 
+@dataclass(frozen=True)
+class Compared:
+    """Sections of a report by name, and what pictures of them need.
+
+    `prior` is the latest earlier prediction, and `matrix` takes points of the present scan to it.
+    """
+
+    sections: dict[str, dict[str, Any]]
+    prior: Prediction
+    matrix: Array
+    tracks: Sequence[Track]
+
+
 def compare(
     now: Prediction,
     images: Mapping[str, Volume],
@@ -56,8 +69,8 @@ def compare(
     *,
     record: Path | None = None,
     named: bool = True,
-) -> dict[str, dict[str, Any]]:
-    """Sections of a report by name: `change`, and `response` and `resection` if asked for.
+) -> Compared:
+    """The sections `change`, and `response` and `resection` if asked for.
 
     `record` is that of `now`; cases of priors are `named` or not. Raises `BadData` for a prior that
     is missing, of another patient or task, later, or that cannot be aligned.
@@ -66,7 +79,8 @@ def compare(
     if now.grid.dims == 2:
         note = "Change since earlier scans was not assessed: images of two dimensions cannot be"
         flat: dict[str, Any] = {"title": TITLE, "method": changes.METHOD, "rows": []}
-        return {"change": flat | {"notes": [f"{note} aligned."]}}
+        sections = {"change": flat | {"notes": [f"{note} aligned."]}}
+        return Compared(sections, now, np.eye(3), ())
     known = [same_patient(now, one) for one in loaded]
     loaded, told, notes = _ordered(loaded, known)
     aligned = [align(now, images, one) for one in loaded]
@@ -96,7 +110,7 @@ def compare(
         )
     if earlier.resection:
         found["resection"] = resection.section(now, loaded[-1], visits[-2:])
-    return found
+    return Compared(found, loaded[-1], aligned[-1].matrix, tracks)
 
 
 def find(place: Path, case: str, *, single: bool = True) -> Path:
