@@ -154,6 +154,13 @@ def test_a_new_run_prepares_anew(tmp_path):
     assert dict(Plan.read(store / "plan.json").task.labels) == labels
 
 
+def test_prepared_data_of_another_task_are_refused(tmp_path):
+    run = world(tmp_path, 2)
+    run = replace(run, data=str(prepared(run)))
+    with pytest.raises(BadData, match=r"plan.json has the regions .*, and not .*'c2'"):
+        train(replace(run, regions={"c2": ("c2",)}))
+
+
 def test_held_out_patients_without_labels_are_not_scored(tmp_path):
     run = world(tmp_path, 2)
     name = "world_004"

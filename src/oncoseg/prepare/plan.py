@@ -66,8 +66,8 @@ class Normalisation:
             values = image[present]
             return (image - values.mean()) / max(values.std(), 1e-8)
         if self.scheme == "unit":
-            above = image - image.min()
-            return above / max(above.max(), 1e-8)
+            least = image[present].min()
+            return (image - least) / max(image[present].max() - least, 1e-8)
         if self.scheme == "nonzero":
             return _of_nonzero(image)
         if self.scheme == "bytes":

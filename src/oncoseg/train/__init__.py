@@ -18,7 +18,7 @@ from oncoseg.errors import BadData, BadRun
 from oncoseg.model import save_model
 from oncoseg.parts import Posthoc
 from oncoseg.predict.engines import torch_device
-from oncoseg.prepare import Plan, Stored, held_out, open_store, prepare
+from oncoseg.prepare import Plan, Stored, agreed, held_out, open_store, prepare
 from oncoseg.prepare.plan import MOST
 from oncoseg.run import AUGMENTATIONS, EACH, Run
 from oncoseg.train.folds import each_fold
@@ -145,11 +145,12 @@ def _refuse_changed(run: Run) -> None:
 def prepared(run: Run, *, again: bool = False) -> Path:
     """The store to train from.
 
-    `run.data` itself if it is one, else made in the run's folder, unless it is there and not wanted
-    `again`.
+    `run.data` itself if it is one, of the task that is asked for, else made in the run's folder,
+    unless it is there and not wanted `again`.
     """
     data = Path(run.data)
     if (data / "plan.json").exists():
+        agreed(data / "plan.json", run.labels, run.regions, run.modalities, {})
         return data
     store = run.folder / "prepared"
     if again or not (store / "plan.json").exists():
