@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime as dt
+import json
 from functools import cache
 
 import numpy as np
@@ -13,6 +14,8 @@ from oncoseg import Grid, Prediction, Task, Volume, results
 from oncoseg.blocks.registration import moved
 from oncoseg.errors import BadData, BadOption, BadRun, UnknownName
 from oncoseg.phantom import patient
+from oncoseg.report import report
+from oncoseg.report.beside import beside as pictured
 from oncoseg.response import Earlier, _ordered, compare, find, resection
 from oncoseg.response.align import Told, same_patient, told
 from oncoseg.write import write_volume
@@ -115,6 +118,37 @@ def test_a_course_under_a_motion(visits):
     assert rows(section, lesion="WT 2")["course"] == "new"
     assert rows(section, lesion="WT B")["course"] == "resolved"
     assert any("local correlation" in str(row["value"]) for row in section["rows"])
+
+
+def test_a_report_beside_a_scan_names_neither_under_pseudonyms(visits, tmp_path):
+    folder, *_ = visits
+    scan(tmp_path / "Jones", "Jones_before", [(1, BIG)], matrix=motion(head().grid))
+    report(
+        folder / "now",
+        to=tmp_path / "handover",
+        earlier=Earlier([tmp_path / "Jones" / "Jones_before"], "recist"),
+        key=tmp_path / "key.txt",
+    )
+    (plain,) = (tmp_path / "handover").glob("*.report.json")
+    (page,) = (tmp_path / "handover").glob("*.html")
+    told = json.loads(plain.read_text(encoding="utf-8"))["findings"]
+    assert {"change", "response"} <= told.keys()
+    assert rows(told["response"], lesion=None)["category"] == "PD"
+    for text in (plain.read_text(encoding="utf-8"), page.read_text(encoding="utf-8")):
+        assert "Beside the scan before" in text or text.startswith("{")
+        assert "jones" not in text.lower()
+
+
+def test_what_changed_is_pictured_before_and_now(visits):
+    folder, now, images = visits
+    found = compare(now, images, Earlier([folder / "first"]))
+    (plate,) = pictured(now, images, found)
+    said = [(figure.title, figure.caption.partition(",")[0]) for figure in plate.figures]
+    assert len(said) == 8  # four lesions
+    assert [title for title, _ in said if "WT A" in title] == ["WT A, before", "WT A, now"]
+    assert ("WT B, now", "gone; resolved") in said
+    assert ("WT C, before", "gone; new") in said
+    assert not pictured(now, {}, found)
 
 
 def test_three_visits_keep_their_names(visits):
@@ -277,7 +311,7 @@ def test_patients_and_days_are_those_of_dicom(tmp_path, visits):
     with pytest.raises(BadData, match="of two patients by their DICOM files") as caught:
         same_patient(later, dicom("other", "P2", "20240301"))
     assert "P2" not in str(caught.value)
-    assert told(dicom("odd", "P1", "20241399").images).day is None
+    assert told(dicom("odd", "P1", "").images).day is None
 
 
 def test_priors_come_in_order_of_their_days(visits):
