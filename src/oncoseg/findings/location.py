@@ -62,7 +62,11 @@ class Location(Finding):
             {"name": "outlines agree (Dice)", "value": found.overlap, "unit": ""},
             {"name": "shared information", "value": found.information, "unit": ""},
             {"name": "there and back differ by", "value": found.residual_mm, "unit": "mm"},
-        ] + [
+        ]
+        if known:
+            file = Path(self.atlas).name
+            section["rows"].append({"name": "structures of", "value": file, "unit": ""})
+        section["rows"] += [
             {"region": name, **row}
             for name, mask in masks.items()
             for row in surroundings.rows(mask, prediction.grid, known)

@@ -113,12 +113,18 @@ def test_in_the_template_itself_all_is_exact(tmp_path):
     assert rows["distance to the ventricles"] == pytest.approx(expected, abs=1)
 
 
-def test_a_known_patient_is_located_and_a_mirrored_one_on_the_other_side():
+def test_a_known_patient_is_located_and_a_mirrored_one_on_the_other_side(tmp_path):
     left, middle = ball((-35, 20, 25), 12), ball((2, -40, 30), 15)
-    section = locate({"flair": patient(), "t1": patient()}, [left, middle])
+    halves = (atlas.template().scan.array > 0).astype(np.uint8)
+    halves[98:] *= 2  # from x = 0
+    own = write(tmp_path / "halves.nii.gz", halves, atlas.template().scan.grid.affine)
+    table(tmp_path / "halves.csv", [(1, "the left half"), (2, "the right half")])
+    section = locate({"flair": patient(), "t1": patient()}, [left, middle], atlas=str(own))
     assert "notes" not in section
     facts, tumour, other = told(section), told(section, "a"), told(section, "b")
-    assert facts["registered by"] == "t1"
+    assert (facts["registered by"], facts["structures of"]) == ("t1", "halves.nii.gz")
+    assert (tumour["in the left half"], "in the right half" in tumour) == (100, False)
+    assert other["in the right half"] == pytest.approx(other["right"], abs=2)
     assert facts["outlines agree (Dice)"] > 0.97
     assert facts["there and back differ by"] < 2
     assert (tumour["hemisphere"], tumour["left"], tumour["midline crossed"]) == ("left", 100, "no")
