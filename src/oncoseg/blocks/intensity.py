@@ -7,6 +7,7 @@ What would divide by 0 is left out, but for skewness and kurtosis, which the sta
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from scipy import fft, signal
@@ -14,6 +15,7 @@ from scipy import fft, signal
 from oncoseg.blocks.surface import bounds
 from oncoseg.case import Array, Grid
 
+LARGEST = 50_000_000  # values of a spectrum, of which some five are held at a time
 PEAK_MM = 10 * (3 / (4 * math.pi)) ** (1 / 3)  # radius of a sphere of 1 cm³
 
 
@@ -132,11 +134,17 @@ def peaks(image: Array, mask: Array, grid: Grid) -> dict[str, float]:
     }
 
 
+def too_large(shape: Sequence[int]) -> bool:
+    """Whether spectra of a box of so many voxels need too much memory."""
+    return math.prod(2 * size for size in shape) > LARGEST
+
+
 def spatial(image: Array, mask: Array, volume: float, grid: Grid) -> dict[str, float]:
     """Where in a mask (X, Y, Z) intensities are high, and how alike near voxels are.
 
     `volume` is that of its mesh (mm³). Moran's I and Geary's C weigh each pair of voxels by the
-    inverse of their distance; sums over all pairs are products of spectra.
+    inverse of their distance; sums over all pairs are products of spectra. They are left out where
+    that would need gigabytes (`too_large`).
     """
     box, frame = bounds(mask), grid.affine[:3, :3]
     there, part = mask[box], image[box].astype(np.float64)
@@ -146,12 +154,15 @@ def spatial(image: Array, mask: Array, volume: float, grid: Grid) -> dict[str, f
         weighted = (values[:, None] * points).sum(axis=0) / values.sum()
         shift = frame @ (weighted - points.mean(axis=0))
         found["centre of mass shift"] = float(np.linalg.norm(shift))
-    if values.min() == values.max():
+    if values.min() == values.max() or too_large(there.shape):
         return found
     shape = [fft.next_fast_len(2 * size - 1, real=True) for size in there.shape]
     apart = np.where(there, part - values.mean(), 0.0)
-    lags = [fft.fftfreq(size, 1 / size) for size in shape]
-    away = np.linalg.norm(np.stack(np.meshgrid(*lags, indexing="ij"), axis=-1) @ frame.T, axis=-1)
+    lags = np.meshgrid(*(fft.fftfreq(n, 1 / n) for n in shape), indexing="ij", sparse=True)
+    away = np.zeros(shape)
+    for row in frame:  # x, then y, then z of what lies between two voxels
+        away += sum(step * lag for step, lag in zip(row, lags)) ** 2
+    np.sqrt(away, out=away)
     away[0, 0, 0] = np.inf
     weight = fft.rfftn(1 / away).real
     one, it, squared = (fft.rfftn(each, shape) for each in (there * 1.0, apart, apart**2))

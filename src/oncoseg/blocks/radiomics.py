@@ -20,6 +20,7 @@ from oncoseg.blocks.intensity import (
     peaks,
     spatial,
     statistics,
+    too_large,
     volume_histogram,
 )
 from oncoseg.blocks.morphology import mesh, morphology, unit_of
@@ -141,6 +142,8 @@ def tabled(
         if "morphology" in settings.asked and grid.dims == 3 and not part.prefix:
             found = {"morphology": morphology(part.mask, grid)}
             rows += [{**part.whose, **row} for row in _rows(found, "")]
+        if "spatial" in settings.asked and grid.dims == 3 and too_large(part.mask.shape):
+            notes.append(f"{part.name} is too large for Moran's I and Geary's C: not measured.")
         for name, image in images.items():
             reach = PEAK_MM if "peaks" in settings.asked else 0.0
             box, mask = widened(part.box, part.mask, reach, grid)

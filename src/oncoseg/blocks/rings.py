@@ -100,8 +100,10 @@ def outline(image: Array, grid: Grid) -> Array:
         flat = np.moveaxis(flat, axis, 0)
         flat[[0, 2]] = False
         flat = np.moveaxis(flat, 0, axis)
-    air, _ = ndimage.label(~bright, flat)
+    air, count = ndimage.label(~bright, flat)
     sides = [other for other in range(grid.dims) if grid.dims == 2 or other != axis]
     ends = [np.take(air, [0, -1], side).ravel() for side in sides]
-    outside = np.unique(np.concatenate(ends))
-    return np.isin(air, outside[outside > 0], invert=True)
+    outside = np.zeros(count + 1, bool)
+    outside[np.concatenate(ends)] = True
+    outside[0] = False  # the body itself, where it reaches an end
+    return np.asarray(~outside[air])

@@ -7,6 +7,7 @@ import pytest
 
 from ibsi import GLCM, GRID, LEVELS, MASK, MORPHOLOGY, PEAKS, SPATIAL, STATISTICS, differing
 from oncoseg import Case, Grid, Prediction, Task, Volume, build
+from oncoseg.blocks import intensity
 from oncoseg.errors import BadOption
 
 
@@ -95,6 +96,14 @@ def test_images_that_are_asked_for_alone():
     section = measure("radiomics:image=pt+ct,families=statistics", ct=LEVELS, t1=LEVELS)
     assert {row["image"] for row in section["rows"]} == {"ct"}
     assert section["notes"] == ["There is no image pt to measure in."]
+
+
+def test_a_region_too_large_for_all_its_pairs_is_told(monkeypatch):
+    monkeypatch.setattr(intensity, "LARGEST", 100)
+    section = measure("radiomics:families=spatial", ct=LEVELS)
+    names = {row["name"] for row in section["rows"]}
+    assert names == {"ct integrated intensity", "ct centre of mass shift"}
+    assert "too large for Moran's I" in section["notes"][0]
 
 
 def test_what_cannot_be_measured_is_said_and_no_number_stands_for_it():
