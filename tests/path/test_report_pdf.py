@@ -55,6 +55,13 @@ def test_each_sheet_has_its_head_and_foot(made):
     assert "One lesion: tumour 0.960 ml" in re.sub(r"\s+", " ", sheets[0])
 
 
+def test_each_fact_stands_beside_its_name(made):
+    text = told("pdftotext", "-layout", made[1], "-")
+    assert re.search(r"\n *distance of slices +2\.00 mm: ok\n", text)
+    assert re.search(r"\n *Label map +p1\.nii\.gz\n", text)
+    assert re.search(r"\n *Grid +30\s\S\s32\s\S\s16 voxels of 1\s\S\s1\s\S\s2 mm\n", text)
+
+
 def test_the_sheets_are_a4(made):
     assert "(A4)" in told("pdfinfo", made[1])
 

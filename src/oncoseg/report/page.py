@@ -162,10 +162,10 @@ def _background(content: Content) -> str:
 def _facts(facts: Mapping[str, str]) -> str:
     long = {name: ' class="mono"' for name, text in facts.items() if _digest(text)}
     items = "".join(
-        f"<dt>{escape(name)}</dt><dd{long.get(name, '')}>{escape(text)}</dd>"
+        f"<tr><th>{escape(name)}</th><td{long.get(name, '')}>{escape(text)}</td></tr>"
         for name, text in facts.items()
     )
-    return f"<dl>{items}</dl>"
+    return f'<table class="facts">{items}</table>'
 
 
 def _digest(text: str) -> bool:
