@@ -6,7 +6,7 @@ convention: the patient's right is on the left of the picture.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -112,12 +112,9 @@ class Atlas:
         side = float(np.ptp(points, axis=0).max()) + 2 * margin
         x, y = (float(value) for value in centre - side / 2)
         frame = Frame(plane, index, x, y, side, side)
-        lines = "".join(
-            f'<path class="{kind}" d="M{a[0]:.2f} {a[1]:.2f}L{b[0]:.2f} {b[1]:.2f}"/>'
-            for kind in ("under ruler", "rule")
-            for a, b in (points[:2], points[2:])
+        return self._drawn(modality, frame, SMALL, _rulers(points)), self.position(
+            plane, frame.index
         )
-        return self._drawn(modality, frame, SMALL, lines), self.position(plane, frame.index)
 
     def captured(
         self,
@@ -316,8 +313,16 @@ class Atlas:
         return grey, (columns[0] * wide, rows[0] * high, size[1] * wide, size[0] * high), part
 
 
-def flat(prediction: Prediction, images: Mapping[str, Volume], modality: str) -> str:
-    """The one picture of a 2-D prediction; rows run down and columns to the right, as stored."""
+def flat(
+    prediction: Prediction,
+    images: Mapping[str, Volume],
+    modality: str,
+    measured: Sequence[Mapping[str, Any]] = (),
+) -> str:
+    """The one picture of a 2-D prediction; rows run down and columns to the right, as stored.
+
+    With the diameters of lesions that were `measured`.
+    """
     (rows, columns), (high, wide) = prediction.grid.shape[:2], prediction.grid.spacing[:2]
     frame = Frame("image", 0, 0.0, 0.0, columns * wide, rows * high)
     grey = np.full((rows, columns), 40, dtype=np.uint8)
@@ -330,8 +335,20 @@ def flat(prediction: Prediction, images: Mapping[str, Volume], modality: str) ->
     place = f"scale({wide / 2:.5f} {high / 2:.5f})"
     paths = [(svg_path(masks[name]), palette[name], LINE) for name in largest]
     inside += slices.outlines(paths, place)
+    for row in measured:
+        ends = np.array([*row["ends"], *row["perpendicular_ends"]])
+        inside += _rulers((ends[:, ::-1] + 0.5) * (wide, high))
     inside += slices.furniture(frame, unit(prediction.grid))
     return slices.svg(frame, inside, f"{prediction.case}, {modality}")
+
+
+def _rulers(points: Array) -> str:
+    """Two lines between points (4, 2) in mm of the picture."""
+    return "".join(
+        f'<path class="{kind}" d="M{a[0]:.2f} {a[1]:.2f}L{b[0]:.2f} {b[1]:.2f}"/>'
+        for kind in ("under ruler", "rule")
+        for a, b in (points[:2], points[2:])
+    )
 
 
 def _span(start: float, length: float, step: float, size: int) -> tuple[int, int]:

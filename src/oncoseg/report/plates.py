@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from oncoseg.blocks.planes import slice_axis, upright
+from oncoseg.blocks.planes import slice_axis, unit, upright
 from oncoseg.blocks.segments import Segment, lesions
 from oncoseg.blocks.target_lesions import measure
 from oncoseg.case import Array, Prediction, Volume
@@ -30,8 +30,7 @@ def plates(
     if not images and prediction.images:
         return []
     if prediction.grid.dims == 2:
-        figures = [Figure(flat(prediction, images, name), name, kind="single") for name in images]
-        return [Plate("Picture", "Contours over the image.", figures, min(2, len(figures)))]
+        return [_flat(prediction, images)]
     atlas = Atlas(prediction, images)
     best, plane = atlas.telling("axial"), slice_axis(prediction.grid)[1]
     seen = atlas.described(best)
@@ -52,6 +51,26 @@ def pictured(prediction: Prediction) -> tuple[list[Segment], int]:
     """The lesions that have a picture, the largest of each region first, and how many there are."""
     found = lesions(prediction)
     return sorted(sorted(found, key=_place)[:LESIONS], key=lambda one: one.number), len(found)
+
+
+def _flat(prediction: Prediction, images: Mapping[str, Volume]) -> Plate:
+    """The one picture in every image, and the lesions that are measured in it."""
+    shown, count = pictured(prediction)
+    sizes = {one.name: measure(one, prediction.grid) for one in shown}
+    drawn = [size.drawn for size in sizes.values()]
+    figures = [
+        Figure(flat(prediction, images, name, drawn), name, kind="single") for name in images
+    ]
+    told = [
+        f"{name} {size.long:.1f}{TIMES}{size.short:.1f} {unit(prediction.grid)}"
+        for name, size in sizes.items()
+    ]
+    text = "Contours over the image."
+    if told:
+        text += f" Longest diameters and their perpendiculars: {'; '.join(told)}."
+    if len(shown) < count:
+        text += f" {len(shown)} of {count} pieces are measured, the largest of each region first."
+    return Plate("Picture", text, figures, max(1, min(2, len(figures))))
 
 
 def _overview(atlas: Atlas, best: str, seen: str) -> Plate:
