@@ -171,14 +171,14 @@ def test_visits_are_read_or_refused(tmp_path):
 
     def of(text):
         path.write_text(text, encoding="utf-8")
-        return read_visits(path)
+        return read_visits(path, ["a", "b"])
 
     found = of("case,patient,date\na,P1,2024-01-31\nb,P1,2024-03-01\n")
     assert found["b"].day - found["a"].day == 30
     assert of("case,patient,day\na,P1,0\nb,P1,41.5\n")["b"] == Visit("P1", 41.5, "41.5")
     bad = ("case,patient\na,P1", "case,date\na,2024-01-01", "case,patient,date\na,P1,31.1.2024")
     bad += ("case,patient,day\na,P1,nan", "case,patient,day\na,,3", "patient,day\nP1,3", "")
-    bad += ("case,patient,day\na,P1,3\na,P1,4",)
+    bad += ("case,patient,day\na,P1,3\na,P1,4", "case,patient,day\nx,P1,3")
     for text in bad:
         with pytest.raises(BadFile, match=re.escape(str(path))):
             of(text)

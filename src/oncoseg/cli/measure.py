@@ -38,6 +38,7 @@ def add(commands: Any) -> None:
         examples="  oncoseg report out/\n"
         "  oncoseg report out/ --to reports/ --as html,pdf\n"
         "  oncoseg report out/ --findings recist,checks\n"
+        "  oncoseg report out/ --to handover/ --visits visits.csv --pseudonymise key.txt\n"
         "  oncoseg report now/ --prior before/ --rule rano --told clinical=stable,steroids=less\n"
         "  oncoseg report after/ --prior before/ --resection",
     )

@@ -67,7 +67,7 @@ def report(
     asked = [*EVERY, *findings]
     _check(kinds, findings, language)
     earlier = earlier.checked(len(found))
-    known = read_visits(visits) if visits else {}
+    known = read_visits(visits, found) if visits else {}
     pseudonyms = private.pseudonyms(key, predictions, to)
     pages: dict[str, Path] = {}
     failed: dict[str, str] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,10 +64,11 @@ class Visit:
     text: str
 
 
-def read_visits(path: Path) -> dict[str, Visit]:
+def read_visits(path: Path, cases: Collection[str]) -> dict[str, Visit]:
     """Case -> visit, from a CSV file with `case`, `patient` and `date` (ISO) or `day` (number).
 
-    Raises `BadFile` for a column that is not there, a case named twice, or a date that is none.
+    Raises `BadFile` for a column that is not there, a case named twice, a date that is none, or a
+    file that names none of the `cases`.
     """
     from oncoseg.compare.groups import read_groups  # noqa: PLC0415 - its package imports this one
 
@@ -88,4 +89,7 @@ def read_visits(path: Path) -> dict[str, Visit]:
         if not math.isfinite(day):
             raise BadFile(path, f"says {text!r} of case {case}, which is no {when}", REMEDY)
         found[case] = Visit(patient, day, text)
+    if not found.keys() & set(cases):
+        cause = f"names {', '.join([*found][:3])}, ..., none of which is a case here"
+        raise BadFile(path, cause, f"name cases as predictions are, such as {min(cases)}")
     return found
