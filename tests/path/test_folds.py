@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from oncoseg.__main__ import main
-from oncoseg.errors import BadData, BadRun
+from oncoseg.errors import BadData, BadFile, BadRun
 from oncoseg.model import open_model
 from oncoseg.prepare import held_out, open_store, prepare
 from oncoseg.run import EACH
@@ -36,6 +36,12 @@ def test_all_folds_and_a_final_model_which_go_on_where_they_were_killed(tmp_path
     with pytest.raises(BadRun, match="begun with steps 2, now it is 3"):
         train(replace(run, steps=3), resume=True)
     before = (folder / "fold_0.onco").stat().st_mtime_ns
+    earlier = folder / "fold_0.run" / "validation.json"
+    whole_of_it = earlier.read_bytes()
+    earlier.write_text(json.dumps({"by_modalities": {"a": {"dice": {}, "cases": 2}}}))
+    with pytest.raises(BadFile, match=r"does not say of each case .*fold_0\.onco and go on with"):
+        train(run, resume=True)
+    earlier.write_bytes(whole_of_it)
     train(run, resume=True)
     assert (folder / "fold_0.onco").stat().st_mtime_ns == before
     found = json.loads((run.folder / "crossvalidation.json").read_text())

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from oncoseg import files
-from oncoseg.errors import BadData, BadRun
+from oncoseg.errors import BadData, BadFile, BadRun
 from oncoseg.prepare import held_out, open_store
 from oncoseg.run import Run
 from oncoseg.train import page
@@ -50,7 +50,7 @@ def each_fold(run: Run, *, resume: bool = False, cluster: str = "") -> Path:
     left = {f"fold {one.fold}": (one, store) for one in ones if not Path(one.to).exists()}
     for _ in several(_trained, left, run, cluster):
         page.write(run.folder)
-    records = [files.read_json(one.folder / "validation.json") for one in ones]
+    records = [_judged(one) for one in ones]
     files.write_json(run.folder / RECORD, together(records, patients))
     card = {**in_card(run.folder), **(files.read_json(Path(run.card)) if run.card else {})}
     said = files.write_json(run.folder / "card.json", card)
@@ -72,6 +72,17 @@ def _trained(run: Run, store: Path) -> Path:
     from oncoseg.train import train  # noqa: PLC0415 - which comes here itself
 
     return train(run, resume=True, store=store)
+
+
+def _judged(run: Run) -> dict[str, Any]:
+    """What a finished fold says of the cases it never saw."""
+    path = run.folder / "validation.json"
+    found: dict[str, Any] = files.read_json(path)
+    if not all("rows" in row for row in found["by_modalities"].values()):
+        cause = "does not say of each case how it fares with some modalities alone"
+        again = f"remove {run.to} and go on with --resume, which validates it again"
+        raise BadFile(path, cause, again)
+    return found
 
 
 def _refuse_others(run: Run, begun: Path) -> None:
