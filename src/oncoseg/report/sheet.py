@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from oncoseg.evaluate.table import cell
@@ -100,12 +101,17 @@ class Column(NamedTuple):
 
 def stem(finding: str, row: Mapping[str, Any]) -> str:
     """`volume_ml.ET`, `radiomics.energy.ET`: what a row of a finding is called in the table."""
-    name = f"{row['name']} {row['unit'].replace('/', ' per ')}".lower()
-    for sign, word in SIGNS.items():
-        name = name.replace(sign, word)
-    words = re.sub(r"\W+", "_", name).strip("_")
     before = "" if finding in BARE else f"{finding}."
-    return f"{before}{words}" + (f".{row['region']}" if row.get("region") else "")
+    after = f".{row['region']}" if row.get("region") else ""
+    return f"{before}{_words(row['name'], row['unit'])}{after}"
+
+
+@lru_cache(maxsize=10_000)
+def _words(name: str, unit: str) -> str:
+    told = f"{name} {unit.replace('/', ' per ')}".lower()
+    for sign, word in SIGNS.items():
+        told = told.replace(sign, word)
+    return re.sub(r"\W+", "_", told).strip("_")
 
 
 def measured(entry: Entry) -> dict[Column, Value]:
