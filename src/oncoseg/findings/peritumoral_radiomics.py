@@ -24,7 +24,7 @@ CARD = Card(
     arxiv="2411.16008",
     reading="The paper expands the mask by 2 to 12 mm, tumour included (`filled`); here also the "
     "rings alone, the default. It does not say what it clips by; here the body and other tumours, "
-    "not an organ.",
+    "not an organ; rings of two tumours may share voxels.",
 )
 AREAS = {"mm": "mm²", "px": "px"}
 
