@@ -17,6 +17,7 @@ from oncoseg import Grid, Prediction, Task, results
 from oncoseg.errors import BadRun, OncosegError
 from oncoseg.read import read_volume
 from oncoseg.report import report
+from oncoseg.report.plates import SURFACES
 from oncoseg.report.private import REMOVED, Veil
 from oncoseg.response import Earlier
 from oncoseg.write import Pseudonyms, write_volume
@@ -85,6 +86,7 @@ def test_the_canaries_are_in_what_is_reported_without_a_key(world, tmp_path):
     report(world / "out", to=tmp_path, cases=["case-zebra_1"])
     text = (tmp_path / "case-zebra_1.html").read_text(encoding="utf-8")
     assert [word for word in CANARIES if word in text] == CANARIES
+    assert SURFACES in text
 
 
 def test_nothing_that_is_written_tells_the_patient(world):
@@ -186,7 +188,7 @@ def test_what_is_not_of_the_patient_stays(world):
     assert plain["findings"]["volumes"]["rows"][0]["value"] == pytest.approx(8 * 8 * 5 / 1000)
     page = path.with_name(f"{plain['case']}.html").read_text(encoding="utf-8")
     assert "<svg" in page
-    assert "In three dimensions" not in page
+    assert SURFACES not in page
 
 
 def test_visits_of_one_patient_stay_together(world):

@@ -13,6 +13,7 @@ from oncoseg.report.pictures import SMALL, Atlas, flat
 from oncoseg.report.records import Figure, Plate
 from oncoseg.report.sentences import TIMES
 
+SURFACES = "In three dimensions"
 LETTERS = "R, L, A, P, H, F: the patient's right, left, front (anterior), back, head, foot."
 SIDES = "Radiological convention: the patient's right is on the left of axial and coronal pictures."
 LESIONS = 6  # that are pictured
@@ -137,7 +138,7 @@ def _surfaces(atlas: Atlas) -> list[Plate]:
     text += "".join(
         f" {name} is left out: {small} fills most of it." for name, small in atlas.full.items()
     )
-    return [Plate("In three dimensions", text, figures, 4)] if figures else []
+    return [Plate(SURFACES, text, figures, 4)] if figures else []
 
 
 def _lesions(atlas: Atlas, best: str, prediction: Prediction) -> list[Plate]:

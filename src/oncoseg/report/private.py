@@ -19,6 +19,7 @@ from oncoseg.blocks.instances import instance
 from oncoseg.blocks.layouts import is_dicom, patient_of, stem
 from oncoseg.case import Prediction
 from oncoseg.errors import BadRun, OncosegError
+from oncoseg.report.plates import SURFACES
 from oncoseg.report.records import Plate
 from oncoseg.report.sheet import Entry
 from oncoseg.write import Pseudonyms
@@ -43,7 +44,6 @@ DATES = (
     r"(?<!\d)\d{1,2}([-./])\d{1,2}\2(?:19|20)\d\d(?!\d)",
 )
 UID = r"(?<![\d.])[0-2](?:\.\d+){4,}(?![\d.]*\d)"
-SURFACES = "In three dimensions"
 UNTOLD = "The command said why, to whom it was given; the reason may name the patient."
 LONG = 5  # letters from which a word is removed also within others
 NOTE = (
