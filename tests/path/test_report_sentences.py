@@ -105,6 +105,9 @@ def test_the_side_is_the_patients_where_it_was_found_out():
     more = {**sections, "location": {"title": "", "method": "", "rows": [row]}}
     assert said(GLIOMA, more).answer.endswith(", in both hemispheres.")
     assert found.answer.endswith(", in the left half of the image.")
+    off = {"name": "body off the middle", "value": 23.0, "unit": "mm", "verdict": "check"}
+    more = {**sections, "checks": {"title": "", "method": "", "rows": [off]}}
+    assert said(GLIOMA, more).answer.endswith("(axial).")
 
 
 def test_rows_of_lesions_and_of_other_findings_do_not_change_the_answer():

@@ -62,6 +62,8 @@ def _plain(picture: Any) -> None:
     """Give a picture the styles of its classes as attributes, widths in its own units."""
     pixel = float(picture.get("viewBox").split()[2]) / WIDE
     for path in picture.iter(f"{SVG}path"):
+        if path.get("class") not in LOOKS:
+            continue  # has looks of its own
         width, look = LOOKS[path.get("class")]
         width = width or float(path.get("stroke-width"))
         path.attrib.update(look, **{"stroke-width": f"{width * pixel:.4f}"})

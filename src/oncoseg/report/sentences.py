@@ -173,10 +173,16 @@ class _Teller:
         return self._say(kind, region=self._named(name), size=size, across=across, **more)
 
     def _side(self, name: str) -> str:
-        """The side of the patient, if it was found out, else that of the image; or nothing."""
+        """The side of the patient, if it was found out, else that of the image.
+
+        Nothing where the body lies off the image's middle, by the checks.
+        """
         for row in self.found.get("location", {"rows": ()})["rows"]:
             if (row.get("region"), row["name"]) == (name, "hemisphere"):
                 return str(self.told["hemisphere"].get(row["value"], ""))
+        for row in self.found.get("checks", {"rows": ()})["rows"]:
+            if (row["name"], row.get("verdict")) == ("body off the middle", "check"):
+                return ""
         return str(self.told["side"].get(self.rows[name].get("image side", {}).get("value"), ""))
 
     def _dice(self) -> str:
