@@ -7,19 +7,29 @@ from oncoseg.case import Batch, Prompts, Task
 
 # Parts that are too large for a test with their defaults, or that cannot be built without options.
 NETWORKS = {
+    "agunet": "agunet:widths=4x8x8x8",
+    "daunet": "daunet:widths=8x8x16x16",
     "diffusion_unet": "diffusion_unet:width=8,steps=5,jump=2,repeats=1",
+    "fuseunet": "fuseunet:width=4",
     "hemis": "hemis:width=8",
     "interactive_fcn": "interactive_fcn:network=(unet:width=8)",
     "maxquery": "maxquery:widths=8x16x16x16x16,queries=8,features=8,dim=24,layers=1,heads=2",
+    "lightm_unet": "lightm_unet:width=8,states=4",
     "multimodal_unetr": "multimodal_unetr:patch=4,width=24,depth=2,heads=2,features=8",
     "multilevel_activation": "multilevel_activation:network=(unet:width=8)",
     "nnunet": "nnunet:width=8",
     "probabilistic_unet": "probabilistic_unet:width=8",
+    "resunetpp": "resunetpp:widths=4x8x8x16x16",
     "sam_decoder": "sam_decoder:encoder=(unet:width=8),width=16",
     "sat": "sat:widths=8x16x32x32x32,dim=24,layers=1,heads=2,hidden=48",
     "stunet": "stunet:width=8",
+    "swin_unetr": "swin_unetr:width=6,window=4",
+    "swtr_unet": "swtr_unet:width=8,units=1x1x1,dim=12,depth=1,heads=2,window=2",
+    "transunet": "transunet:width=8,units=1x1x1,dim=24,depth=1,heads=2,decoder=16x16x8x8x8",
     "umamba": "umamba:width=8,states=4",
+    "unetpp": "unetpp:width=4",
     "unet": "unet:width=8",
+    "xlstm_unet": "xlstm_unet:width=8",
 }
 METHODS = {"sfda_prior_entropy": "sfda_prior_entropy:prior=0.1"}
 

@@ -14,6 +14,7 @@ from worlds import NETWORKS, TASKS, make_batch
 OTHERS = [
     "unet:width=8,residual=true",
     "umamba:width=8,states=4,where=enc",
+    "xlstm_unet:width=8,where=enc,heads=2",
     "nnunet:width=8,residual=true,members=2",
 ]
 every = pytest.mark.parametrize(

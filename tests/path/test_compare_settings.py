@@ -14,7 +14,7 @@ from oncoseg.compare.benchmark import u_scores
 from oncoseg.compare.budget import advised, front
 from oncoseg.compare.conditions import expected, scenarios
 from oncoseg.compare.told import costs
-from oncoseg.errors import BadData, BadFile
+from oncoseg.errors import BadData, BadFile, BadOption
 from oncoseg.evaluate.curvas import crps, curvas
 from oncoseg.read import read_volume
 from oncoseg.write import write_volume
@@ -278,3 +278,17 @@ def test_the_command_line_knows_the_protocols(rated, capsys):
     data = json.loads(capsys.readouterr().out)
     assert data["protocol"]["setting"] == "raters"
     assert data["tables"][0]["heading"] == "How far the raters agree"
+
+
+def test_some_cases_alone_are_compared_where_they_are_named(tmp_path):
+    truth = folder(tmp_path / "truth", {case: label(2, 4) for case in ("a", "b", "c")})
+    near = folder(tmp_path / "near", {"a": label(2, 4)})
+    far = folder(tmp_path / "far", {"a": label(4, 4)})
+    all_of_them = compare([near, far], truth, metrics=("dice",), samples=0)
+    assert all_of_them.summary("near", "1", "dice").mean == pytest.approx(1 / 3)
+    one = compare([near, far], truth, metrics=("dice",), samples=0, cases=["a"])
+    assert one.summary("near", "1", "dice").mean == 1
+    assert one.table.cases == ("a",)
+    assert not any("lacks" in note or "No algorithm" in note for note in one.notes)
+    with pytest.raises(BadOption, match="takes all cases; leave out --cases"):
+        compare([near, far], truth, protocol="curvas", cases=["a"])

@@ -1,4 +1,4 @@
-"""Several algorithms against one truth: `oncoseg compare`, and scans to try them on."""
+"""Several algorithms against one truth: `oncoseg compare` and `benchmark`, and scans to try."""
 
 from __future__ import annotations
 
@@ -6,11 +6,25 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from oncoseg.cli.words import Words, add_command, answer, listed, options, part_list, region_members
+from oncoseg.cli.learn import FOLDS, add_task, choices
+from oncoseg.cli.words import (
+    CASES,
+    Words,
+    add_command,
+    answer,
+    count,
+    listed,
+    named,
+    options,
+    part_list,
+    positive,
+    region_members,
+)
+from oncoseg.extras import require
 
 
 def add(commands: Any) -> None:
-    """Add `compare` and `damage`."""
+    """Add `compare`, `benchmark` and `damage`."""
     parser = add_command(
         commands,
         "compare",
@@ -44,6 +58,8 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--groups", type=Path, metavar="CSV", help="column 'case', then site, scanner, ... of each"
     )
+    parser.add_argument("--cases", **CASES)
+    _add_benchmark(commands)
     parser = add_command(
         commands,
         "damage",
@@ -63,6 +79,63 @@ def add(commands: Any) -> None:
         metavar="25,50",
         help="percent of the voxels that modalities lose (default 25)",
     )
+
+
+def _add_benchmark(commands: Any) -> None:
+    parser = add_command(
+        commands,
+        "benchmark",
+        "train networks equally long on the same cases, and compare them with what they cost",
+        benchmark,
+        examples="  oncoseg benchmark data/ --to contest/ --minutes 6\n"
+        "  oncoseg benchmark data/ --to contest/ --networks unet,umamba:width=16 --minutes 30\n"
+        "  oncoseg benchmark data/ --to contest/ --minutes 6 --limit 8GB --cluster",
+    )
+    parser.add_argument("data", help="data set with labels")
+    parser.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="to write")
+    parser.add_argument(
+        "--networks",
+        type=part_list,
+        help="name:option=value with commas between; all that the method can train if not given",
+    )
+    for slot in ("method", "loss"):
+        parser.add_argument(f"--{slot}", help=f"name:option=value,...; see 'oncoseg list {slot}'")
+    length = parser.add_mutually_exclusive_group(required=True)
+    length.add_argument("--minutes", type=positive, help="each is trained for")
+    length.add_argument("--steps", type=count, help="each is trained for")
+    parser.add_argument("--folds", type=count, help="parts to split the patients into; 5")
+    parser.add_argument("--fold", type=count, help="the part to hold out, from 0; 0")
+    parser.add_argument("--hold", type=listed, help="P1,P2,...: patients to hold out instead")
+    parser.add_argument("--seed", type=count, help="the same for all; 0")
+    parser.add_argument("--device", help="cpu, cuda, ...; the best there is if not given")
+    parser.add_argument("--protocol", metavar="NAME", help="to compare by; ubench")
+    parser.add_argument("--limit", metavar="SIZE", help="memory that a network may take, as 8GB")
+    parser.add_argument(
+        "--cluster",
+        nargs="?",
+        const="auto",
+        metavar="ADDRESS",
+        help="try them at once on a Ray cluster; if not named, the one found here",
+    )
+    add_task(parser)
+
+
+def benchmark(words: Words) -> int:
+    """`oncoseg benchmark`."""
+    require("torch", "train")
+    from oncoseg.benchmark import benchmark as run
+    from oncoseg.run import Run
+
+    given = choices(words)
+    if "hold" not in given:
+        given = {"folds": FOLDS, "fold": 0, **given}
+        given["fold"] = max(0, given["fold"])
+    del given["to"]
+    chosen = options(words, "networks", "protocol", "limit", "cluster")
+    comparison = run(Run(to="", **given), words.to, **chosen)
+    text = f"{comparison.text()}\nThe page is {words.to / 'comparison.html'}"
+    answer(words, comparison.as_dict(), text)
+    return 0
 
 
 def rates(text: str) -> tuple[float, ...]:
@@ -85,7 +158,7 @@ def compare(words: Words) -> int:
     """`oncoseg compare`."""
     from oncoseg.compare import compare as run
 
-    chosen = options(words, "protocol", "to", "metrics", "regions", "groups")
+    chosen = options(words, "protocol", "to", "metrics", "regions", "groups") | named(words)
     comparison = run(words.predictions, words.reference, **chosen)
     text = comparison.text()
     if hasattr(words, "to"):

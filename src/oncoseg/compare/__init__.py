@@ -39,6 +39,7 @@ def compare(
     to: Path | None = None,
     samples: int = 1000,
     seed: int = 0,
+    cases: Sequence[str] = (),
 ) -> Comparison:
     """Evaluate every folder of `predictions` against `reference`, test and rank by a protocol.
 
@@ -46,6 +47,7 @@ def compare(
     after which all of them are ranked. `groups` is a CSV file with the column `case`; each further
     column divides the cases, the first is the one that a protocol averages. With `to`, the page,
     the records and each algorithm's evaluation are written there; a run that was killed goes on.
+    Of `cases`, if any are named, those alone count.
 
     Raises `BadOption` for folders of one name, `UnknownName` for an unknown protocol, `BadData`
     where algorithms have other regions, and whatever `oncoseg.evaluate` raises.
@@ -61,7 +63,9 @@ def compare(
         name: dict(regions) if regions is not None else own_regions(folder, rules.regions)
         for name, folder in folders.items()
     }
-    seen = evaluated(folders, Path(reference), rules, asked, samples=samples, seed=seed, to=to)
+    seen = evaluated(
+        folders, Path(reference), rules, asked, samples=samples, seed=seed, to=to, cases=cases
+    )
     evaluations, rules = seen.evaluations, seen.rules
     aligned = _aligned(evaluations, rules)
     table = _table(aligned, _first(evaluations))

@@ -17,6 +17,7 @@ from oncoseg.compare.benchmark import weighed
 from oncoseg.compare.burden import burdens
 from oncoseg.compare.ranking import Table
 from oncoseg.compare.records import Extra
+from oncoseg.errors import BadOption
 from oncoseg.evaluate import Evaluation, evaluate
 from oncoseg.evaluate.rated import ceiling, evaluate_rated, gathered
 from oncoseg.protocol import Protocol
@@ -50,8 +51,11 @@ def evaluated(
     samples: int,
     seed: int,
     to: Path | None,
+    cases: Sequence[str] = (),
 ) -> Found:
-    """Evaluate every folder as the protocol's setting says."""
+    """Evaluate every folder as the protocol's setting says; raises `BadOption` if it wants all."""
+    if cases and rules.setting in {"conditions", "raters"}:
+        raise BadOption(f"protocol {rules.name} takes all cases; leave out --cases")
 
     def each(work: Callable[..., Any]) -> dict[str, Any]:
         return {
@@ -78,7 +82,7 @@ def evaluated(
         truths = tuple(reference / rater for rater in every)
         rows = ceiling(every, samples, seed)
         return replace(found, truths=truths, extras=_ceiling(rows, len(every)))
-    plain = each(evaluate)
+    plain = each(partial(evaluate, cases=cases))
     extras = burdens(plain, rules.burden) if rules.burden else ()
     return Found(plain, rules, folders, (reference,), extras, priced=folders)
 
