@@ -135,8 +135,8 @@ def test_response_is_told_before_all_else_and_warnings_are_not_unassessed():
         "checks": {"rows": [], "notes": ["Not known.", "Too thick."], "warnings": ["Too thick."]},
     }
     found = said(GLIOMA, more)
-    assert found.sentences[0] == "PR by RANO 2.0."
-    assert found.sentences[1] == "whole tumour: 2.00 ml before, 3.00 ml now, growing."
+    assert found.sentences[0] == "Enhancing, by products: PR by RANO 2.0."
+    assert found.sentences[1] == "Whole tumour: 2.00 ml before, 3.00 ml now, growing."
     assert found.unassessed[-1] == "Not known."
 
 

@@ -1,5 +1,9 @@
 """Rows of findings become tables: nothing lost, numbers short, intervals said."""
 
+import re
+
+from oncoseg.report.page import WIDE, _section
+from oncoseg.report.records import Region
 from oncoseg.report.tables import short, tabled, tables, worded
 
 
@@ -56,3 +60,43 @@ def test_what_would_be_too_wide_is_turned_and_images_stand_side_by_side():
     assert tables({"title": "Few", "method": "So.", "rows": rows[:2]})[0].columns == [
         ("volume", "ml")
     ]
+
+
+def drawn(section):
+    """Each table of a section: its head, then its lines, as texts."""
+    region = Region("core", "", "#fff", "1", "ml", "")
+    text = _section(tabled(section), [region])
+    rows = [
+        [
+            re.sub("<[^>]*>", "|", cell).strip("|")
+            for cell in re.findall("<t[hd]>(.*?)</t[hd]>", row)
+        ]
+        for row in re.findall("<tr>(.*?)</tr>", text)
+    ]
+    starts = [at for at, row in enumerate(rows) if row[0] == ""]
+    return [rows[a:b] for a, b in zip(starts, [*starts[1:], len(rows)])]
+
+
+def test_regions_and_lesions_have_tables_with_their_own_columns():
+    rows = [row("volume", 1.0, "ml", region="core"), row("diameter", 2.0, "mm", lesion="core 1")]
+    one, two = drawn({"title": "Toy", "method": ".", "rows": rows})
+    assert one == [["", "volume|ml"], ["core", "1.00"]]
+    assert two == [["", "diameter|mm"], ["core 1", "2.00"]]
+
+
+def test_no_table_is_wider_than_a_sheet_and_no_value_is_lost():
+    names = [f"feature {number}" for number in range(30)]
+    rows = [
+        row(name, 100 * lesion + number, lesion=f"core {lesion}")
+        for lesion in range(1, 21)
+        for number, name in enumerate(names)
+    ]
+    found = drawn({"title": "Toy", "method": ".", "rows": rows})
+    assert max(len(line) for table in found for line in table) <= WIDE + 1
+    values = {
+        (whose, line[0]): cell
+        for head, *lines in found
+        for line in lines
+        for whose, cell in zip(head[1:], line[1:])
+    }
+    assert values == {(one["lesion"], one["name"]): str(one["value"]) for one in rows}

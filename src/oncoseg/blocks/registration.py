@@ -128,11 +128,14 @@ def moved(moving: Volume, grid: Grid, matrix: Array, order: int = 1) -> tuple[Ar
         index = whole  # voxels fall on voxels: nothing at an edge is lost by rounding
     kind = moving.array.dtype if order == 0 else np.float32
     linear, shift = index[:-1, :-1], index[:-1, -1]
-    found = ndimage.affine_transform(
+    found = np.zeros(grid.shape, dtype=kind)
+    box = _reached(moving.array, grid.shape, linear, shift)
+    ndimage.affine_transform(
         moving.array.astype(kind, copy=False),
         linear,
-        shift,
-        output_shape=grid.shape,
+        shift + linear @ [side.start for side in box],
+        output=found[box],
+        output_shape=tuple(side.stop - side.start for side in box),
         order=order,
         mode="nearest",
     )
@@ -143,6 +146,24 @@ def moved(moving: Volume, grid: Grid, matrix: Array, order: int = 1) -> tuple[Ar
         covered &= (place >= -0.501) & (place <= size - 0.499)
     found[~covered] = 0
     return found, covered
+
+
+def _reached(
+    array: Array, shape: tuple[int, ...], linear: Array, shift: Array
+) -> tuple[slice, ...]:
+    """The box of the result in which anything but 0 can lie, where index there = linear @ index."""
+    box = extents(array != 0).get(1, (slice(0, 1),) * 3)
+    ends = [
+        (side.start - 2 if side.start else -size, side.stop + 1 if side.stop < size else 2 * size)
+        for side, size in zip(box, array.shape)
+    ]
+    corners = np.stack(np.meshgrid(*ends)).reshape(3, -1)
+    places = np.linalg.inv(linear) @ (corners - shift[:, None])
+    low, high = np.floor(places.min(axis=1)), np.ceil(places.max(axis=1)) + 1
+    return tuple(
+        slice(int(np.clip(a, 0, size - 1)), int(np.clip(b, 1, size)))
+        for a, b, size in zip(low, high, shape)
+    )
 
 
 def _coarse(volume: Volume) -> Volume:

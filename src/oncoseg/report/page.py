@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-from oncoseg.report.records import Content, Plate, Region, Section
+from oncoseg.report.records import DASH, Content, Plate, Region, Section
 
 CSS = Path(__file__).with_name("page.css")
 STAMP = "Research use only. Not a medical device."
+WIDE = 8  # columns that fit on a sheet
 MODEL = {
     "name": "Model",
     "version": "Version",
@@ -105,26 +106,56 @@ def _swatch(region: Region) -> str:
 
 
 def _section(section: Section, regions: Sequence[Region]) -> str:
-    """Facts and table; a line that is a region has its colour."""
-    facts = _facts(section.facts) if section.facts else ""
-    head = "".join(
-        f"<th>{escape(name)}<small>{escape(unit)}</small></th>" for name, unit in section.columns
-    )
+    """Facts and tables, one of regions and one of lesions, and how it was measured."""
     known = {one.name: one for one in regions}
-    lines = ""
-    for name, cells in section.rows:
-        first, small = escape(name), ""
-        if name in known:
-            first = _swatch(known[name]) + first
-            small = f"<small>{escape(known[name].members)}</small>" if known[name].members else ""
-        values = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
-        lines += f"<tr><td>{first}{small}</td>{values}</tr>"
-    table = f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{lines}</tbody></table>"
+    facts = _facts(section.facts) if section.facts else ""
+    groups = ([row for row in section.rows if (row[0] in known) is kind] for kind in (True, False))
+    tables = "".join(_measured(section.columns, rows, known) for rows in groups if rows)
     methods = "".join(f"<li>{escape(line)}</li>" for line in section.methods)
     return (
-        f"<section><h2>{escape(section.title)}</h2>{facts}{table if lines else ''}"
+        f"<section><h2>{escape(section.title)}</h2>{facts}{tables}"
         f'<ul class="methods">{methods}</ul></section>'
     )
+
+
+def _measured(
+    columns: Sequence[tuple[str, str]],
+    rows: Sequence[tuple[str, Sequence[str]]],
+    known: Mapping[str, Region],
+) -> str:
+    """A line each region or lesion; where a sheet is too narrow for that, a column each."""
+    whose = [_whose(name, known) for name, _ in rows]
+    kept = [at for at in range(len(columns)) if any(cells[at] != DASH for _, cells in rows)]
+    what = [f"{escape(columns[at][0])}<small>{escape(columns[at][1])}</small>" for at in kept]
+    cells = [[escape(cells[at]) for at in kept] for _, cells in rows]
+    if len(kept) <= WIDE:
+        return _table(what, zip(whose, cells))
+    return "".join(
+        _table(
+            whose[start : start + WIDE],
+            zip(
+                what, ([row[at] for row in cells[start : start + WIDE]] for at in range(len(kept)))
+            ),
+        )
+        for start in range(0, len(whose), WIDE)
+    )
+
+
+def _whose(name: str, known: Mapping[str, Region]) -> str:
+    """A region has its colour and what it is made of."""
+    if name not in known:
+        return escape(name)
+    members = escape(known[name].members)
+    return _swatch(known[name]) + escape(name) + (f"<small>{members}</small>" if members else "")
+
+
+def _table(head: Iterable[str], lines: Iterable[tuple[str, Sequence[str]]]) -> str:
+    top = "".join(f"<th>{text}</th>" for text in head)
+    rows = "".join(
+        f"<tr><td>{first}</td>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+        for first, cells in lines
+    )
+    return f"<table><thead><tr><th></th>{top}</tr></thead><tbody>{rows}</tbody></table>"
 
 
 def _inputs(content: Content) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+DASH = "-"  # a cell for which there is no row
+
 
 @dataclass(frozen=True)
 class Figure:

@@ -138,7 +138,10 @@ class _Teller:
         """
         rows = self.found.get(told["name"], {"rows": ()})["rows"]
         if "row" in told:
-            yield from (row["value"] for row in rows if row["name"].split(",")[0] == told["row"])
+            for row in rows:
+                name, _, kind = row["name"].partition(", ")
+                if name == told["row"]:
+                    yield _begun(f"{kind}: {row['value']}" if kind else row["value"])
             return
         lines: dict[str, dict[str, str]] = {}
         for row in rows:
@@ -149,7 +152,7 @@ class _Teller:
         for whose, values in lines.items():
             wanted = whose in self.outer if told.get("of") == "outer" else True
             if wanted and asked - {"of"} <= values.keys() and ("of" in asked) == bool(whose):
-                yield told["text"].format(**values, of=self._named(whose))
+                yield _begun(told["text"].format(**values, of=self._named(whose)))
 
     def _counted(self, name: str) -> str:
         few = self.rows[name]["components"]["value"]
@@ -210,3 +213,8 @@ class _Teller:
 
     def _say(self, key: str, **values: str) -> str:
         return str(self.told[key]).format(**values)
+
+
+def _begun(sentence: str) -> str:
+    """A sentence begins with a capital."""
+    return sentence[:1].upper() + sentence[1:]

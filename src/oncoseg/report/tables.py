@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from oncoseg.report.records import Section
+from oncoseg.report.records import DASH, Section
 
-DASH = "-"
 WIDE = 12  # columns: a table of more has a line each measurement instead
 
 

@@ -79,13 +79,17 @@ class _Course:
         self.told: dict[str, Any] = dict(told)
         if "confirmed" in told:
             self.told["confirmed"] = told["confirmed"] == "yes"
+        self.sizes: dict[tuple[str, ...], list[dict[str, Measured]]] = {}
         self.tracks = [one for one in tracks if _known(one)]
         self.unknown = [one for one in tracks if not _known(one)]
 
     def visits(self, regions: Sequence[str], **options: Any) -> list[Visit]:
         """What was measured of these regions at every visit."""
         tracks = [one for one in self.tracks if one.region in regions]
-        sizes = [measured(prediction, regions, **options) for prediction in self.predictions]
+        key = tuple(regions)
+        if key not in self.sizes:  # products and volumes are of the same measurements
+            self.sizes[key] = [measured(one, regions, **options) for one in self.predictions]
+        sizes = self.sizes[key]
         found = []
         for number in range(len(sizes)):
             lesions = {

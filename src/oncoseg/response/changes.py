@@ -40,10 +40,11 @@ def region_rows(
     now: Prediction, before: Prediction, tracks: Sequence[Track]
 ) -> Iterator[dict[str, Any]]:
     """Volume of each region before and now, what became of it, and lesions that came or went."""
-    volumes = [sizes(one.masks, one.grid) for one in (before, now)]
+    masks = [(one.masks, one.grid) for one in (before, now)]
+    volumes = [sizes(*one) for one in masks]
     for region in now.task.regions:
         then, here = (one[region] for one in volumes)
-        errors = [boundary_ml(one.masks[region], one.grid) for one in (before, now)]
+        errors = [boundary_ml(marked[region], grid) for marked, grid in masks]
         yield _row("region", region, "course", _compared(then, here, math.hypot(*errors)))
         yield from _change("region", region, then, here, math.hypot(*errors))
         inside = [one for one in tracks if one.region == region]

@@ -14,6 +14,7 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from oncoseg.blocks.extents import extents
 from oncoseg.blocks.segments import Segment, lesions
 from oncoseg.blocks.target_lesions import Measured, measure
 from oncoseg.case import Array, Grid, Prediction
@@ -104,16 +105,18 @@ class Track:
 
 def boundary_ml(mask: Array, grid: Grid) -> float:
     """Half the volume of the voxels of a mask (*S) that have a face outside it, in ml."""
+    mask = np.pad(mask[extents(mask).get(1, (slice(0, 0),) * mask.ndim)], 1)
     inner = ndimage.binary_erosion(mask, border_value=1)
     return float((int(mask.sum()) - int(inner.sum())) * grid.voxel_volume / 2000)
 
 
 def _lesion(piece: Segment, grid: Grid) -> Lesion:
-    part = np.pad(piece.part, 1)
     index = np.argwhere(piece.part) + [side.start for side in piece.box]
     places = index @ grid.affine[:3, :3].T + grid.affine[:3, 3]
     size = measure(piece, grid)
-    return Lesion(piece.name, piece.region, size, boundary_ml(part, grid), places, piece.value)
+    return Lesion(
+        piece.name, piece.region, size, boundary_ml(piece.part, grid), places, piece.value
+    )
 
 
 @dataclass(frozen=True)
