@@ -7,14 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
-from scipy import ndimage
-
 from oncoseg.blocks.calipers import in_slices
 from oncoseg.blocks.planes import slice_axis
 from oncoseg.blocks.region_names import is_node
 from oncoseg.blocks.segments import Segment, lesions
-from oncoseg.case import Array, Grid, Prediction
+from oncoseg.blocks.sizes import boundary_ml
+from oncoseg.case import Grid, Prediction
 
 MEASURABLE = 10.0  # mm: the long axis (RECIST), both diameters (RANO)
 NODE, NORMAL_NODE = 15.0, 10.0  # mm of short axis: measurable from the one, normal below the other
@@ -142,13 +140,6 @@ def error(value: float, pixel: float, slices: int) -> float:
     if slices == 1:
         return pixel + value
     return pixel + value * (1 / math.sqrt(1 - 1 / slices**2) - 1)
-
-
-def boundary_ml(part: Array, grid: Grid) -> float:
-    """Half the voxels with a face outside a mask (*S), in ml: its edge known to half a voxel."""
-    whole = np.pad(part, 1)
-    edge = int(whole.sum()) - int(ndimage.binary_erosion(whole).sum())
-    return edge * grid.voxel_volume / 2000
 
 
 def _drawn(found: Mapping[str, Any], segment: Segment, axis: int) -> dict[str, Any]:

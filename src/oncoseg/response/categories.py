@@ -21,6 +21,11 @@ ASKED = {
 }
 FIRST = "The earliest scan given is taken as the rule's baseline; whether it is was not assessed."
 
+ELSEWHERE = (
+    "RECIST 1.1 calls a lesion new, and so the disease progressive, also where the first scan did "
+    "not look: for a reader to decide."
+)
+
 
 def checked(rule: str, told: Mapping[str, str]) -> str:
     """The name of the rule of `rule`, `recist` or `rano` with the options of that finding.
@@ -61,7 +66,9 @@ def section(
     if name == "recist":
         regions = chosen.regions or tumours(predictions[-1].task)
         visits = course.visits(regions, nodes=chosen.nodes, organ=chosen.organ)
-        return _told([("", recist.respond(visits))], [FIRST, *course.doubts(regions)])
+        doubts = course.doubts(regions)
+        notes = [FIRST, *doubts, *[ELSEWHERE] * bool(doubts)]
+        return _told([("", recist.respond(visits))], notes)
     return _rano(chosen, course, predictions[-1])
 
 
@@ -104,11 +111,8 @@ class _Course:
     def doubts(self, regions: Sequence[str]) -> list[str]:
         """Lesions that the first scan did not cover, which may be new or not."""
         names = [one.id for one in self.unknown if one.region in regions]
-        return (
-            [f"{', '.join(names)}: where earlier scans did not look, so not counted as new."]
-            if names
-            else []
-        )
+        said = f"{', '.join(names)}: where earlier scans did not look, so not counted as new."
+        return [said] if names else []
 
 
 def _known(track: Track) -> bool:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from oncoseg.blocks.sizes import sizes
+from oncoseg.blocks.sizes import boundary_ml, sizes
 from oncoseg.case import Prediction
 from oncoseg.response.match import (
     GONE,
@@ -17,7 +17,6 @@ from oncoseg.response.match import (
     Lesion,
     State,
     Track,
-    boundary_ml,
 )
 
 BEFORE, NOW = "before", "now"

@@ -11,11 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from oncoseg.blocks.extents import extents
 from oncoseg.blocks.segments import Segment, lesions
+from oncoseg.blocks.sizes import boundary_ml
 from oncoseg.blocks.target_lesions import Measured, measure
 from oncoseg.case import Array, Grid, Prediction
 
@@ -101,13 +100,6 @@ class Track:
     id: str
     region: str
     states: tuple[State, ...]
-
-
-def boundary_ml(mask: Array, grid: Grid) -> float:
-    """Half the volume of the voxels of a mask (*S) that have a face outside it, in ml."""
-    mask = np.pad(mask[extents(mask).get(1, (slice(0, 0),) * mask.ndim)], 1)
-    inner = ndimage.binary_erosion(mask, border_value=1)
-    return float((int(mask.sum()) - int(inner.sum())) * grid.voxel_volume / 2000)
 
 
 def _lesion(piece: Segment, grid: Grid) -> Lesion:

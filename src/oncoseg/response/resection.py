@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from oncoseg.blocks.region_names import enhancing, not_enhancing, outermost, tumours
-from oncoseg.blocks.sizes import sizes
+from oncoseg.blocks.sizes import boundary_ml, sizes
 from oncoseg.case import Array, Prediction
-from oncoseg.response.match import Look, Visit, boundary_ml
+from oncoseg.response.match import Look, Visit
 
 METHOD = (
     "Extent of resection: (before - after) / before of the volume, by voxels counted. Category by "
