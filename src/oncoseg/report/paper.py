@@ -6,6 +6,8 @@ are written into each picture first.
 
 from __future__ import annotations
 
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +44,8 @@ PANGO = (
 def printer() -> Any:
     """WeasyPrint; raises `MissingExtra` that says what is missing and how to get it."""
     try:
-        return require("weasyprint", "report")
+        with redirect_stdout(StringIO()):  # where Pango is missing, it prints a banner
+            return require("weasyprint", "report")
     except OSError as error:
         raise MissingExtra(PANGO) from error
 
