@@ -21,6 +21,11 @@ MODEL = {
     "licence": "Licence",
     "license": "Licence",
 }
+# What stands in the JSON and in `oncoseg show`, and tells a reader of the page nothing.
+TECHNICAL = {
+    *("graph_differs", "oncoseg", "parameters", "flops", "segments", "steps", "minutes"),
+    *("mirrored_axes", "went_back_at_steps"),
+}
 
 
 def page(content: Content) -> str:
@@ -182,6 +187,7 @@ def _background(content: Content) -> str:
     model = {
         MODEL.get(key, key.replace("_", " ").capitalize()): value
         for key, value in content.model.items()
+        if key not in TECHNICAL and not key.startswith("intensities_")
     }
     card = _facts(model) if model else "<p>The record does not say which model this was.</p>"
     return (
