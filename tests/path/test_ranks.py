@@ -129,7 +129,7 @@ def test_two_processes_learn_what_one_does_of_the_whole_batch(world, monkeypatch
 
 
 def waited(path):
-    for _ in range(600):
+    for _ in range(3000):
         if path.exists():
             return
         time.sleep(0.1)
@@ -184,6 +184,8 @@ def test_what_cannot_be_shared_is_one_sentence(world, monkeypatch):
 
 
 EVERY = """
+import atexit
+import os
 import sys
 import torch
 import torch.distributed as dist
@@ -192,6 +194,11 @@ from worlds import TASKS, build_method, make_batch, shown
 from oncoseg import registry
 from oncoseg.train.ranks import Step, joined
 
+def threads():
+    return {open(f"/proc/self/task/{task}/comm").read() for task in os.listdir("/proc/self/task")}
+
+# A thread of the group that is still there when Python ends may abort the process.
+atexit.register(lambda: print("left:", any("gloo" in name for name in threads()), flush=True))
 with joined("cpu") as ranks:
     for name in registry.names("methods"):
         task = TASKS["2-D regions"]
@@ -221,3 +228,5 @@ def test_every_method_keeps_all_processes_alike(tmp_path):
     found = subprocess.run(given, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stdout + found.stderr
     assert found.stdout.count("all methods") == 1
+    assert "left: False" in found.stdout
+    assert "left: True" not in found.stdout
