@@ -4,7 +4,8 @@
 
 DATA is the data set that the model was trained on. Prints JSON: calibration error and NLL of the
 other half before and after temperature scaling, how often conformal intervals hold the true volume
-and how wide they are, and Dice before and after keeping the largest pieces; means over the splits.
+and how wide they are, the same of ratios of regions by both rules and by the noise of voxels alone,
+and Dice before and after keeping the largest pieces; means over the splits.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from oncoseg import files, registry
+from oncoseg.blocks.ratio_estimator import shares
+from oncoseg.blocks.ratio_estimator import sizes as counted
 from oncoseg.blocks.sizes import sizes
 from oncoseg.case import Array, Prediction
 from oncoseg.evaluate import evaluate
@@ -46,6 +49,7 @@ def main() -> None:
         "cases": len(pairs),
         "temperature": heat(*halves[0]),
         "conformal": {str(level): cover(halves, level) for level in (0.5, 0.8, 0.9)},
+        "care_ratio_ci": {str(level): ratios(halves, level) for level in (0.8, 0.9)},
         "largest_component": largest(pairs),
     }
     print(json.dumps(found, indent=2))
@@ -100,6 +104,31 @@ def cover(halves: list[tuple[list[Pair], ...]], level: float) -> dict[str, float
                 inside.append(low <= true[region] <= high)
                 width.append((high - low) / max(true[region], 1e-3))
     return {"coverage": round(float(np.mean(inside)), 4), "width": round(float(np.mean(width)), 4)}
+
+
+def ratios(halves: list[tuple[list[Pair], ...]], level: float) -> dict[str, dict[str, float]]:
+    """Share of true ratios inside their interval, and its mean width, by how it is made."""
+    found: dict[str, dict[str, float]] = {}
+    for name, options in (("ratio", ""), ("volumes", ",volumes=true"), ("voxels", "")):
+        inside, width, wrong = [], [], []
+        for fitted, others in halves:
+            step = registry.build("posthoc", f"care_ratio_ci:level={level}{options}")
+            step.fit(*zip(*fitted))
+            if name == "voxels":  # as if probabilities were calibrated
+                step.state["errors"] = {key: [0.0, 0.0] for key in step.state["errors"]}
+            for one, truth in others:
+                true, given = counted(one, truth), step(one).ratios
+                for share in shares(one.task):
+                    said = given.get(share.name)
+                    whole = sum(true[label] for label in share.outer)
+                    if said and whole:
+                        value = sum(true[label] for label in share.inner) / whole
+                        inside.append(said["low"] <= value <= said["high"])
+                        width.append(said["high"] - said["low"])
+                        wrong.append(abs(said["value"] - value))
+        made = {"coverage": inside, "width": width, "error": wrong}
+        found[name] = {key: round(float(np.mean(values)), 4) for key, values in made.items()}
+    return found
 
 
 def largest(pairs: list[Pair]) -> dict[str, float]:

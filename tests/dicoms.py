@@ -8,6 +8,23 @@ SIZE = 6
 ENHANCED_CT, ENHANCED_MR = "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.4.1"
 STRUCTURES, SEGMENTATION = "1.2.840.10008.5.1.4.1.1.481.3", "1.2.840.10008.5.1.4.1.1.66.4"
 UPRIGHT = [1, 0, 0, 0, 1, 0]
+PET = {  # of a slice, beside what was injected
+    "Modality": "PT",
+    "RescaleIntercept": 0,
+    "Units": "BQML",
+    "CorrectedImage": ["ATTN", "DECY"],
+    "DecayCorrection": "START",
+    "PatientWeight": 70,
+    "SeriesDate": "20200102",
+    "SeriesTime": "001000",
+    "AcquisitionTime": "001000.00",
+    "AcquisitionDate": "20200102",
+}
+DRUG = {
+    "RadionuclideTotalDose": 7e6,
+    "RadionuclideHalfLife": 6600,
+    "RadiopharmaceuticalStartTime": "222000",  # 110 minutes before, across midnight
+}
 
 
 def made_of(values, **more):

@@ -88,7 +88,8 @@ def predicted(folder, label=None, **changes):
     none = np.zeros((3, *SHAPE), np.float16)
     model = {"name": "toy", "version": "1.2", "sha256": "ab" * 32}
     made = Prediction("case 1", TASK, grid, label, none, ("t1",), images={"t1": folder})
-    return made.but(model=model, **changes)
+    told = {"intervals": {"WT": (0.5, 5.0)}, "level": 0.9}
+    return made.but(model=model, **(told | changes))
 
 
 def written(tmp_path, kinds=("seg", "labelmap", "rtstruct", "sr"), **options):
@@ -136,7 +137,7 @@ def volumes(seg, made, sources):
 def values(item):
     """Concept name -> value of the content right in an item."""
     found = {}
-    for one in item.ContentSequence:
+    for one in item.get("ContentSequence", ()):
         name = (
             one.ConceptNameCodeSequence[0].CodeMeaning if "ConceptNameCodeSequence" in one else ""
         )

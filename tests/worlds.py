@@ -140,3 +140,21 @@ def shown(batch, method):
     return batch.but(
         labeled=known, label=batch.label * known.view(-1, *[1] * (batch.label.ndim - 1))
     )
+
+
+def with_only(batch, names, task):
+    """The batch with only some modalities present."""
+    keep = torch.tensor([name in names for name in task.modalities])
+    return batch.but(present=batch.present & keep.view(1, -1, *[1] * task.dims))
+
+
+def ordered(batch, places):
+    """The batch with some modalities' channels, in another order."""
+    return batch.but(image=batch.image[:, places], present=batch.present[:, places])
+
+
+def lent(network, other):
+    """Give a network those of another's weights that it has too, by name."""
+    found = other.state_dict()
+    network.load_state_dict({name: found[name] for name in network.state_dict()})
+    return network

@@ -362,12 +362,11 @@ class Prediction:
 
     label (*S) uint8, values as in `task.labels`; probability (regions, *S) float16, in the order of
     `task.regions`, or of none where not kept; `used` and `missing` name modalities; `images` maps
-    the used ones to their files; `notes` are sentences a reader must see; `maps` holds further maps
-    (*S) by name; `intervals` a region's volume from .. to, in ml (2-D: mm²), which holds the true
-    one in a share `level` of cases; `inputs` says of each image what identifies it; `confidence` is
-    the Dice to be expected of each region, `predicted_dice` its `value`, `low`, `high` and `level`
-    where held-out cases bound it, `lesions` the size and confidence of each if that was asked for,
-    `samples` how many answers were averaged (0: there was one), `seconds` what each stage took.
+    the used ones to their files; `notes` are sentences a reader must see; `maps` further maps (*S);
+    `intervals` hold a region's true volume (ml; 2-D: mm²) in a share `level` of cases; `inputs`
+    what identifies an image; `confidence` the Dice to be expected, `predicted_dice` its `value`,
+    `low`, `high` and `level` where held-out cases bound it, `ratios` those of shares as `NCR / TC`;
+    `lesions` their size and confidence; `samples` how many answers were averaged, `seconds` times.
     """
 
     case: str
@@ -386,6 +385,7 @@ class Prediction:
     inputs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     confidence: Mapping[str, float] = field(default_factory=dict)
     predicted_dice: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    ratios: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     lesions: tuple[Mapping[str, Any], ...] = ()
     samples: int = 0
     seconds: Mapping[str, float] = field(default_factory=dict)

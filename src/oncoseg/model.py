@@ -109,7 +109,12 @@ class Model:
             for name, value in self.card.items()
             if isinstance(value, (str, int, float))
         }
-        return {**words, "sha256": self.sha256}
+        ranges = {
+            f"intensities_{name}": f"{one.low:g} to {one.high:g}"
+            for name, one in self.plan.normalisation.items()
+            if one.scheme == "dataset"
+        }
+        return {**words, **ranges, "sha256": self.sha256}
 
     @property
     def spelled(self) -> str:

@@ -150,6 +150,7 @@ def _record(prediction: Prediction, label: Path, began: float) -> dict[str, Any]
         "model": dict(prediction.model),
         "confidence": expected_dice(prediction),
         "predicted_dice": {name: dict(one) for name, one in prediction.predicted_dice.items()},
+        "ratios": {name: dict(one) for name, one in prediction.ratios.items()},
         "lesions": [dict(one) for one in prediction.lesions],
         "samples": prediction.samples,
         "intervals": {name: list(ends) for name, ends in prediction.intervals.items()},
@@ -166,13 +167,25 @@ def _record(prediction: Prediction, label: Path, began: float) -> dict[str, Any]
 def find(folder: Path) -> dict[str, Path]:
     """Case name -> record, for every prediction in a folder.
 
-    Other JSON files are passed over, and hidden ones: what a killed process left half-written.
+    Other JSON files are passed over, and hidden ones: what a killed process left half-written. One
+    that is no JSON is taken for the record of the case it is named after, so that `load` says what
+    is wrong with it, and it is not lost. Raises `BadData` if two records are of one case.
     """
-    found = {}
+    found: dict[str, Path] = {}
     for path in sorted(folder.glob("[!.]*.json")):
-        record = files.read_json(path)
-        if isinstance(record, dict) and record.get("format") == FORMAT:
-            found[str(record["case"])] = path
+        try:
+            record = files.read_json(path)
+        except BadFile:
+            record = {"format": FORMAT, "case": path.stem}
+            if path.stem.endswith(".report"):
+                continue
+        if not isinstance(record, dict) or record.get("format") != FORMAT:
+            continue
+        case = str(record.get("case") or path.stem)
+        if case in found:
+            both = f"{found[case].name} and {path.name} are both records of case {case}"
+            raise BadData(f"{folder}: {both}; remove the one that is not meant")
+        found[case] = path
     return found
 
 
@@ -227,11 +240,14 @@ def _loaded(path: Path, record: dict[str, Any]) -> Prediction:
         notes=tuple(record["notes"]),
         intervals={name: (low, high) for name, (low, high) in record.get("intervals", {}).items()},
         level=float(record.get("level", 0.0)),
-        predicted_dice={
-            name: {key: float(one[key]) for key in ("value", "low", "high", "level")}
-            for name, one in record.get("predicted_dice", {}).items()
-        },
+        predicted_dice=_bounded(record.get("predicted_dice", {})),
+        ratios=_bounded(record.get("ratios", {})),
         lesions=tuple(dict(one) for one in record.get("lesions", ())),
         samples=int(record.get("samples", 0)),
         inputs={name: dict(said) for name, said in record.get("inputs", {}).items()},
     )
+
+
+def _bounded(told: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    keys = ("value", "low", "high", "level")
+    return {name: {key: float(one[key]) for key in keys} for name, one in told.items()}

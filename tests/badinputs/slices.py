@@ -6,25 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dicoms import SIZE, UPRIGHT, made_of, series
-
-PET = {
-    "Modality": "PT",
-    "RescaleIntercept": 0,
-    "Units": "BQML",
-    "CorrectedImage": ["ATTN", "DECY"],
-    "DecayCorrection": "START",
-    "PatientWeight": 70,
-    "SeriesDate": "20200102",
-    "SeriesTime": "001000",
-    "AcquisitionTime": "001000.00",
-    "AcquisitionDate": "20200102",
-}
-DRUG = {
-    "RadionuclideTotalDose": 7e6,
-    "RadionuclideHalfLife": 6600,
-    "RadiopharmaceuticalStartTime": "222000",
-}
+from dicoms import DRUG, PET, SIZE, UPRIGHT, made_of, series
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import oncoseg
-from oncoseg import phantom
+from runs import toy_data
 
 NETWORK = '''
 """One convolution."""
@@ -87,9 +87,7 @@ def test_one_file_each_and_they_train_together(tmp_path):
     listed = json.loads(run(package, "list", "--json").stdout)
     for slot, name in (("networks", "flat"), ("methods", "twice"), ("losses", "square")):
         assert name in [part["name"] for part in listed[slot]]
-    _, cases = phantom.world(5, 3, dims=2, size=24)
-    for case in cases:
-        phantom.write(case, tmp_path / "data", layout="folders")
+    toy_data(tmp_path / "data", 5, 3, dims=2, size=24)
     model = tmp_path / "new.onco"
     parts = ["--network", "flat:width=2", "--method", "twice:factor=3", "--loss", "square"]
     done = run(package, "train", str(tmp_path / "data"), "--to", str(model), "--steps", "2", *parts)

@@ -49,9 +49,10 @@ def taught(name, task):
 def unchanged(one, other):
     return all(
         np.array_equal(getattr(one, key), getattr(other, key)) for key in ("label", "probability")
-    ) and (one.notes, one.intervals, one.maps.keys()) == (
+    ) and (one.notes, one.intervals, one.ratios, one.maps.keys()) == (
         other.notes,
         other.intervals,
+        other.ratios,
         other.maps.keys(),
     )
 

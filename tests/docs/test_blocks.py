@@ -11,6 +11,7 @@ import pytest
 from oncoseg import phantom
 from oncoseg.__main__ import parser
 from oncoseg.cli.catalogue import models
+from runs import toy_data
 
 REPO = Path(__file__).parents[2]
 PAGES = [REPO / "README.md", REPO / "CONTRIBUTING.md", *sorted((REPO / "docs").rglob("*.md"))]
@@ -46,9 +47,7 @@ def world(tmp_path_factory):
     for seed in (1, 2):
         case = phantom.patient(seed, shape=(64, 72, 60), spacing=(2.5, 2.5, 2.5))
         phantom.write(case, folder / "scans")
-    _, cases = phantom.world(0, 4, size=16)
-    for case in cases:
-        phantom.write(case, folder / "data", layout="brats")
+    toy_data(folder / "data", 0, 4, size=16, layout="brats")
     return folder
 
 

@@ -14,3 +14,12 @@ def objects(request, tmp_path_factory):
     orientation, modality = request.param.split("-")
     folder = tmp_path_factory.mktemp("written é")
     return folder / "out", *written(folder, orientation=orientation, modality=modality)
+
+
+@pytest.fixture(scope="module")
+def two_workers():
+    """Ray on this machine, with two workers."""
+    ray = pytest.importorskip("ray", reason="pip install 'oncoseg[cluster]'")
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    yield ray
+    ray.shutdown()

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from oncoseg import annotate as module
-from oncoseg import checkpoint, phantom, registry
+from oncoseg import checkpoint, registry
 from oncoseg.__main__ import call
 from oncoseg.annotate import Asking, Pool, annotate, annotated, aubc, shown, start
 from oncoseg.case import Box
@@ -19,27 +19,20 @@ from oncoseg.prepare import Plan, open_store
 from oncoseg.run import Run
 from oncoseg.sample import Sampler
 from oncoseg.train import prepared
+from runs import toy_data, toy_run
 
 
 def world(folder, dims=2, count=5, **options):
-    task, cases = phantom.world(3, count, dims=dims, size=24, **options)
-    for case in cases:
-        phantom.write(case, folder / "data", layout="folders")
-    return Run(
-        data=str(folder / "data"),
+    task, _ = toy_data(folder / "data", 3, count, dims=dims, size=24, **options)
+    return toy_run(
+        folder,
+        task,
         to=str(folder / "loop é" / "model.onco"),
-        network="unet:width=4,blocks=1",
         augmentations=("spatial:probability=0",),
-        labels=dict(task.labels),
-        regions=dict(task.regions),
         folds=count,
-        minutes=0,
         steps=8,
         rate=1e-2,
         average=0.5,
-        device="cpu",
-        precision="f32",
-        workers=1,
     )
 
 

@@ -6,6 +6,7 @@ import torch
 
 from oncoseg import registry
 from oncoseg.blocks.annotated import known
+from oncoseg.blocks.supervision import labelled_weight
 from oncoseg.case import Grid, Task
 from oncoseg.errors import BadFile, OncosegError
 from oncoseg.prepare import open_store, prepare
@@ -68,6 +69,15 @@ def test_ignored_voxels_and_what_was_not_looked_for_have_no_part_in_a_batch(data
         assert batch.weight[..., 11].sum() == 0
         assert batch.weight[..., :11].min() == 1
     assert len(two.points["spleen"]) == 0
+
+
+def test_what_was_looked_for_may_tell_of_no_region(data):
+    """Of the liver alone it is not known where all organs are, nor where they are not."""
+    say(data, ("case", "annotated"), ("two", "liver"))
+    regions = {"organs": ("liver", "spleen")}
+    _, two = prepared(data, regions=regions)
+    assert two.known(Task("t", ("mr",), LABELS, regions)) == ()
+    assert not labelled_weight(batch_of(two, regions)).any()
 
 
 def test_of_nested_regions_the_whole_may_be_known_alone(data):

@@ -14,6 +14,7 @@ from oncoseg.__main__ import call, parser
 from oncoseg.cli import learn
 from oncoseg.cli.words import complain
 from oncoseg.errors import BadFile, BadRun
+from oncoseg.response import Earlier
 
 
 @pytest.fixture
@@ -175,7 +176,7 @@ def test_evaluate_takes_regions_and_fails_with_its_cases(verb, capsys):
 def test_report_and_demo_say_where_the_pages_are(verb, capsys):
     calls = verb("report", [Path("r/a.html"), Path("r/b.html")])
     assert call(["report", "out"]) == 0
-    assert calls == [((Path("out"),), {})]
+    assert calls == [((Path("out"),), {"earlier": Earlier()})]
     assert capsys.readouterr().out.split() == [str(Path("r/a.html")), str(Path("r/b.html"))]
     calls = verb("demo", Path("demo/x.html"))
     assert call(["demo", "--json"]) == 0

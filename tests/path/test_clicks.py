@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 import oncoseg
-from oncoseg import Grid, phantom
+from oncoseg import Grid
 from oncoseg.__main__ import call
 from oncoseg.errors import BadData, BadOption, BadRun
 from oncoseg.run import Run
 from oncoseg.train import train
 from oncoseg.write import write_volume
+from runs import toy_data
 
 SHAPE = (24, 20, 16)
 GRID = Grid(SHAPE, np.diag([1.0, 1.0, 1.5, 1.0]))
@@ -119,9 +120,7 @@ def test_what_cannot_be_clicked_or_read_counts_as_the_worst(tmp_path, painted):
 
 
 def test_a_trained_model_is_clicked_by_command_line(tmp_path, capsys):
-    _, cases = phantom.world(0, 4, size=16)
-    for case in cases:
-        phantom.write(case, tmp_path / "data", layout="brats")
+    toy_data(tmp_path / "data", 0, 4, size=16, layout="brats")
     run = {"data": str(tmp_path / "data"), "minutes": 0, "steps": 2, "folds": 2, "device": "cpu"}
     small = "unet:width=4,blocks=1"
     fcn = f"interactive_fcn:network=({small})"

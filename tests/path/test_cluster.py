@@ -10,22 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from oncoseg import phantom, results
+from oncoseg import results
 from oncoseg.cluster import TRIES, cores, spread
 from oncoseg.errors import BadRun
 from oncoseg.predict import predict
+from runs import toy_data
 
 pytest.importorskip("torch", reason="makes the model that is spread")
 ray = pytest.importorskip("ray", reason="pip install 'oncoseg[cluster]'")
 CASES = 6
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    """Two workers on this machine."""
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    yield
-    ray.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +29,7 @@ def world(tmp_path_factory):
     from oncoseg.prepare.plan import Normalisation, Plan
 
     folder = tmp_path_factory.mktemp("cohort")
-    task, cases = phantom.world(3, CASES, size=24)
-    for case in cases:
-        phantom.write(case, folder / "scans", layout="folders")
+    task, cases = toy_data(folder / "scans", 3, CASES, size=24)
     bad = next((folder / "scans" / cases[2].id).glob("a_image*"))
     bad.write_bytes(bad.read_bytes()[:300])
     task = phantom_task(task)
@@ -61,7 +52,7 @@ def labels(folder):
     }
 
 
-def test_a_cluster_gives_what_this_process_gives_and_goes_on_like_it(cluster, world):
+def test_a_cluster_gives_what_this_process_gives_and_goes_on_like_it(two_workers, world):
     folder, model, here = world
     there = predict(model, folder / "scans", to=folder / "there", cluster="auto")
     assert [path.name for path in there.done] == [path.name for path in here.done]
@@ -79,11 +70,11 @@ def test_a_cluster_gives_what_this_process_gives_and_goes_on_like_it(cluster, wo
     assert len(again.done) == len(here.done)
 
 
-def test_tasks_share_the_cores_of_a_machine(cluster):
+def test_tasks_share_the_cores_of_a_machine(two_workers):
     assert dict(spread(cores, {"a": ()})) == {"a": max(1, os.cpu_count() // 2)}
 
 
-def test_a_worker_infers_in_its_share_of_cores(cluster, world):
+def test_a_worker_infers_in_its_share_of_cores(two_workers, world):
     def threads(model):
         from oncoseg.predict import warm
 
@@ -121,7 +112,7 @@ def below(process):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="finds workers in /proc")
-def test_cases_of_killed_workers_are_done_elsewhere(cluster, world):
+def test_cases_of_killed_workers_are_done_elsewhere(two_workers, world):
     folder, model, here = world
     over, killed, chance = threading.Event(), [], random.Random(0)
 
@@ -145,7 +136,7 @@ def test_cases_of_killed_workers_are_done_elsewhere(cluster, world):
     assert not list((folder / "killed").glob(".*"))
 
 
-def test_a_case_that_kills_its_worker_each_time_is_given_up(cluster, tmp_path):
+def test_a_case_that_kills_its_worker_each_time_is_given_up(two_workers, tmp_path):
     def dies(folder, name):
         """Kills its worker the first `name` times that it is called."""
         path = Path(folder) / f"tries_{name}"
@@ -163,20 +154,20 @@ def test_a_case_that_kills_its_worker_each_time_is_given_up(cluster, tmp_path):
     assert (tmp_path / f"tries_{TRIES}").stat().st_size == TRIES
 
 
-def test_what_nobody_foresaw_is_reported_and_not_tried_again(cluster):
+def test_what_nobody_foresaw_is_reported_and_not_tried_again(two_workers):
     def breaks():
         raise LookupError("nobody foresaw this")
 
     assert dict(spread(breaks, {"a": ()})) == {"a": "case a: nobody foresaw this"}
 
 
-def test_a_gpu_that_is_not_there_is_refused(cluster):
+def test_a_gpu_that_is_not_there_is_refused(two_workers):
     if not ray.cluster_resources().get("GPU"):
         with pytest.raises(BadRun, match="has no GPU"):
             list(spread(time.time, {"a": ()}, gpus=1))
 
 
-def test_waiting_leaves_the_cluster_as_it_was(cluster):
+def test_waiting_leaves_the_cluster_as_it_was(two_workers):
     list(spread(lambda: 0, {"a": ()}))
     assert ray.is_initialized()
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import oncoseg
-from oncoseg import phantom, results
+from oncoseg import results
 from oncoseg.__main__ import call
 from oncoseg.errors import BadData, BadRun
 from oncoseg.evaluate import evaluate
@@ -14,15 +14,14 @@ from oncoseg.model import open_model
 from oncoseg.predict import predict
 from oncoseg.run import Run
 from oncoseg.train import train
+from runs import toy_data
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     """A labelled data set of eight patients, and a model that was trained on half of them."""
     folder = tmp_path_factory.mktemp("fit é")
-    _, cases = phantom.world(0, 8, size=16)
-    for case in cases:
-        phantom.write(case, folder / "data", layout="brats")
+    toy_data(folder / "data", 0, 8, size=16, layout="brats")
     run = Run(
         data=str(folder / "data"),
         to=str(folder / "toy.onco"),

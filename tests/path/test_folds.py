@@ -6,33 +6,19 @@ from dataclasses import replace
 
 import pytest
 
-from oncoseg import phantom
 from oncoseg.__main__ import main
-from oncoseg.errors import BadData, BadRun
+from oncoseg.errors import BadData, BadFile, BadRun
 from oncoseg.model import open_model
 from oncoseg.prepare import held_out, open_store, prepare
-from oncoseg.run import EACH, Run
+from oncoseg.run import EACH
 from oncoseg.train import train
-from oncoseg.train.folds import pooled, table, together
+from oncoseg.train.folds import table, together
+from runs import toy_data, toy_run
 
 
 def world(folder):
-    task, cases = phantom.world(2, 4, dims=2, size=16)
-    for case in cases:
-        phantom.write(case, folder / "data", layout="folders")
-    return Run(
-        data=str(folder / "data"),
-        to=str(folder / "model.onco"),
-        network="unet:width=4",
-        labels=dict(task.labels),
-        regions=dict(task.regions),
-        folds=2,
-        fold=EACH,
-        minutes=0,
-        steps=2,
-        device="cpu",
-        precision="f32",
-    )
+    task, _ = toy_data(folder / "data", 2, 4, dims=2, size=16)
+    return toy_run(folder, task, folds=2, fold=EACH, steps=2)
 
 
 def test_all_folds_and_a_final_model_which_go_on_where_they_were_killed(tmp_path, monkeypatch):
@@ -50,6 +36,12 @@ def test_all_folds_and_a_final_model_which_go_on_where_they_were_killed(tmp_path
     with pytest.raises(BadRun, match="begun with steps 2, now it is 3"):
         train(replace(run, steps=3), resume=True)
     before = (folder / "fold_0.onco").stat().st_mtime_ns
+    earlier = folder / "fold_0.run" / "validation.json"
+    whole_of_it = earlier.read_bytes()
+    earlier.write_text(json.dumps({"by_modalities": {"a": {"dice": {}, "cases": 2}}}))
+    with pytest.raises(BadFile, match=r"does not say of each case .*fold_0\.onco and go on with"):
+        train(run, resume=True)
+    earlier.write_bytes(whole_of_it)
     train(run, resume=True)
     assert (folder / "fold_0.onco").stat().st_mtime_ns == before
     found = json.loads((run.folder / "crossvalidation.json").read_text())
@@ -83,12 +75,15 @@ def broken(calls, name):
 def test_folds_together_by_hand():
     half = {"dice": {"x": 0.5}, "cases": {"a": {"x": 0.4}, "b": {"x": 0.6}}}
     other = {"dice": {"x": 0.9}, "cases": {"c": {"x": 0.9}}}
-    half["by_modalities"] = {"mr": {"dice": {"x": 0.3}, "cases": 2}}
-    other["by_modalities"] = {"mr": {"dice": {"x": 0.9}, "cases": 1}}
+    half["by_modalities"] = {"mr": {"rows": {"a": {"x": 0.2}, "b": {"x": 0.4}}}}
+    other["by_modalities"] = {"mr": {"rows": {"c": {"x": 0.9}}}, "ct": {"rows": {"c": {}}}}
     found = together([half, other], {"a": "p", "b": "p", "c": "q"})
     assert found["dice"]["x"]["mean"] == pytest.approx(1.9 / 3, abs=1e-4)
     assert found["cases"]["c"] == {"fold": 1, "x": 0.9}
-    assert pooled([half, other], ["x"]) == {"mr": {"dice": {"x": 0.5}, "cases": 3}}
+    mr, ct = found["by_modalities"].values()
+    assert (mr["dice"], mr["cases"]) == ({"x": 0.5}, 3)
+    assert mr["intervals"]["x"] == [0.3, 0.9]  # of two patients: each alone is drawn often enough
+    assert (ct["dice"], ct["cases"], ct["intervals"]) == ({}, 1, {})
 
 
 def test_sites_are_kept_apart_if_asked(tmp_path):

@@ -1,7 +1,6 @@
-"""Nothing a run has learned is lost: kills, stops, full disks, broken losses, two runs at once."""
+"""Nothing a run has learned is lost: kills, stops, ends, two runs at once."""
 
 import json
-import logging
 import shutil
 import signal
 import subprocess
@@ -13,64 +12,28 @@ from pathlib import Path
 import pytest
 import torch
 
-from oncoseg import checkpoint, files, phantom
+from oncoseg import checkpoint, files
 from oncoseg.__main__ import INTERRUPTED, call
-from oncoseg.errors import BadFile, BadRun, DiskFull, Stopped
-from oncoseg.model import open_model
-from oncoseg.prepare import Plan, open_store
-from oncoseg.run import Run
+from oncoseg.errors import BadRun, Stopped
 from oncoseg.train import keep as module
-from oncoseg.train import prepared, resolved, train
+from oncoseg.train import prepared, train
 from oncoseg.train.loop import Loop
+from runs import lines, loop_of, toy_data, toy_run, warnings_of, weights_of
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     """A toy world that is prepared, and how it is run."""
     folder = tmp_path_factory.mktemp("keep")
-    task, cases = phantom.world(2, 6, dims=2, size=24)
-    for case in cases:
-        phantom.write(case, folder / "data", layout="folders")
-    run = Run(
-        data=str(folder / "data"),
-        to=str(folder / "model.onco"),
-        network="unet:width=4",
-        augmentations=("spatial", "intensity", "modality_dropout"),
-        labels=dict(task.labels),
-        regions=dict(task.regions),
-        minutes=0,
-        steps=10,
-        device="cpu",
-        precision="f32",
-        workers=1,
-    )
-    return prepared(resolved(run)), run
+    task, _ = toy_data(folder / "data", 2, 6, dims=2, size=24)
+    run = toy_run(folder, task, steps=10)
+    return prepared(run), run
 
 
 @pytest.fixture
 def run(store, tmp_path):
     folder, run = store
     return replace(run, data=str(folder), to=str(tmp_path / "é ü" / "model.onco"))
-
-
-def loop(run):
-    run = resolved(run)
-    run.folder.mkdir(parents=True, exist_ok=True)
-    store = Path(run.data)
-    return Loop(run, Plan.read(store / "plan.json"), open_store(store), [])
-
-
-def weights(run):
-    return open_model(run.to).members["weights.safetensors"]
-
-
-def lines(run):
-    text = (run.folder / "metrics.jsonl").read_text(encoding="utf-8")
-    return [json.loads(line) for line in text.splitlines()]
-
-
-def told(caplog):
-    return [record.message for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 def words(run):
@@ -87,7 +50,7 @@ def whole(store, tmp_path_factory):
     folder, run = store
     run = replace(run, data=str(folder), to=str(tmp_path_factory.mktemp("whole") / "model.onco"))
     train(run)
-    return weights(run)
+    return weights_of(run)
 
 
 ASK = """
@@ -125,7 +88,7 @@ def test_a_stop_is_saved_and_gone_on_with_to_the_same_bits(run, whole, how):
     assert not (run.folder / "stop").exists()
     assert json.loads(checkpoint.read(run.folder / "last.safetensors")[1]["progress"])["step"] == 5
     assert call(words(run)) == 0
-    assert weights(run) == whole
+    assert weights_of(run) == whole
     assert [line["step"] for line in lines(run)] == list(range(1, 11))
 
 
@@ -195,7 +158,7 @@ def test_kill_9_in_and_between_saves_resumes_to_the_same_bits(run, whole):
         if stage == "save_file":
             assert list(run.folder.glob(".*.part.*"))
     assert call(words(run)) == 0
-    assert weights(run) == whole
+    assert weights_of(run) == whole
     assert [line["step"] for line in lines(run)] == list(range(1, 11))
     assert not list(run.folder.glob(".*.part.*"))
 
@@ -205,9 +168,9 @@ def test_a_run_that_ended_makes_no_further_step(run, whole, monkeypatch):
     Path(run.to).unlink()  # as one that is killed while it writes the model
     monkeypatch.setattr(Loop, "_step", None)
     train(run, resume=True)
-    assert weights(run) == whole
+    assert weights_of(run) == whole
     clock = replace(run, steps=0, minutes=0.0001)
-    ended = loop(clock)
+    ended = loop_of(clock)
     ended.progress.seconds = 60.0
     ended()
 
@@ -221,150 +184,13 @@ def test_between_epochs_it_saves_so_that_a_kill_costs_minutes(run, monkeypatch):
         return genuine(path, modules, optimiser, progress)
 
     monkeypatch.setattr(checkpoint, "save", counted)
-    loop(replace(run, steps=40))()
+    loop_of(replace(run, steps=40))()
     assert saved == list(range(0, 41, 2))
     saved.clear()
     monkeypatch.setattr(module, "EVERY", 0.0)
     shutil.rmtree(run.folder)
-    loop(replace(run, steps=40))()
+    loop_of(replace(run, steps=40))()
     assert saved == list(range(41))
-
-
-@pytest.fixture
-def tiny(tmp_path):
-    """A disk of half a megabyte, where this process may mount one."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    given = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(disk)]
-    mounts = shutil.which("mount") and subprocess.run(given, capture_output=True, check=False)
-    if not mounts or mounts.returncode:
-        pytest.skip("may not mount a small disk")
-    yield disk
-    subprocess.run(["umount", "-l", str(disk)], check=True)
-
-
-def test_a_full_disk_pauses_the_run_until_there_is_room(run, whole, tiny, monkeypatch, caplog):
-    run = replace(run, to=str(tiny / "model.onco"))
-    ballast, waits = tiny / "ballast", []
-    genuine = Loop._step
-
-    def filled(self, batch, step):
-        if step == 4:
-            with suppressed(), ballast.open("wb", buffering=0) as handle:
-                while True:
-                    handle.write(bytes(4096))
-        return genuine(self, batch, step)
-
-    def wait(seconds):
-        waits.append(seconds)
-        if len(waits) == 3:
-            ballast.unlink()
-
-    monkeypatch.setattr(Loop, "_step", filled)
-    monkeypatch.setattr("time.sleep", wait)
-    loop(run)()
-    assert waits == [module.WAIT] * 3
-    (said,) = told(caplog)
-    assert "the disk is full; training waits for room (up to 60 minutes) and then goes on" in said
-    assert [line["step"] for line in lines(run)] == list(range(1, 11))
-
-
-def suppressed():
-    return pytest.raises(OSError, match="No space left")
-
-
-def test_the_wait_for_room_ends_with_the_hour_or_a_stop(tmp_path, monkeypatch):
-    def full():
-        raise DiskFull(tmp_path / "last", "could not be written", "free some space")
-
-    clock = [0.0]
-    monkeypatch.setattr("time.monotonic", lambda: clock[0])
-    monkeypatch.setattr("time.sleep", lambda seconds: clock.__setitem__(0, clock[0] + seconds))
-    with pytest.raises(DiskFull):
-        module.patiently(full, module.Stop(tmp_path))
-    assert clock[0] == module.PATIENCE
-    (tmp_path / "stop").touch()
-    with pytest.raises(DiskFull):
-        module.patiently(full, module.Stop(tmp_path))
-    assert clock[0] == module.PATIENCE
-
-    def forbidden():
-        raise BadFile(tmp_path / "last", "could not be written (Permission denied)", "")
-
-    (tmp_path / "stop").unlink()
-    with pytest.raises(BadFile, match="Permission"):
-        module.patiently(forbidden, module.Stop(tmp_path))
-
-
-def breaking(monkeypatch, times, at=7):
-    """The weights are no numbers any more after step `at`, so many times."""
-    genuine, left = Loop._step, [times]
-
-    def broken(self, batch, step):
-        losses = genuine(self, batch, step)
-        if step == at and left[0]:
-            left[0] -= 1
-            with torch.no_grad():
-                next(self.method.parameters()).fill_(float("nan"))
-        return losses
-
-    monkeypatch.setattr(Loop, "_step", broken)
-
-
-def test_a_broken_loss_goes_back_with_a_lower_rate_and_says_so(run, monkeypatch, caplog):
-    breaking(monkeypatch, 2)
-    train(run)
-    assert told(caplog) == [
-        "loss or gradient is no longer a number at step 8; going back to step 7, "
-        f"with a rate of {rate}"
-        for rate in ("0.0003", "9e-05")
-    ]
-    said = lines(run)
-    assert [line["step"] for line in said] == [*range(1, 8), 7, 7, 8, 9, 10]
-    assert [line["broke"] for line in said if "broke" in line] == [8, 8]
-    assert open_model(run.to).card["went_back_at_steps"] == [8, 8]
-    last, header = checkpoint.read(run.folder / "last.safetensors")
-    assert all(value.isfinite().all() for value in last.values())
-    assert json.loads(header["progress"])["broke"] == [8, 8]
-
-
-@pytest.mark.parametrize("value", [1e30, float("inf"), float("nan")])
-def test_a_gradient_that_clipping_would_make_nothing_of_goes_back(run, monkeypatch, caplog, value):
-    """Of 1e30 the norm is infinite, its share of it 0: a step that teaches nothing, unseen."""
-    genuine, left = Loop._step, [1]
-
-    def spoilt(self, batch, step):
-        parameter = next(self.method.parameters())
-        spoils = parameter.register_hook(lambda gradient: torch.full_like(gradient, value))
-        if step != 7 or not left[0]:
-            spoils.remove()
-        left[0] -= step == 7 and left[0]
-        losses = genuine(self, batch, step)
-        spoils.remove()
-        return losses
-
-    monkeypatch.setattr(Loop, "_step", spoilt)
-    train(run)
-    assert "loss or gradient is no longer a number at step 8; going back" in told(caplog)[0]
-    assert [line["broke"] for line in lines(run) if "broke" in line] == [8]
-    assert open_model(run.to).card["went_back_at_steps"] == [8]
-
-
-def test_going_back_is_bounded_and_the_last_checkpoint_is_sound(run, monkeypatch):
-    breaking(monkeypatch, 99)
-    with pytest.raises(BadRun, match="no longer a number at step 8, also after going back 3 times"):
-        train(run)
-    last, _ = checkpoint.read(run.folder / "last.safetensors")
-    assert all(value.isfinite().all() for value in last.values())
-
-
-def test_weights_that_are_no_numbers_are_no_start(run):
-    broken = loop(run)
-    with torch.no_grad():
-        next(broken.method.parameters()).fill_(float("inf"))
-    with pytest.raises(BadRun, match="to start from are not all numbers"):
-        broken()
-    assert not (run.folder / "last.safetensors").exists()
 
 
 def test_two_runs_in_one_folder_are_refused(run):
@@ -386,7 +212,7 @@ def test_half_a_line_of_metrics_and_those_to_be_made_again_go(tmp_path):
 def test_deterministic_training_is_bounded_by_steps_and_refuses_what_is_not(run, whole):
     exact = replace(run, deterministic=True)
     train(exact)
-    assert weights(exact) == whole  # on a CPU it is so anyway
+    assert weights_of(exact) == whole  # on a CPU it is so anyway
     assert not torch.are_deterministic_algorithms_enabled()
     with pytest.raises(BadRun, match="by the clock never gives the same weights twice"):
         replace(exact, steps=0, minutes=1.0).check()
@@ -401,10 +227,10 @@ def test_deterministic_training_is_bounded_by_steps_and_refuses_what_is_not(run,
 
 
 def test_going_on_elsewhere_is_said_where_bits_matter(run, caplog):
-    first = loop(replace(run, deterministic=True))
+    first = loop_of(replace(run, deterministic=True))
     first.progress.where = "torch 1 on an abacus"
     first()
-    assert "begun with torch 1 on an abacus, now it is torch" in told(caplog)[0]
+    assert "begun with torch 1 on an abacus, now it is torch" in warnings_of(caplog)[0]
 
 
 def test_another_seed_is_another_run(run):

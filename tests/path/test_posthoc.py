@@ -4,36 +4,21 @@ import json
 
 import numpy as np
 
-from oncoseg import phantom, results
+from oncoseg import results
 from oncoseg.model import open_model
 from oncoseg.predict import predict
 from oncoseg.read import read_volume
 from oncoseg.report import report
-from oncoseg.run import Run
 from oncoseg.train import train
+from runs import toy_data, toy_run
 
 STEPS = ("largest_component", "temperature", "conformal:level=0.6")
 
 
 def test_from_training_to_the_report(tmp_path):
-    task, cases = phantom.world(2, 6, dims=3, size=16)
-    for case in cases:
-        phantom.write(case, tmp_path / "data", layout="folders")
-    run = Run(
-        data=str(tmp_path / "data"),
-        to=str(tmp_path / "model.onco"),
-        network="unet:width=4,blocks=1",
-        labels=dict(task.labels),
-        augmentations=(),
-        folds=2,
-        minutes=0,
-        steps=20,
-        rate=1e-2,
-        average=0.5,
-        device="cpu",
-        precision="f32",
-        workers=1,
-        posthoc=STEPS,
+    task, _ = toy_data(tmp_path / "data", 2, 6, dims=3, size=16)
+    run = toy_run(
+        tmp_path, task, augmentations=(), folds=2, steps=20, rate=1e-2, average=0.5, posthoc=STEPS
     )
     model = open_model(train(run))
     cleaned, heat, bounds = model.posthoc()

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grids import ORIENTATIONS, oriented
-from oncoseg import phantom, results
+from oncoseg import results
 from oncoseg.blocks.expected_dice import expected_dice
 from oncoseg.blocks.surface import bounds
 from oncoseg.case import Case, Task, Volume
@@ -19,6 +19,7 @@ from oncoseg.errors import BadData, BadFile, BadOption
 from oncoseg.predict import predict, segment
 from oncoseg.predict.window import gaussian, slide, starts
 from oncoseg.prepare.plan import Normalisation, Plan
+from runs import toy_data
 
 TASK = Task("t", ("a", "b"), {"x": 1}, {"x": ("x",)}, (1.0,) * 3, (8, 8, 8), ((2, 2, 2),))
 NESTED = Task(
@@ -179,9 +180,7 @@ def test_exclusive_classes_take_the_largest():
 @pytest.fixture
 def batch(tmp_path, monkeypatch):
     """Three cases on disk, one cut in half, and a model that needs no training."""
-    task, cases = phantom.world(3, 3, size=16)
-    for case in cases:
-        phantom.write(case, tmp_path / "scans", layout="folders")
+    task, cases = toy_data(tmp_path / "scans", 3, 3, size=16)
     name = task.modalities[0]
     bad = next((tmp_path / "scans" / cases[1].id).glob(f"{name}_image*"))
     bad.write_bytes(bad.read_bytes()[: bad.stat().st_size // 2])

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from oncoseg import files, phantom, results
+from oncoseg import files, results
 from oncoseg.errors import MissingExtra
 from oncoseg.predict import Predictor, predict
 from oncoseg.prepare.plan import Normalisation, Plan
 from oncoseg.read import find, read_case
+from runs import toy_data
 
 SIZE = 16
 
@@ -35,9 +36,7 @@ class Opened:
 @pytest.fixture
 def world(tmp_path, monkeypatch):
     """Three cases on disk, a model, and a list of the windows that were inferred."""
-    task, cases = phantom.world(3, 3, size=SIZE)
-    for case in cases:
-        phantom.write(case, tmp_path / "scans", layout="folders")
+    task, cases = toy_data(tmp_path / "scans", 3, 3, size=SIZE)
     opened, windows = Opened(task), []
 
     def infer(image, present):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from grids import ORIENTATIONS, oriented
-from oncoseg import memory, phantom, results
+from oncoseg import memory, results
 from oncoseg.case import Case, Task, Volume
 from oncoseg.errors import BadData, BadOption
 from oncoseg.predict import predict
@@ -24,6 +24,7 @@ from oncoseg.predict.window import slide, stream
 from oncoseg.prepare.align import Relation, align, resample, subgrid, working_grid
 from oncoseg.prepare.plan import Normalisation, Plan
 from oncoseg.threads import started
+from runs import toy_data
 
 EXCLUSIVE = Task("e", ("a",), {"x": 3, "y": 7, "z": 1}, {name: (name,) for name in "xyz"})
 NESTED = Task(
@@ -209,9 +210,7 @@ def test_windows_go_down_the_axis_of_the_smallest_sums_where_these_are_large():
 
 
 def test_a_batch_is_read_ahead_and_its_records_say_what_it_took(tmp_path, monkeypatch):
-    task, cases = phantom.world(3, 3, size=16)
-    for each in cases:
-        phantom.write(each, tmp_path / "scans", layout="folders")
+    task, cases = toy_data(tmp_path / "scans", 3, 3, size=16)
 
     class Opened:
         plan = Plan(

@@ -12,16 +12,21 @@ from hypothesis import strategies as st
 from oncoseg import phantom
 from oncoseg.errors import BadData, BadFile
 from oncoseg.prepare import Plan, held_out, open_store, prepare, splits
-from oncoseg.prepare.plan import Fingerprint, make_plan, normalisation, patch_and_strides
+from oncoseg.prepare.plan import (
+    Fingerprint,
+    Normalisation,
+    make_plan,
+    normalisation,
+    patch_and_strides,
+)
 from oncoseg.prepare.store import Stored
+from runs import toy_data
 
 
 @pytest.fixture
 def world(tmp_path):
     """Six small labelled patients on disk."""
-    task, cases = phantom.world(0, 6, size=20)
-    for case in cases:
-        phantom.write(case, tmp_path / "data", layout="folders")
+    task, cases = toy_data(tmp_path / "data", 0, 6, size=20)
     return task, cases, tmp_path
 
 
@@ -69,6 +74,15 @@ def test_units_that_mean_something_are_scaled_by_the_data_set():
     found = scheme(image, np.ones(image.shape, bool))[0]
     assert found[1] == pytest.approx(0, abs=1e-6)
     assert found[0] == pytest.approx((scheme.low - scheme.mean) / scheme.deviation, rel=1e-4)
+
+
+@pytest.mark.parametrize("scheme", ["unit", "zscore", "image"])
+def test_what_lies_outside_a_scan_has_no_part_in_its_scale(scheme):
+    image = np.array([[0.0, 0, 1000, 1010, 1020]], dtype=np.float32)
+    present = image > 0
+    found = Normalisation(scheme)(image, present)
+    assert np.array_equal(found[present], Normalisation(scheme)(image[present], present[present]))
+    assert not found[~present].any()
 
 
 def test_a_plan_goes_through_json_and_an_edited_one_is_used(world):
@@ -147,6 +161,24 @@ def test_a_case_that_was_removed_is_not_trained_on(world):
     assert [case.id for case in prepared(world)] == [case.id for case in cases]
     shutil.rmtree(folder / "data" / cases[1].id)
     assert [case.id for case in prepared(world)] == [case.id for case in cases if case != cases[1]]
+    assert not list((folder / "store" / cases[1].id).iterdir())
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"labels": {"c1": 2, "c2": 1}},
+        {"labels": {"c1": 1, "c2": 2}, "regions": {"all": ("c1", "c2")}},
+        {"modalities": ("b",)},
+    ],
+    ids=str,
+)
+def test_a_plan_that_says_otherwise_than_the_user_is_refused(world, asked):
+    prepared(world)
+    data, path = world[2] / "data", world[2] / "store" / "plan.json"
+    with pytest.raises(BadData, match=r"plan.json has the .*, and not .*; make them agree"):
+        prepare(data, world[2] / "other", plan=path, **asked)
+    prepare(data, world[2] / "other", plan=path, labels={"c1": 1, "c2": 2, "ignore": 9})
 
 
 def test_an_edited_plan_may_lie_in_the_store_itself(world):
@@ -209,6 +241,8 @@ def test_a_region_of_unknown_labels_is_refused(world):
     task, _, folder = world
     with pytest.raises(BadData, match="region x is made of 'z', but the labels are c1, c2"):
         prepare(folder / "data", folder / "s", labels=task.labels, regions={"x": ("z",)})
+    with pytest.raises(BadData, match="region x is made of no label; the labels are c1, c2"):
+        prepare(folder / "data", folder / "s", labels=task.labels, regions={"x": ()})
 
 
 def test_without_names_a_mask_of_255_is_a_tumour(tmp_path):

@@ -11,14 +11,13 @@ from oncoseg import phantom
 from oncoseg.errors import BadData
 from oncoseg.prepare import Plan, look, prepare
 from oncoseg.read import read_case
+from runs import toy_data
 
 
 @pytest.fixture
 def world(tmp_path):
     """Four small labelled patients on disk, and what prepares them."""
-    task, cases = phantom.world(0, 4, size=20)
-    for case in cases:
-        phantom.write(case, tmp_path / "data", layout="folders")
+    task, cases = toy_data(tmp_path / "data", 0, 4, size=20)
     told = []
 
     def again(store="store", **options):

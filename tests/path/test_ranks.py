@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from oncoseg import checkpoint, phantom
+from oncoseg import checkpoint
 from oncoseg.errors import BadRun
-from oncoseg.run import Run
 from oncoseg.train import train
+from runs import toy_data, toy_run
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs gloo, and asks in /proc")
 
@@ -62,26 +62,18 @@ main(change)
 def world(tmp_path_factory):
     """A run on cases of which some were searched for one region alone, so that shares differ."""
     folder = tmp_path_factory.mktemp("ranks")
-    task, cases = phantom.world(2, 6, dims=2, size=24)
-    for case in cases:
-        phantom.write(case, folder / "data", layout="folders")
+    task, cases = toy_data(folder / "data", 2, 6, dims=2, size=24)
     rows = [f"{case.id}\t{'c1' if place < 2 else ''}" for place, case in enumerate(cases)]
     (folder / "data" / "cases.tsv").write_text("\n".join(["case\tannotated", *rows]) + "\n")
-    return folder, Run(
-        data=str(folder / "data"),
+    return folder, toy_run(
+        folder,
+        task,
         to=str(folder / "one.onco"),
-        network="unet:width=4,blocks=1",
         augmentations=(),
-        labels=dict(task.labels),
-        regions=dict(task.regions),
         hold=("world_005",),
-        minutes=0,
         steps=6,
         rate=0.1,
         batch=4,
-        device="cpu",
-        precision="f32",
-        workers=1,
     )
 
 
@@ -137,7 +129,7 @@ def test_two_processes_learn_what_one_does_of_the_whole_batch(world, monkeypatch
 
 
 def waited(path):
-    for _ in range(600):
+    for _ in range(3000):
         if path.exists():
             return
         time.sleep(0.1)
@@ -192,6 +184,8 @@ def test_what_cannot_be_shared_is_one_sentence(world, monkeypatch):
 
 
 EVERY = """
+import atexit
+import os
 import sys
 import torch
 import torch.distributed as dist
@@ -200,6 +194,11 @@ from worlds import TASKS, build_method, make_batch, shown
 from oncoseg import registry
 from oncoseg.train.ranks import Step, joined
 
+def threads():
+    return {open(f"/proc/self/task/{task}/comm").read() for task in os.listdir("/proc/self/task")}
+
+# A thread of the group that is still there when Python ends may abort the process.
+atexit.register(lambda: print("left:", any("gloo" in name for name in threads()), flush=True))
 with joined("cpu") as ranks:
     for name in registry.names("methods"):
         task = TASKS["2-D regions"]
@@ -229,3 +228,5 @@ def test_every_method_keeps_all_processes_alike(tmp_path):
     found = subprocess.run(given, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stdout + found.stderr
     assert found.stdout.count("all methods") == 1
+    assert "left: False" in found.stdout
+    assert "left: True" not in found.stdout

@@ -10,7 +10,7 @@ from oncoseg.read import find, read_volume
 
 pydicom = pytest.importorskip("pydicom", reason="needs the extra 'dicom'")
 
-from dicoms import SHARED, SIZE, at, enhanced, items, series  # noqa: E402 - needs pydicom
+from dicoms import DRUG, PET, SHARED, SIZE, at, enhanced, series  # noqa: E402 - needs pydicom
 
 
 def refused(folder, words):
@@ -161,34 +161,8 @@ def test_localisers_are_left_out(tmp_path):
     assert read_volume(folder).array.shape == (3, 4, SIZE)
 
 
-PET = {
-    "Modality": "PT",
-    "RescaleIntercept": 0,
-    "Units": "BQML",
-    "CorrectedImage": ["ATTN", "DECY"],
-    "DecayCorrection": "START",
-    "PatientWeight": 70,
-    "SeriesDate": "20200102",
-    "SeriesTime": "001000",
-    "AcquisitionTime": "001000.00",
-    "AcquisitionDate": "20200102",
-}
-
-
 def pet(number, drug=(), **changes):
-    from pydicom.dataset import Dataset
-
-    given = Dataset()
-    values = {
-        "RadionuclideTotalDose": 7e6,
-        "RadionuclideHalfLife": 6600,
-        "RadiopharmaceuticalStartTime": "222000",  # 110 minutes before, across midnight
-        **dict(drug),
-    }
-    for name, value in values.items():
-        if value is not None:
-            setattr(given, name, items(value))
-    return {**PET, "RadiopharmaceuticalInformationSequence": [given], **changes}
+    return {**PET, "RadiopharmaceuticalInformationSequence": {**DRUG, **dict(drug)}, **changes}
 
 
 def test_activity_becomes_suv_by_body_weight(tmp_path):

@@ -11,6 +11,7 @@ from oncoseg.__main__ import call
 from oncoseg.errors import BadData, BadFile, BadOption, BadRun, UnknownName
 from oncoseg.model import open_model
 from oncoseg.recipe import follow, planned, read_recipe
+from runs import toy_data
 
 CARD = '[card]\ntitle = "T"\nyear = 2020\n'
 SMALL = {
@@ -105,9 +106,7 @@ def test_a_stage_that_is_finished_is_not_repeated(data, tmp_path, monkeypatch):
 
 
 def test_data_of_other_dimensions_cannot_share_the_grid(data, tmp_path):
-    _, cases = phantom.world(1, 2, dims=3, size=16)
-    for case in cases:
-        phantom.write(case, tmp_path / "solid", layout="folders")
+    toy_data(tmp_path / "solid", 1, 2, dims=3, size=16)
     words = {**data, "unlabelled": str(tmp_path / "solid")}
     with pytest.raises(BadData, match="is 3-D and the grid to share is 2-D"):
         follow(read_recipe("gynbtnet"), words, str(tmp_path / "m.onco"), {**SMALL, **NAMES})

@@ -1,6 +1,7 @@
 """The report: self-contained, private, right about what it shows, honest about what it lacks."""
 
 import json
+import math
 import re
 
 import numpy as np
@@ -12,6 +13,7 @@ from oncoseg.errors import BadData, UnknownName
 from oncoseg.report import report
 from oncoseg.report.pictures import Atlas
 from oncoseg.report.plates import plates
+from oncoseg.report.sentences import TIMES
 from oncoseg.report.slices import tinted
 from oncoseg.write import write_volume
 
@@ -69,7 +71,7 @@ def test_a_page_needs_nothing_else_names_nobody_and_escapes(tmp_path):
     assert "&lt;b&gt;toy" in text
     assert "A note on p1_t1.nii.gz &amp; more." in text
     assert "Research use only. Not a medical device." in text
-    assert text.count("<svg") == 3 + 2 + 6 + 2  # planes, modalities, slices, diameters
+    assert text.count("<svg") == 3 + 2 + 6 + 2 * 4  # planes, modalities, slices, lesions
     assert "Jane Doe" not in (tmp_path / "out" / "p1.report.json").read_text(encoding="utf-8")
 
 
@@ -129,7 +131,8 @@ def test_many_cases_are_listed_and_a_spoilt_one_is_refused_after_the_others(tmp_
     for case in ("p1", "p2", "p 3 é"):
         results.save(predict(tmp_path, case), out)
     pages = report(out)
-    assert [page.name for page in pages] == ["p 3 é.html", "p1.html", "p2.html", "index.html"]
+    assert [page.name for page in pages[:3]] == ["p 3 é.html", "p1.html", "p2.html"]
+    assert [page.name for page in pages[3:]] == ["cohort.csv", "index.html"]
     assert [page.name for page in report(out, cases=["p2"])] == ["p2.html"]
     with pytest.raises(UnknownName, match="did you mean"):
         report(out, cases=["p4"])
@@ -137,6 +140,8 @@ def test_many_cases_are_listed_and_a_spoilt_one_is_refused_after_the_others(tmp_
     (out / "p2.html").unlink()
     with pytest.raises(BadData, match="1 of 3"):
         report(out)
+    assert "p1,p1,,failed," in (out / "cohort.csv").read_text(encoding="utf-8")
+    assert "1 of 3 cases could not be reported: p1." in (out / "index.html").read_text("utf-8")
     assert (out / "p2.html").exists()
     with pytest.raises(BadData, match="no prediction"):
         report(tmp_path)
@@ -161,17 +166,43 @@ def test_the_right_of_the_patient_is_on_the_left_of_the_picture(tmp_path):
     assert int(d[2]) / 2 > 12  # low along the second axis is the back: below the picture's middle
 
 
-def test_diameter_lines_lie_on_the_contour(tmp_path):
-    from oncoseg import Case, build
-
+def test_each_lesion_is_drawn_as_measured_and_those_left_out_are_counted(tmp_path):
     prediction = predict(tmp_path)
-    section = build("findings", "diameters")(prediction, Case("p1", "p1", {}))
-    drawn = plates(prediction.but(images={}), {}, section)[-1]
-    assert drawn.heading == "Diameters as measured"
+    drawn = plates(prediction.but(images={}), {})[-1]
+    assert drawn.heading == "Lesion by lesion"
+    assert [one.title for one in drawn.figures] == ["WT 1", "", "", "", "TC 1", "", "", ""]
     line = re.search(r'class="rule" d="M(\S+) (\S+)L(\S+) ([\d.]+)"', drawn.figures[0].markup)
     ax, ay, bx, by = map(float, line.groups())
     assert sorted((ax, bx)) == pytest.approx([30 - 12, 30 - 4])
     assert sorted((ay, by)) == pytest.approx([32 - 18, 32 - 8])
+    diagonal = math.hypot(8, 10)
+    size = f"0.96 ml, {diagonal:.1f}{TIMES}{diagonal * 8 / 10:.1f} mm; axial"
+    assert drawn.figures[0].caption.startswith(size)
+    assert "are shown" not in drawn.text
+    label = np.zeros(prediction.label.shape, np.uint8)
+    label[2::8, 2::8, 2::5] = 1  # 4 x 4 x 3 lone voxels of 2 mm³
+    label = np.maximum(label, np.roll(label, 1, 0))
+    label = np.maximum(label, np.roll(label, 2, 0))
+    label = np.maximum(label, np.roll(label, 1, 1))
+    label = np.maximum(label, np.roll(label, 2, 1))  # 4 x 4 voxels, 32 mm³
+    label = np.maximum(label, np.roll(label, 1, 2))  # 64 mm³
+    many = plates(prediction.but(images={}, label=label), {})[-1]
+    assert len(many.figures) == 6 * 4
+    assert "6 of 48 are shown" in many.text
+
+
+@pytest.mark.parametrize("turn", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
+def test_planes_go_through_the_lesion_however_the_scan_is_stored(tmp_path, turn):
+    prediction = predict(tmp_path)
+    label = np.transpose(prediction.label, turn)[::-1]
+    affine = np.eye(4)
+    affine[:3, :3] = RAS[:3, :3][:, turn]
+    affine[:3, 3] = affine[:3, 0] * (label.shape[0] - 1)
+    affine[:3, 0] *= -1
+    other = prediction.but(images={}, label=label, grid=Grid(label.shape, affine))
+    one, two = (plates(made, {})[-1].figures for made in (prediction.but(images={}), other))
+    for place in (1, 2, 3, 5, 6, 7):  # a longest diameter may be in one of several slices
+        assert one[place] == two[place]
 
 
 def test_contours_run_midway_around_pixels_and_holes():
@@ -204,8 +235,8 @@ def test_doubt_is_shown_where_it_was_written(tmp_path):
     text = page.read_text(encoding="utf-8")
     assert "Where the model is unsure" in text
     assert "Of 2 pieces the model is least sure of TC 1: 66% of it should be right." in text
-    assert "0.81 (0.60-0.90, 90%)" in text
-    assert "Predicted Dice<small>from held-out cases" in text
+    assert "0.810 (0.600-0.900, 90%)" in text
+    assert "predicted from held-out cases (Dice): whole tumour 0.810 (0.600-0.900, 90%)" in text
     plain = json.loads((tmp_path / "out" / "p1.report.json").read_text(encoding="utf-8"))
     assert plain["lesions"] == [one, two]
     rows = [row["name"] for row in plain["findings"]["quality"]["rows"]]

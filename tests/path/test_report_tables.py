@@ -1,6 +1,10 @@
 """Rows of findings become tables: nothing lost, numbers short, intervals said."""
 
-from oncoseg.report.tables import short, tabled, worded
+import re
+
+from oncoseg.report.page import WIDE, _section
+from oncoseg.report.records import Region
+from oncoseg.report.tables import short, tabled, tables, worded
 
 
 def row(name, value, unit="", **more):
@@ -19,7 +23,7 @@ def test_lines_are_regions_or_lesions_and_columns_are_measurements():
         ],
     }
     found = tabled(section)
-    assert (found.title, found.method) == ("Shape", "By counting.")
+    assert (found.title, found.methods) == ("Shape", ["By counting."])
     assert found.facts == {"slice thickness": "5.00 mm"}
     assert found.columns == [("sphericity", ""), ("volume", "ml")]
     assert found.rows == [
@@ -36,3 +40,63 @@ def test_numbers_have_enough_digits_to_compare():
 
 def test_words_stay_words():
     assert worded(row("side", "left")) == "left"
+
+
+def test_what_would_be_too_wide_is_turned_and_images_stand_side_by_side():
+    features = [f"feature {number}" for number in range(12)]
+    rows = [row("volume", float(place), "ml", region=name) for place, name in enumerate("ab")]
+    rows += [
+        row(f"{image} {feature}", 1.5, "mm", region="a", image=image)
+        for image in ("t1", "t2")
+        for feature in features
+    ]
+    facts = [row("bins", 32)]
+    shape, inside = tables({"title": "Radiomics", "method": "So.", "rows": facts + rows})
+    assert (shape.title, shape.facts, shape.methods) == ("Radiomics", {"bins": "32"}, [])
+    assert (shape.columns, shape.rows) == ([("a", ""), ("b", "")], [("volume, ml", ["0", "1.00"])])
+    assert (inside.title, inside.methods) == ("Radiomics: a", ["So."])
+    assert inside.columns == [("t1", ""), ("t2", "")]
+    assert inside.rows == [(f"{feature}, mm", ["1.50", "1.50"]) for feature in features]
+    assert tables({"title": "Few", "method": "So.", "rows": rows[:2]})[0].columns == [
+        ("volume", "ml")
+    ]
+
+
+def drawn(section):
+    """Each table of a section: its head, then its lines, as texts."""
+    region = Region("core", "", "#fff", "1", "ml", "")
+    text = _section(tabled(section), [region])
+    rows = [
+        [
+            re.sub("<[^>]*>", "|", cell).strip("|")
+            for cell in re.findall("<t[hd]>(.*?)</t[hd]>", row)
+        ]
+        for row in re.findall("<tr>(.*?)</tr>", text)
+    ]
+    starts = [at for at, row in enumerate(rows) if row[0] == ""]
+    return [rows[a:b] for a, b in zip(starts, [*starts[1:], len(rows)])]
+
+
+def test_regions_and_lesions_have_tables_with_their_own_columns():
+    rows = [row("volume", 1.0, "ml", region="core"), row("diameter", 2.0, "mm", lesion="core 1")]
+    one, two = drawn({"title": "Toy", "method": ".", "rows": rows})
+    assert one == [["", "volume|ml"], ["core", "1.00"]]
+    assert two == [["", "diameter|mm"], ["core 1", "2.00"]]
+
+
+def test_no_table_is_wider_than_a_sheet_and_no_value_is_lost():
+    names = [f"feature {number}" for number in range(30)]
+    rows = [
+        row(name, 100 * lesion + number, lesion=f"core {lesion}")
+        for lesion in range(1, 21)
+        for number, name in enumerate(names)
+    ]
+    found = drawn({"title": "Toy", "method": ".", "rows": rows})
+    assert max(len(line) for table in found for line in table) <= WIDE + 1
+    values = {
+        (whose, line[0]): cell
+        for head, *lines in found
+        for line in lines
+        for whose, cell in zip(head[1:], line[1:])
+    }
+    assert values == {(one["lesion"], one["name"]): str(one["value"]) for one in rows}

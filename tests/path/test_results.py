@@ -141,6 +141,24 @@ def test_a_record_that_was_not_finished_is_none(tmp_path, share):
     assert results.find(tmp_path) == {"a": whole}
 
 
+def test_a_record_that_is_no_json_is_not_lost(tmp_path):
+    whole = results.save(prediction(case="a"), tmp_path)
+    broken = results.save(prediction(case="b"), tmp_path)
+    broken.write_text(broken.read_text(encoding="utf-8")[:90], encoding="utf-8")
+    (tmp_path / "a.report.json").write_text("{", encoding="utf-8")
+    assert results.find(tmp_path) == {"a": whole, "b": broken}
+    with pytest.raises(BadFile, match=r"b\.json: is not valid JSON"):
+        results.load(broken)
+
+
+def test_two_records_of_one_case_are_refused(tmp_path):
+    whole = results.save(prediction(case="a"), tmp_path)
+    (tmp_path / "a (copy).json").write_bytes(whole.read_bytes())
+    message = r"a \(copy\)\.json and a\.json are both records of case a; remove the one"
+    with pytest.raises(BadData, match=message):
+        results.find(tmp_path)
+
+
 @pytest.mark.parametrize("fails", ["_record", "files.write_json"])
 def test_a_prediction_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch, fails):
     def full(*options):

@@ -8,15 +8,14 @@ from oncoseg import phantom
 from oncoseg.errors import BadData
 from oncoseg.prepare import open_store, prepare
 from oncoseg.sample import Sampler, stream
+from runs import toy_data
 
 
 @pytest.fixture(scope="module")
 def sampler(tmp_path_factory):
     """Over four small patients, patches larger than some scans."""
     folder = tmp_path_factory.mktemp("world")
-    task, cases = phantom.world(1, 4, size=20)
-    for case in cases:
-        phantom.write(case, folder / "data", layout="folders")
+    task, _ = toy_data(folder / "data", 1, 4, size=20)
     prepare(folder / "data", folder / "store", labels=task.labels, regions=task.regions)
     return Sampler(open_store(folder / "store"), task, (16, 16, 24), 3, seed=5)
 

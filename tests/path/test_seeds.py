@@ -6,35 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from oncoseg import phantom
 from oncoseg.__main__ import call
 from oncoseg.errors import BadRun
 from oncoseg.model import open_model
-from oncoseg.run import Run
 from oncoseg.train import loop, seeds
 from oncoseg.train.seeds import between, each_seed
+from runs import toy_data, toy_run
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("seeds")
-    task, cases = phantom.world(2, 4, dims=2, size=24)
-    for case in cases:
-        phantom.write(case, folder / "data", layout="folders")
-    return Run(
-        data=str(folder / "data"),
-        to=str(folder / "model.onco"),
-        network="unet:width=4",
-        augmentations=(),
-        labels=dict(task.labels),
-        regions=dict(task.regions),
-        minutes=0,
-        steps=3,
-        hold=("world_002",),
-        device="cpu",
-        precision="f32",
-        workers=1,
-    )
+    task, _ = toy_data(folder / "data", 2, 4, dims=2, size=24)
+    return toy_run(folder, task, augmentations=(), steps=3, hold=("world_002",))
 
 
 def test_mean_and_variance_are_between_the_seeds():

@@ -11,46 +11,24 @@ from pathlib import Path
 
 import pytest
 
-from oncoseg import checkpoint, cluster, phantom
+from oncoseg import checkpoint, cluster
 from oncoseg.__main__ import call
 from oncoseg.errors import BadRun
 from oncoseg.model import open_model
-from oncoseg.run import EACH, Run
+from oncoseg.run import EACH
 from oncoseg.train import train
+from runs import toy_data, toy_run
 
-ray = pytest.importorskip("ray", reason="pip install 'oncoseg[cluster]'")
+pytest.importorskip("ray", reason="pip install 'oncoseg[cluster]'")
 KILLS = 2
-
-
-@pytest.fixture(scope="module")
-def two():
-    """Two workers on this machine."""
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    yield
-    ray.shutdown()
 
 
 @pytest.fixture(scope="module")
 def here(tmp_path_factory):
     """A cross-validation made in this process."""
     folder = tmp_path_factory.mktemp("several")
-    task, cases = phantom.world(2, 4, dims=2, size=16)
-    for case in cases:
-        phantom.write(case, folder / "data", layout="folders")
-    run = Run(
-        data=str(folder / "data"),
-        to=str(folder / "here.onco"),
-        network="unet:width=4,blocks=1",
-        labels=dict(task.labels),
-        regions=dict(task.regions),
-        folds=2,
-        fold=EACH,
-        minutes=0,
-        steps=100,
-        device="cpu",
-        precision="f32",
-        workers=1,
-    )
+    task, _ = toy_data(folder / "data", 2, 4, dims=2, size=16)
+    run = toy_run(folder, task, to=str(folder / "here.onco"), folds=2, fold=EACH, steps=100)
     train(run)
     return folder, run
 
@@ -84,7 +62,7 @@ def trains(process):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="finds workers in /proc")
-def test_folds_of_killed_workers_go_on_elsewhere(two, here):
+def test_folds_of_killed_workers_go_on_elsewhere(two_workers, here):
     folder, run = here
     there = replace(run, to=str(folder / "there.onco"))
     over, dead = threading.Event(), []
@@ -113,7 +91,7 @@ def test_folds_of_killed_workers_go_on_elsewhere(two, here):
     assert not (there.folder / ".shared").exists()
 
 
-def test_seeds_are_what_they_are_here(two, here, capsys):
+def test_seeds_are_what_they_are_here(two_workers, here, capsys):
     folder, run = here
     tables = []
     for name in ("alone", "spread"):
@@ -125,7 +103,7 @@ def test_seeds_are_what_they_are_here(two, here, capsys):
     assert tables[0] == tables[1]
 
 
-def test_what_failed_is_told_and_the_rest_is_kept(two, here):
+def test_what_failed_is_told_and_the_rest_is_kept(two_workers, here):
     from oncoseg.train.several import several
 
     def work(number):
@@ -143,7 +121,7 @@ def test_what_failed_is_told_and_the_rest_is_kept(two, here):
     assert sorted(found) == ["fold 0", "fold 2"]
 
 
-def test_machines_that_do_not_see_the_folder_are_refused(two, here, monkeypatch):
+def test_machines_that_do_not_see_the_folder_are_refused(two_workers, here, monkeypatch):
     monkeypatch.setattr(cluster, "_read", lambda path: "")
     with pytest.raises(BadRun, match=r"of the cluster does not see .*; train to a folder that all"):
         train(replace(here[1], to=str(here[0] / "blind.onco")), cluster="auto")
@@ -154,5 +132,5 @@ def test_one_training_is_not_for_a_cluster(here):
         train(replace(here[1], fold=0), cluster="auto")
 
 
-def test_each_task_has_its_share_of_the_slots(two):
+def test_each_task_has_its_share_of_the_slots(two_workers):
     assert [cluster.share_of_slots(tasks) for tasks in (1, 2, 5)] == [2, 1, 1]

@@ -100,6 +100,13 @@ def test_a_case_that_was_cut_off_is_not_there(tmp_path):
         open_store(tmp_path)
 
 
+def test_what_half_floats_cannot_hold_is_refused(tmp_path):
+    content = aligned(shape=(8, 8, 8))
+    content.image[0, 0, 0, 0] = 1e5
+    with pytest.raises(BadData, match=r"case c has intensities .* \(above 65504\)"):
+        write(tmp_path / "c", content, TASK, record("c"), seed=0)
+
+
 def test_while_a_case_is_written_again_it_is_not_there(tmp_path, monkeypatch):
     write(tmp_path / "a", aligned(shape=(4, 5, 6)), TASK, record("a"), seed=0)
 

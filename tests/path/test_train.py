@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from oncoseg import checkpoint, phantom, results
+from oncoseg import checkpoint, results
 from oncoseg.errors import BadData, BadFile, BadRun
 from oncoseg.evaluate import evaluate
 from oncoseg.model import open_model
@@ -17,28 +17,21 @@ from oncoseg.prepare import Plan, open_store
 from oncoseg.run import AUGMENTATIONS, Run
 from oncoseg.train import prepared, resolved, train
 from oncoseg.train.loop import Loop
-from oncoseg.train.watch import chart
+from oncoseg.train.page.watch import chart
+from runs import lines, loop_of, toy_data, toy_run, weights_of
 
 
 def world(folder, dims, **options):
-    task, cases = phantom.world(2, 6, dims=dims, size=24, **options)
-    for case in cases:
-        phantom.write(case, folder / "data", layout="folders")
-    return Run(
-        data=str(folder / "data"),
-        to=str(folder / "model.onco"),
+    task, _ = toy_data(folder / "data", 2, 6, dims=dims, size=24, **options)
+    return toy_run(
+        folder,
+        task,
         network="unet:width=8",
         augmentations=("spatial:probability=0",),
-        labels=dict(task.labels),
-        regions=dict(task.regions),
         folds=3,
-        minutes=0,
         steps=60,
         rate=1e-2,
         average=0.8,
-        device="cpu",
-        precision="f32",
-        workers=1,
     )
 
 
@@ -52,9 +45,9 @@ def test_a_network_with_weights_of_both_dimensions_is_trained(tmp_path):
 def test_a_toy_world_is_learned_and_predicted_without_torch(tmp_path, dims, overlapping):
     run = world(tmp_path, dims, overlapping=overlapping)
     model = train(run)
-    lines = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in lines] == list(range(3, 61, 3))
-    assert lines[-1]["loss"]["segmentation"] < 0.7 * lines[0]["loss"]["segmentation"]
+    said = lines(run)
+    assert [line["step"] for line in said] == list(range(3, 61, 3))
+    assert said[-1]["loss"]["segmentation"] < 0.7 * said[0]["loss"]["segmentation"]
     held = json.loads((run.folder / "held_out.json").read_text())
     validation = json.loads((run.folder / "validation.json").read_text())
     assert sorted(validation["cases"]) == sorted(held)
@@ -72,30 +65,24 @@ def test_curves_are_drawn_for_tensorboard_where_it_is_installed(tmp_path):
     assert any(path.stat().st_size > 0 for path in (tmp_path / "board").iterdir())
 
 
-def loop(run):
-    run = resolved(run)
-    store = prepared(run)
-    return Loop(run, Plan.read(store / "plan.json"), open_store(store), [])
-
-
 def weights(of):
     return of.average.network.state_dict()
 
 
 def test_going_on_from_a_checkpoint_gives_the_same_weights_to_the_bit(tmp_path):
     run = world(tmp_path, 2)
-    whole = loop(run)
+    whole = loop_of(run)
     for step in range(6):
         whole.progress.step = step
         whole._step(whole.sampler(step), step)
-    first = loop(run)
+    first = loop_of(run)
     for step in range(3):
         first.progress.step = step
         first._step(first.sampler(step), step)
     first.progress.step = 3
     path = tmp_path / "half.safetensors"
     checkpoint.save(path, first.modules, first.optimiser, first.progress)
-    second = loop(run)
+    second = loop_of(run)
     second.progress = checkpoint.load(path, second.modules, second.optimiser)
     assert second.progress == first.progress
     for step in range(3, 6):
@@ -117,13 +104,13 @@ def test_a_run_is_not_written_over_and_goes_on_when_asked(tmp_path):
 
 
 def steps_of(run):
-    lines = (run.folder / "metrics.jsonl").read_text().splitlines()
-    return [json.loads(line)["step"] for line in lines]
+    return [line["step"] for line in lines(run)]
 
 
 def test_a_run_that_was_stopped_goes_on_to_the_same_model_to_the_bit(tmp_path, monkeypatch):
     run = replace(world(tmp_path, 2), steps=12)
-    whole = open_model(train(run)).members["weights.safetensors"]
+    train(run)
+    whole = weights_of(run)
     assert steps_of(run) == list(range(1, 13))
     shutil.rmtree(run.folder)
     Path(run.to).unlink()
@@ -140,7 +127,8 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_model_to_the_bit(tmp_path, m
             train(run)
     assert not Path(run.to).exists()
     assert steps_of(run) == list(range(1, 8))
-    assert open_model(train(run, resume=True)).members["weights.safetensors"] == whole
+    train(run, resume=True)
+    assert weights_of(run) == whole
     assert steps_of(run) == list(range(1, 13))
     assert Run.read(run.folder / "run.toml") == resolved(run)
 
@@ -156,7 +144,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_model_to_the_bit(tmp_path, m
 )
 def test_going_on_as_another_run_is_refused(tmp_path, change, sentence):
     run = world(tmp_path, 2)
-    begun = loop(run)
+    begun = loop_of(run)
     begun.run.write(run.folder / "run.toml")
     last = run.folder / "last.safetensors"
     checkpoint.save(last, begun.modules, begun.optimiser, begun.progress)
@@ -170,6 +158,13 @@ def test_a_new_run_prepares_anew(tmp_path):
     labels = {name.upper(): value for name, value in run.labels.items()}
     train(replace(run, labels=labels, regions={name: (name,) for name in labels}))
     assert dict(Plan.read(store / "plan.json").task.labels) == labels
+
+
+def test_prepared_data_of_another_task_are_refused(tmp_path):
+    run = world(tmp_path, 2)
+    run = replace(run, data=str(prepared(run)))
+    with pytest.raises(BadData, match=r"plan.json has the regions .*, and not .*'c2'"):
+        train(replace(run, regions={"c2": ("c2",)}))
 
 
 def test_held_out_patients_without_labels_are_not_scored(tmp_path):
@@ -229,7 +224,8 @@ def test_validating_takes_little_of_the_minutes_and_is_never_left_out_at_the_end
     assert loop._may_look()
 
 
-def test_patches_are_as_large_as_leaves_time_for_a_thousand_steps_on_a_cpu():
+def test_patches_are_as_large_as_leaves_time_for_a_thousand_steps_on_a_cpu(monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
     short, day = (resolved(Run("data", "m.onco", minutes=m, device="cpu")) for m in (10, 1440))
     assert short.voxels == 90_000
     assert day.voxels == 96**3
@@ -237,6 +233,8 @@ def test_patches_are_as_large_as_leaves_time_for_a_thousand_steps_on_a_cpu():
     assert by_steps.voxels == 96**3
     given = resolved(Run("data", "m.onco", minutes=10, voxels=5000, device="cpu"))
     assert given.voxels == 5000
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    assert resolved(Run("data", "m.onco", minutes=10, device="cpu")).voxels == 360_000
 
 
 def test_short_trainings_change_intensities_less_unless_told_otherwise():

@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-from dataclasses import replace
 from html.parser import HTMLParser
 from types import SimpleNamespace
 
@@ -13,18 +12,15 @@ import numpy as np
 import pytest
 import torch
 
-from oncoseg import phantom
-from oncoseg.case import Task
 from oncoseg.errors import BadFile
-from oncoseg.run import Run
-from oncoseg.train import examples, history, page, train
 from oncoseg.train import loop as module
-from oncoseg.train.curves import Clock, Curve, draw, smoothed, timed
+from oncoseg.train import page, train
 from oncoseg.train.folds import each_fold
 from oncoseg.train.loop import Loop
+from oncoseg.train.page import history
+from oncoseg.train.page.watch import Watch
 from oncoseg.train.seeds import each_seed
-from oncoseg.train.told import answer, rising
-from oncoseg.train.watch import Watch, chart
+from runs import lines, toy_data, toy_run
 
 VOID = {"meta", "br", "img", "link", "input"}
 
@@ -60,27 +56,16 @@ class Checked(HTMLParser):
 
 
 def world(folder, **changes):
-    task, cases = phantom.world(2, 6, dims=2, size=24, overlapping=True)
-    if not (folder / "data").exists():
-        for case in cases:
-            phantom.write(case, folder / "data", layout="folders")
-    run = Run(
-        data=str(folder / "data"),
-        to=str(folder / "a model.onco"),
-        network="unet:width=4",
-        augmentations=("spatial:probability=0",),
-        labels=dict(task.labels),
-        regions=dict(task.regions),
-        folds=2,
-        minutes=0,
-        steps=20,
-        rate=1e-2,
-        average=0.5,
-        device="cpu",
-        precision="f32",
-        workers=1,
-    )
-    return replace(run, **changes)
+    task, _ = toy_data(folder / "data", 2, 6, dims=2, size=24, overlapping=True)
+    words = {
+        "to": str(folder / "a model.onco"),
+        "augmentations": ("spatial:probability=0",),
+        "folds": 2,
+        "steps": 20,
+        "rate": 1e-2,
+        "average": 0.5,
+    }
+    return toy_run(folder, task, **{**words, **changes})
 
 
 def seen(run):
@@ -107,26 +92,25 @@ def numbers(value):
 def holds_all(run):
     """Whether every number of metrics.jsonl stands on the page, to the last digit."""
     text, found = seen(run)
-    lines = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
     stand = set(found.hints) | set(found.text)
-    assert all(str(one) in stand for line in lines for one in numbers(line))
-    return text, lines
+    assert all(str(one) in stand for line in lines(run) for one in numbers(line))
+    return text
 
 
 @pytest.fixture
 def always(monkeypatch):
     """Draw the page at each twentieth however little time has gone by."""
-    monkeypatch.setattr("oncoseg.train.watch.SHARE", 1e9)
+    monkeypatch.setattr("oncoseg.train.page.watch.SHARE", 1e9)
 
 
 def test_the_page_holds_every_number_and_examples_of_a_training(tmp_path, always):
     run = world(tmp_path)
     train(run)
-    text, lines = holds_all(run)
-    assert len(lines) == 20
-    assert set(lines[-1]["cases"]) == set(json.loads((run.folder / "held_out.json").read_text()))
-    for name, value in lines[-1]["dice"].items():
-        rows = [row[name] for row in lines[-1]["cases"].values() if name in row]
+    text, said = holds_all(run), lines(run)
+    assert len(said) == 20
+    assert set(said[-1]["cases"]) == set(json.loads((run.folder / "held_out.json").read_text()))
+    for name, value in said[-1]["dice"].items():
+        rows = [row[name] for row in said[-1]["cases"].values() if name in row]
         assert value == pytest.approx(np.mean(rows), abs=2e-4)
     validation = json.loads((run.folder / "validation.json").read_text())
     mean = np.mean([np.mean(list(row.values())) for row in validation["cases"].values()])
@@ -143,33 +127,10 @@ def test_the_page_holds_every_number_and_examples_of_a_training(tmp_path, always
     assert "supervised" in text
 
 
-def test_the_curves_say_what_a_page_is_drawn_from(tmp_path):
-    story = history.History(
-        tmp_path / "m.run",
-        {"regions": ["x"], "done": 0.5, "patients": {"a": "p", "b": "p", "c": "q"}},
-        [
-            {"step": 10 * at, "seconds": 60.0 * at, "cases": {one: {"x": dice} for one in "abc"}}
-            for at, dice in ((1, 0.2), (2, 0.5), (3, 0.7), (4, 0.8))
-        ],
-        {},
-    )
-    change, seconds = story.rise()
-    assert (round(change.mean, 9), change.low, change.high) == (0.1, *[pytest.approx(0.1)] * 2)
-    assert (seconds, change.cases) == (60.0, 3)
-    assert "0:60" not in rising(story)
-    assert "1:00 min" in rising(story)
-    assert answer(story)[0] == "Dice 0.800 now on 3 held-out cases: it still rises (+0.100 lately)"
-    lone = {"a": {"x": 0.5}, "b": {"x": 0.7}}
-    assert np.isnan(story.spread(lone).low)  # of one patient there is no interval
-    flat = replace(story, lines=[{**line, "cases": {"a": {"x": 0.5}, "c": {"x": 0.9}}}
-                                 for line in story.lines])  # fmt: skip
-    assert answer(flat)[0].endswith("it has levelled off")
-
-
 KILLED = """
 import os, signal, sys
 from oncoseg.__main__ import call
-from oncoseg.train import watch
+from oncoseg.train.page import watch
 from oncoseg.train.loop import Loop
 watch.SHARE, genuine = 1e9, Loop._step
 
@@ -189,14 +150,14 @@ def test_the_page_is_there_after_a_kill_and_goes_on(tmp_path, always):
     run.write(tmp_path / "run.toml")
     given = [sys.executable, "-c", KILLED, str(tmp_path / "run.toml"), run.to]
     assert subprocess.run(given, check=False).returncode == -signal.SIGKILL
-    text, lines = holds_all(run)
-    assert [line["step"] for line in lines] == list(range(1, 10))
+    text, said = holds_all(run), lines(run)
+    assert [line["step"] for line in said] == list(range(1, 10))
     assert " now on 3 held-out cases" in text
     assert "at step 9, 45% done" in text
     assert 'http-equiv="refresh"' in text
     train(run, resume=True)
-    text, lines = holds_all(run)
-    assert [line["step"] for line in lines] == list(range(1, 21))
+    text, said = holds_all(run), lines(run)
+    assert [line["step"] for line in said] == list(range(1, 21))
     assert "resumed after a kill at step 9" in text
     kept = history.kept(run.folder)
     for example in kept["examples"].values():
@@ -215,10 +176,10 @@ def test_a_stop_and_what_follows_are_marked(tmp_path, always, monkeypatch):
         patch.setattr(Loop, "_step", asked)
         with pytest.raises(module.Stopped):
             train(run)
-    text, _ = holds_all(run)
+    text = holds_all(run)
     assert "stopped by a file at step 5" in text
     train(run, resume=True)
-    text, _ = holds_all(run)
+    text = holds_all(run)
     assert "stopped by a file at step 5; resumed at step 5" in text
 
 
@@ -234,8 +195,8 @@ def test_a_broken_loss_is_said_first_and_marked(tmp_path, always, monkeypatch):
 
     monkeypatch.setattr(Loop, "_step", breaks)
     train(run)
-    text, lines = holds_all(run)
-    assert [line["broke"] for line in lines if "broke" in line] == [8]
+    text, said = holds_all(run), lines(run)
+    assert [line["broke"] for line in said if "broke" in line] == [8]
     assert "The loss was no longer a number at step 8: training went back to step 7" in text
     assert ">went back</text>" in text
     assert "nan" not in Checked(text).hints
@@ -244,7 +205,7 @@ def test_a_broken_loss_is_said_first_and_marked(tmp_path, always, monkeypatch):
 def test_without_held_out_cases_it_says_that_nothing_is_known(tmp_path, always):
     run = world(tmp_path, folds=1)
     train(run)
-    text, _ = holds_all(run)
+    text = holds_all(run)
     assert "No case was held out, so there is no Dice" in text
     assert "Loss of training patches" in text
     assert "Dice of held-out cases" not in text
@@ -253,7 +214,7 @@ def test_without_held_out_cases_it_says_that_nothing_is_known(tmp_path, always):
 def test_a_method_that_is_trained_for_something_else_has_no_dice(tmp_path, always):
     run = world(tmp_path, method="misfm_volume_fusion")
     train(run)
-    text, _ = holds_all(run)
+    text = holds_all(run)
     assert "This method is not trained for the task itself, so there is no Dice" in text
 
 
@@ -274,7 +235,7 @@ def test_a_page_that_cannot_be_written_warns_and_ends_nothing(tmp_path, monkeypa
     def refused(folder):
         raise BadFile(folder, "could not be written", "free some space")
 
-    monkeypatch.setattr("oncoseg.train.watch.page.write", refused)
+    monkeypatch.setattr("oncoseg.train.page.watch.page.write", refused)
     assert train(world(tmp_path, steps=2)).exists()
     assert "the page of the training was not drawn" in caplog.text
 
@@ -299,69 +260,6 @@ def test_names_are_text_on_the_page(tmp_path):
     text = page.write(run).read_text(encoding="utf-8")
     Checked(text)
     assert not re.search(r"<(b>&|x>|i>|stop>|case>|l>)", text.replace('<b class="first">', ""))
-
-
-TASK = Task(
-    "t", ("a",), {"x": 1, "y": 2}, {"x": ("x",), "xy": ("x", "y")}, (3.0, 1.0, 1.0), (8,) * 3
-)
-
-
-def test_an_example_is_the_slice_with_the_most_truth():
-    label = np.zeros((6, 40, 40), dtype=np.uint8)
-    label[4, 10:20, 10:20], label[2, 10:14, 10:14] = 1, 2
-    image = np.random.default_rng(0).normal(size=(1, *label.shape)).astype(np.float32)
-    example = examples.begun(image, np.ones(image.shape, bool), label, TASK)
-    assert (example["axis"], example["index"]) == (0, 4)  # along the long side of voxels
-    assert example["where"] == "sagittal slice 5 of 6, a"
-    assert example["truth"]["x"] == example["truth"]["xy"] != ""
-    example["seen"] = [[7, examples.drawn(0 * label, TASK, example)]]
-    assert set(example["seen"][0][1].values()) == {""}
-    assert examples.pictures({"c": example}, 7)["c"].shape[2] == 3
-    assert examples.pictures({"c": example}, 8) == {}
-
-
-def test_outlines_stay_short_however_wild_a_prediction_is():
-    noise = np.random.default_rng(0).random((1, 700, 900)) > 0.5
-    flat = replace(TASK, spacing=(1.0, 1.0), patch=(8, 8), strides=())
-    image = np.zeros((1, 700, 900), dtype=np.float32)
-    example = examples.begun(image, np.ones(image.shape, bool), noise[0].astype(np.uint8), flat)
-    assert all(len(path) <= examples.LONGEST for path in example["truth"].values())
-    assert example["size"] == [900, 700]
-    empty = examples.begun(image, ~np.ones(image.shape, bool), noise[0] * np.uint8(0), flat)
-    assert empty["truth"] == {"x": "", "xy": ""}
-
-
-def test_outlines_are_read_back_as_they_were_drawn():
-    mask = np.zeros((9, 9), dtype=bool)
-    mask[2:5, 3:7] = True
-    (polygon,) = examples._polygons(examples._outline(mask))
-    assert min(x for x, _ in polygon) == 6
-    assert max(y for _, y in polygon) == 10
-
-
-def test_time_axes():
-    assert [timed(one) for one in (9.4, 65, 7500)] == ["9 s", "1:05 min", "2:05 h"]
-    clock = Clock(600.0, [(0.0, 0.0), (600.0, 300.0)])
-    assert clock.step(300.0) == 150
-    curve = Curve([(0.0, 0.1, 0.0, 0.2), (600.0, 0.9, 0.8, 1.0)], "#000000")
-    drawn = draw([curve], clock, [(60.0, "resumed")], "Dice")
-    assert "step 300" in drawn
-    assert "10 min" in drawn
-    assert "resumed" in drawn
-    assert "nan" not in draw([Curve([(1.0, 0.5, np.nan, np.nan)], "#000")], clock, [], "")
-    assert [value for _, value in smoothed([(0, 1.0), (1, 2.0), (2, 6.0)])] == [1.5, 3.0, 4.0]
-
-
-def test_pictures_are_given_to_tensorboard(tmp_path):
-    pytest.importorskip("tensorboard", reason="needs the extra tensorboard")
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    picture = np.zeros((4, 5, 3), dtype=np.uint8)
-    chart(tmp_path, 3, {"dice": {"x": 0.5}}, {"a case": picture})
-    board = EventAccumulator(str(tmp_path))
-    board.Reload()
-    assert board.Tags()["images"] == ["examples/a case"]
-    assert board.Scalars("dice/x")[0].value == 0.5
 
 
 def test_seeds_are_linked_and_compared(tmp_path):

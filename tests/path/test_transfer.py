@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from oncoseg import phantom, registry
+from oncoseg import registry
 from oncoseg.errors import BadFile, BadRun
 from oncoseg.model import open_model
 from oncoseg.predict.engines import bare_batch
-from oncoseg.run import Run
 from oncoseg.train import train
 from oncoseg.transfer import _taps, _voxels, encoder_of, transfer
+from runs import toy_data, toy_run
 from worlds import NETWORKS, TASKS, classes_task, make_batch
 
 SOLID, FLAT = classes_task(3, 16), classes_task(2, 16)
@@ -255,23 +255,18 @@ def test_a_training_starts_from_a_model_of_another_plan(tmp_path, caplog):
         ("flat", {"dims": 2, "size": 48, "modalities": ("a", "b"), "classes": 2}),
         ("solid", {"dims": 3, "size": 24, "modalities": ("b",), "classes": 3}),
     ):
-        task, cases = phantom.world(1, 3, **options)
-        for case in cases:
-            phantom.write(case, tmp_path / name, layout="folders")
+        task, _ = toy_data(tmp_path / name, 1, 3, **options)
         runs.append(
-            Run(
+            toy_run(
+                tmp_path,
+                task,
                 data=str(tmp_path / name),
                 to=str(tmp_path / f"{name}.onco"),
                 network="stunet:width=4",
                 augmentations=(),
-                labels=dict(task.labels),
                 start=runs[-1].to if runs else "",
-                minutes=0,
                 steps=2,
                 rate=0.0,
-                device="cpu",
-                precision="f32",
-                workers=1,
             )
         )
     first, second = (open_model(train(run)) for run in runs)

@@ -12,9 +12,9 @@ from oncoseg.blocks.annotated import whole
 from oncoseg.case import Case, Grid, Task, Volume
 from oncoseg.model import open_model
 from oncoseg.prepare.plan import Normalisation, Plan
-from oncoseg.run import Run
 from oncoseg.train import train
 from oncoseg.train.validation import Mirrored, Subsets, dice_of, partial, truth_of
+from runs import toy_data, toy_run
 
 GRID = Grid((1, 4), np.eye(3))
 TASK = Task("t", ("a",), {"x": 1, "y": 2}, {"x": ("x",), "y": ("y",)}, patch=(1, 4))
@@ -50,30 +50,18 @@ def test_without_time_each_modality_alone_is_tried_once():
     case = replace(case, images=dict.fromkeys("cab", case.images["a"]))
     for _ in range(2):
         for part in subsets.of(case):
-            subsets.rows[tuple(part.images)].append({"x": 0.5})
-    assert subsets.table() == {name: {"dice": {"x": 0.5}, "cases": 1} for name in "abc"}
+            subsets.add(tuple(part.images), part, {"x": 0.5})
+    alone = {"dice": {"x": 0.5}, "cases": 1, "intervals": {}, "rows": {"c": {"x": 0.5}}}
+    assert subsets.table() == dict.fromkeys("abc", alone)
     colours = replace(TASK, modalities=("red", "green", "blue"))
     assert not Subsets(colours, 9.0).several
 
 
 def test_a_card_says_dice_by_modalities(tmp_path, capsys, monkeypatch):
-    task, cases = phantom.world(2, 4, dims=2, size=16)
-    for case in cases:
-        phantom.write(case, tmp_path / "data", layout="folders")
+    task, _ = toy_data(tmp_path / "data", 2, 4, dims=2, size=16)
     for path in (tmp_path / "data" / "world_000").glob("b_*"):
         path.unlink()
-    run = Run(
-        data=str(tmp_path / "data"),
-        to=str(tmp_path / "model.onco"),
-        network="unet:width=4",
-        labels=dict(task.labels),
-        regions=dict(task.regions),
-        hold=("world_000", "world_001"),
-        minutes=0,
-        steps=2,
-        device="cpu",
-        precision="f32",
-    )
+    run = toy_run(tmp_path, task, hold=("world_000", "world_001"), steps=2)
     train(run)
     card = open_model(run.to).card
     assert list(card["dice_by_modalities"]) == ["a+b", "a", "b"]

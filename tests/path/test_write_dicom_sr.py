@@ -1,16 +1,20 @@
 """A report (SR): a group of measurements a lesion, each of a segment that lies beside it."""
 
+import json
+
 import numpy as np
 import pytest
 from scipy import ndimage
 
+from oncoseg import results
 from oncoseg.case import Task
+from oncoseg.report import report
 from oncoseg.write import write_prediction
 from oncoseg.write.codes import NEOPLASM
 
 pydicom = pytest.importorskip("pydicom", reason="needs the extra 'dicom'")
 pytest.importorskip("highdicom", reason="needs the extra 'dicom'")
-from objects import SHAPE, groups, predicted, scanned, volumes  # noqa: E402 - needs pydicom
+from objects import SHAPE, groups, predicted, scanned, values, volumes  # noqa: E402 - needs pydicom
 
 
 def test_each_lesion_has_a_group_that_measures_its_own_segment(objects):
@@ -39,6 +43,56 @@ def test_each_lesion_has_a_group_that_measures_its_own_segment(objects):
             assert tracked.TrackingUID == group["Tracking Unique Identifier"]
             assert group["Long Axis"][1] == group["Short Axis"][1] == "mm"
             assert group["Diameter"][0] >= group["Long Axis"][0] >= group["Short Axis"][0] > 0
+
+
+def test_its_numbers_are_those_of_the_report(tmp_path):
+    results.save(predicted(scanned(tmp_path / "scan")), tmp_path / "out", kinds=["sr"])
+    report(tmp_path / "out", findings=["shape"])
+    plain = json.loads((tmp_path / "out" / "case 1.report.json").read_text(encoding="utf-8"))
+    told = groups(pydicom.dcmread(tmp_path / "out" / "case 1.sr.dcm"))
+    by = {one["Tracking Identifier"].replace(" (whole region)", ""): one for one in told}
+    volumes = {row["region"]: row for row in plain["findings"]["volumes"]["rows"]}
+    longest = {
+        row["region"]: row["value"]
+        for row in plain["findings"]["diameters"]["rows"]
+        if row["name"] == "longest diameter"
+    }
+    for name, row in volumes.items():
+        assert by[name]["Volume"] == (pytest.approx(row["value"], abs=5e-5), row["unit"])
+        lesions = [one for key, one in by.items() if key.startswith(f"{name} ")]
+        axes = [one["Long Axis"][0] for one in lesions]
+        assert max(axes) == pytest.approx(longest[name], abs=5e-5)
+    codes = {"surface area": "Surface Area of Mesh", "sphericity": "Sphericity"}
+    codes |= {"elongation": "Elongation", "flatness": "Flatness"}
+    rows = [row for row in plain["findings"]["shape"]["rows"] if row["name"] in codes]
+    assert len(rows) >= 4
+    for row in rows:
+        value, unit = by[row["lesion"]][codes[row["name"]]]
+        assert value == pytest.approx(row["value"], abs=5e-5)
+        assert unit == {"mm²": "mm2", "": "1"}[row["unit"]]
+
+
+def test_an_interval_is_how_far_the_volume_may_lie_above_and_below(tmp_path):
+    made = predicted(scanned(tmp_path / "scan"))
+    paths = write_prediction(made, tmp_path / "out", ["sr"])
+    (content,) = [
+        item
+        for item in pydicom.dcmread(paths[-1]).ContentSequence
+        if item.ConceptNameCodeSequence[0].CodeMeaning == "Imaging Measurements"
+    ]
+    found = {}
+    for group in content.ContentSequence:
+        name = values(group)["Tracking Identifier"]
+        for item in group.ContentSequence:
+            if item.ConceptNameCodeSequence[0].CodeMeaning == "Volume":
+                found[name] = (values(group)["Volume"][0], values(item))
+    value, ends = found["WT (whole region)"]
+    assert ends["+, range of upper measurement uncertainty"][1] == "ml"
+    assert value + ends["+, range of upper measurement uncertainty"][0] == pytest.approx(5.0)
+    assert value - ends["-, range of lower measurement uncertainty"][0] == pytest.approx(0.5)
+    assert not [name for name, (_, said) in found.items() if said and not name.startswith("WT (")]
+    outside = write_prediction(made.but(intervals={"WT": (90.0, 99.0)}), tmp_path / "b", ["sr"])
+    assert b"371886008" not in outside[-1].read_bytes()
 
 
 def test_many_lesions_of_one_region_are_one_file(tmp_path):

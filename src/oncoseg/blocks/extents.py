@@ -35,7 +35,7 @@ def around(found: list[tuple[slice, ...]], dims: int) -> tuple[slice, ...]:
 def body(array: Array) -> Array:
     """Voxels that are not the constant air around a scan.
 
-    These are those above its minimum, if that fills at least 5 %.
+    These are those above its minimum, if at least 5 % lie at it; else all.
     """
     mask: Array = array > array.min()
     filled = np.count_nonzero(mask) / mask.size

@@ -29,8 +29,7 @@ def morphology(mask: Array, grid: Grid) -> dict[str, float]:
     box = bounds(mask)
     padded = np.pad(mask[box], 1)
     frame = np.linalg.qr(grid.affine[:3, :3])[1]  # index -> orthonormal axes, sheared grids too
-    volume, surface = mesh(padded, grid.spacing)
-    volume *= grid.voxel_volume / math.prod(grid.spacing)
+    volume, surface = mesh(padded, grid)
     points = vertices(padded) @ frame.T
     return {
         "mesh volume": volume,
@@ -54,11 +53,10 @@ def unit_of(name: str) -> str:
     return "mm" if name.endswith(("diameter", "length", "shift")) else ""
 
 
-def mesh(padded: Array, spacing: tuple[float, ...]) -> tuple[float, float]:
-    """A mask with an empty margin -> mm³ and mm² of its marching-cubes surface."""
+def mesh(padded: Array, grid: Grid) -> tuple[float, float]:
+    """A mask (X, Y, Z) with an empty margin -> mm³ and mm² of its marching-cubes surface."""
     counts = np.bincount(cell_codes(padded).ravel(), minlength=256)
-    volume = float(counts @ fractions()) * math.prod(spacing)
-    return volume, float(counts @ areas(spacing))
+    return float(counts @ fractions()) * grid.voxel_volume, float(counts @ areas(grid.spacing))
 
 
 def vertices(padded: Array) -> Array:

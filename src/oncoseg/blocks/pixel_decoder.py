@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from oncoseg.blocks.convs import TRANSPOSED, ConvNormAct
+from oncoseg.blocks.pyramid import climbed
 
 
 class ConvEncoder(nn.ModuleList):
@@ -26,11 +27,7 @@ class ConvEncoder(nn.ModuleList):
 
     def forward(self, features: Tensor) -> list[Tensor]:
         """(B, inputs, *S) -> [(B, widths[i], *S / strides up to i)], finest first."""
-        pyramid = []
-        for stage in self:
-            features = stage(features)
-            pyramid.append(features)
-        return pyramid
+        return climbed(self, features)
 
 
 class PixelDecoder(nn.Module):

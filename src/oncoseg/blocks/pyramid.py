@@ -1,13 +1,23 @@
-"""Deep supervision and pyramids: targets at the resolution of coarser logits."""
+"""Pyramids of features, and deep supervision: targets at the resolution of coarser logits."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 AREA: dict[int, Any] = {2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d}
+
+
+def climbed(stages: Iterable[nn.Module], features: Tensor) -> list[Tensor]:
+    """What each stage of an encoder makes of what the one before it made, finest first."""
+    pyramid = []
+    for stage in stages:
+        features = stage(features)
+        pyramid.append(features)
+    return pyramid
 
 
 def shrink(values: Tensor, shape: tuple[int, ...]) -> Tensor:

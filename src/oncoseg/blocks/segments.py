@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -63,14 +63,16 @@ def labels(prediction: Prediction) -> list[Segment]:
     ]
 
 
-def lesions(prediction: Prediction) -> list[Segment]:
+def lesions(prediction: Prediction, regions: Collection[str] = ()) -> list[Segment]:
     """Pieces of each region from 50 mm³ (2-D: mm² or px), `<region> <number>`, largest first.
 
-    They connect by faces, edges or corners. Everywhere a lesion has this name.
+    They connect by faces, edges or corners. Everywhere a lesion has this name. With `regions`, of
+    these alone, and numbered among them.
     """
     found = [
         (f"{name} {place}", name, *piece)
         for name, mask in prediction.masks.items()
+        if not regions or name in regions
         for place, piece in enumerate(_pieces(mask, prediction.grid), start=1)
     ]
     return [Segment(number, *one) for number, one in enumerate(found, start=1)]

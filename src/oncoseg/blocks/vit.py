@@ -133,3 +133,19 @@ def _initialise(module: nn.Module) -> None:
     if isinstance(module, nn.Linear):
         nn.init.xavier_uniform_(module.weight)
         nn.init.zeros_(module.bias)
+
+
+class Positions(nn.Module):
+    """Learned codes of the places in a grid, added to a map; other sizes are interpolated."""
+
+    def __init__(self, width: int, grid: Sequence[int]) -> None:
+        super().__init__()
+        self.codes = nn.Parameter(torch.zeros(1, width, *grid))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, width, *S) -> (B, width, *S)."""
+        codes: Tensor = self.codes
+        if features.shape[2:] != codes.shape[2:]:
+            mode = {2: "bilinear", 3: "trilinear"}[features.ndim - 2]
+            codes = F.interpolate(codes, features.shape[2:], mode=mode, align_corners=False)
+        return features + codes

@@ -7,14 +7,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from oncoseg.blocks.image_quality import odd_unit
 from oncoseg.case import Array, Case, Source, Volume
 from oncoseg.check.labels import odd_label
 from oncoseg.check.records import Image, Problem, Seen, failed
 from oncoseg.errors import OncosegError
 from oncoseg.read import digest, read_case
 
-AIR_HU = -200.0  # a CT whose lowest value lies above shows no air, so it is hardly in HU
-BRIGHTEST_SUV = 1000.0  # more than a bladder full of tracer; Bq/ml are thousands
 SAMPLE = 100_000
 
 
@@ -64,12 +63,7 @@ def _values(label: Array) -> dict[int, int]:
 
 
 def _odd_image(case: str, image: Image) -> list[Problem]:
-    low, high = image.range
-    cause = ""
-    if image.name == "ct" and low > AIR_HU:
-        cause = f"is CT with values from {low:g} to {high:g}, which are hardly HU"
-    elif image.name == "pet" and (low < -1 or high > BRIGHTEST_SUV):
-        cause = f"is PET with values from {low:g} to {high:g}, which are hardly SUV"
+    cause = odd_unit(image.name, *image.range)
     if not cause:
         return []
     remedy = "convert it with its RescaleSlope and RescaleIntercept, or read the DICOM series"

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from oncoseg.cli.words import (
+    CLUSTER,
     Parser,
     Words,
     add_command,
@@ -23,11 +24,14 @@ from oncoseg.extras import require
 from oncoseg.run import EACH
 
 TASK = ("labels", "regions", "modalities")
+LEARNING = (
+    *("network", "method", "loss", "seed", "rate", "batch", "device", "precision", "workers"),
+    *TASK,
+)
 RUN = (
-    *("data", "to", "network", "method", "loss", "augmentations", "minutes", "steps", "folds"),
-    "apart",
-    *("fold", "hold", "balanced", "start", "seed", "rate", "batch", "device", "precision"),
-    *("deterministic", "workers", "tensorboard", "plan", "name", "labelled", "posthoc", *TASK),
+    *("data", "to", "augmentations", "minutes", "steps", "folds", "apart", "fold", "hold"),
+    *("balanced", "start", "deterministic", "tensorboard", "plan", "name", "labelled", "posthoc"),
+    *LEARNING,
 )
 FOLDS = 5
 
@@ -68,8 +72,6 @@ def _add_train(commands: Any) -> None:
     parser.add_argument(
         "--run", type=Path, metavar="RUN", help="a run.toml to repeat; other options change it"
     )
-    for slot in ("network", "method", "loss"):
-        parser.add_argument(f"--{slot}", help=f"name:option=value,...; see 'oncoseg list {slot}'")
     parser.add_argument(
         "--augmentation",
         dest="augmentations",
@@ -99,33 +101,36 @@ def _add_train(commands: Any) -> None:
     parser.add_argument(
         "--balanced", action="store_true", help="see every site equally often, however many cases"
     )
-    parser.add_argument("--seed", type=count, help="the same seed gives the same run")
     parser.add_argument(
         "--seeds", type=count, metavar="N", help="train N times and say how much is chance"
     )
-    parser.add_argument("--rate", type=positive, help="learning rate")
-    parser.add_argument("--batch", type=count, help="patches a step; the plan's if not given")
-    parser.add_argument("--precision", choices=("bf16", "f32"), help="of the arithmetic")
     parser.add_argument(
         "--deterministic",
         action="store_true",
         help="with --steps: the same weights to the bit each time, also on a GPU, or a refusal",
     )
-    parser.add_argument("--workers", type=count, help="threads that read patches")
-    parser.add_argument("--device", help="cpu, cuda, ...; the best there is if not given")
     parser.add_argument("--name", help="name of the model, in its card")
     parser.add_argument("--plan", metavar="JSON", help="a plan made before, used as it is")
     parser.add_argument(
         "--tensorboard", action="store_true", help="write curves and pictures for TensorBoard"
     )
     parser.add_argument(
-        "--cluster",
-        nargs="?",
-        const="auto",
-        metavar="ADDRESS",
-        help="train folds or seeds at once on a Ray cluster; if not named, the one found here",
+        "--cluster", **CLUSTER, help="train folds or seeds at once on Ray: this, or the one here"
     )
     parser.add_argument("--resume", action="store_true", help="go on where this run stopped")
+    add_learning(parser)
+
+
+def add_learning(parser: Parser) -> None:
+    """Add what all that trains is asked: its parts, seed, rate, batch, arithmetic and task."""
+    for slot, many in (("network", "networks"), ("method", "methods"), ("loss", "losses")):
+        parser.add_argument(f"--{slot}", help=f"name:option=value,...; see 'oncoseg list {many}'")
+    parser.add_argument("--seed", type=count, help="the same seed gives the same weights")
+    parser.add_argument("--rate", type=positive, help="learning rate")
+    parser.add_argument("--batch", type=count, help="patches a step; the plan's if not given")
+    parser.add_argument("--precision", choices=("bf16", "f32"), help="of the arithmetic")
+    parser.add_argument("--workers", type=count, help="threads that read patches")
+    parser.add_argument("--device", help="cpu, cuda, ...; the best there is if not given")
     add_task(parser)
 
 

@@ -6,15 +6,12 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from oncoseg.cli.learn import FOLDS, TASK, add_task
+from oncoseg.cli.learn import FOLDS, LEARNING, add_learning
 from oncoseg.cli.words import Words, add_command, answer, count, listed, options, positive
 from oncoseg.extras import require
 
 ASKING = ("query", "rounds", "count", "size", "models")
-RUN = (
-    *("network", "method", "loss", "minutes", "steps", "folds", "fold", "hold", "seed", "rate"),
-    *("batch", "device", "precision", "workers", *TASK),
-)
+RUN = ("minutes", "steps", "folds", "fold", "hold", *LEARNING)
 
 
 def add(commands: Any) -> None:
@@ -35,22 +32,14 @@ def add(commands: Any) -> None:
     parser.add_argument("--count", type=count, help="boxes a round; 20")
     parser.add_argument("--size", type=sides, help="16x16x16: voxels of a box; half a patch")
     parser.add_argument("--models", type=count, help="networks that are trained a round; 1")
-    for slot in ("network", "method", "loss"):
-        parser.add_argument(f"--{slot}", help=f"name:option=value,...; see 'oncoseg list {slot}'")
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--minutes", type=positive, help="of each training")
     length.add_argument("--steps", type=count, help="of each training")
     parser.add_argument("--folds", type=count, help="parts to split the patients into; 5")
     parser.add_argument("--fold", type=count, help="the part to measure on, counted from 0; 0")
     parser.add_argument("--hold", type=listed, help="P1,P2,...: patients to measure on instead")
-    parser.add_argument("--seed", type=count, help="the same seed gives the same loop")
-    parser.add_argument("--rate", type=positive, help="learning rate")
-    parser.add_argument("--batch", type=count, help="patches a step; the plan's if not given")
-    parser.add_argument("--precision", choices=("bf16", "f32"), help="of the arithmetic")
-    parser.add_argument("--workers", type=count, help="threads that read patches")
-    parser.add_argument("--device", help="cpu, cuda, ...; the best there is if not given")
     parser.add_argument("--resume", action="store_true", help="go on where this loop stopped")
-    add_task(parser)
+    add_learning(parser)
 
 
 def sides(text: str) -> tuple[int, ...]:

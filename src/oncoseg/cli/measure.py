@@ -8,6 +8,7 @@ from typing import Any
 from oncoseg.cli.stop import ending_cleanly
 from oncoseg.cli.words import (
     CASES,
+    CLUSTER,
     Words,
     add_command,
     answer,
@@ -17,6 +18,7 @@ from oncoseg.cli.words import (
     listed,
     named,
     options,
+    pairs,
     part_list,
     paths,
     region_values,
@@ -31,13 +33,26 @@ def add(commands: Any) -> None:
     parser = add_command(
         commands,
         "report",
-        "write a report, a web page and a JSON file, for each predicted case",
+        "write a report, a page and a JSON file, for each predicted case",
         report,
-        examples="  oncoseg report out/\n  oncoseg report out/ --to reports/",
+        examples="  oncoseg report out/\n"
+        "  oncoseg report out/ --to reports/ --as html,pdf\n"
+        "  oncoseg report out/ --findings recist,checks\n"
+        "  oncoseg report out/ --to handover/ --visits visits.csv --pseudonymise key.txt\n"
+        "  oncoseg report now/ --prior before/ --rule rano --told clinical=stable,steroids=less\n"
+        "  oncoseg report after/ --prior before/ --resection",
     )
     parser.add_argument("predictions", type=Path, help="folder that 'oncoseg predict' wrote")
     parser.add_argument(
         "--to", type=Path, metavar="FOLDER", help="for the reports; beside the predictions"
+    )
+    parser.add_argument(
+        "--as",
+        dest="kinds",
+        type=listed,
+        metavar="KIND,KIND",
+        help="html, pdf, key-images (DICOM, of each lesion); html if not given; parquet: "
+        "cohort.parquet too",
     )
     parser.add_argument(
         "--findings",
@@ -45,6 +60,15 @@ def add(commands: Any) -> None:
         metavar="NAMES",
         help="measured further: names from 'oncoseg list findings', with commas between",
     )
+    parser.add_argument("--language", help="of the sentences; en")
+    parser.add_argument(
+        "--visits",
+        type=Path,
+        metavar="FILE",
+        help="CSV with case, patient, and date or day: courses of patients with several cases",
+    )
+    _add_key(parser, "replace names and UIDs, leave out dates and faces")
+    _add_earlier(parser)
     parser = add_command(
         commands,
         "demo",
@@ -54,6 +78,34 @@ def add(commands: Any) -> None:
     )
     parser.add_argument(
         "--to", type=Path, default=Path("demo"), metavar="FOLDER", help="to write; demo/"
+    )
+
+
+def _add_earlier(parser: Any) -> None:
+    parser.add_argument(
+        "--prior",
+        dest="priors",
+        action="append",
+        type=Path,
+        metavar="EARLIER",
+        help="prediction of an earlier scan, or its folder; again for even earlier ones",
+    )
+    parser.add_argument(
+        "--rule",
+        metavar="RULE",
+        help="name the response by recist or rano, with options of that finding",
+    )
+    parser.add_argument(
+        "--told",
+        type=pairs,
+        metavar="WORD=VALUE,...",
+        help="what the rule asks a person: clinical=better, stable or worse; steroids=none, less, "
+        "stable or more; nontarget=none, CR, non-CR/non-PD, PD or NE; confirmed=yes or no",
+    )
+    parser.add_argument(
+        "--resection",
+        action="store_true",
+        help="the first prior is the last scan before surgery: how much was removed",
     )
 
 
@@ -94,11 +146,7 @@ def _add_predict(commands: Any) -> None:
         "--memory", metavar="SIZE", help="to take at most, as 4GB; what the machine has"
     )
     parser.add_argument(
-        "--cluster",
-        nargs="?",
-        const="auto",
-        metavar="ADDRESS",
-        help="spread the cases over a Ray cluster; without an address, the one found here",
+        "--cluster", **CLUSTER, help="spread the cases over a Ray cluster: this, or the one here"
     )
     parser.add_argument("--cases", **CASES)
 
@@ -115,12 +163,16 @@ def _add_write(commands: Any) -> None:
     parser.add_argument("predictions", type=Path, help="folder that 'oncoseg predict' wrote")
     _add_kinds(parser, required=True)
     parser.add_argument("--to", type=Path, metavar="FOLDER", help="beside the predictions if not")
+    _add_key(parser, "replace names and UIDs, leave dates empty")
+
+
+def _add_key(parser: Any, what: str) -> None:
     parser.add_argument(
         "--pseudonymise",
         dest="key",
         type=Path,
         metavar="KEY",
-        help="replace names and UIDs, leave dates empty; KEY is a file, made on first use: keep it",
+        help=f"{what}; KEY is a file, made on first use: keep it",
     )
 
 
@@ -224,8 +276,11 @@ def evaluate(words: Words) -> int:
 def report(words: Words) -> int:
     """`oncoseg report`."""
     from oncoseg.report import report as run
+    from oncoseg.response import Earlier
 
-    written = run(words.predictions, **options(words, "to", "findings"))
+    chosen = options(words, "to", "kinds", "findings", "language", "visits", "key")
+    earlier = Earlier(**options(words, "priors", "rule", "told", "resection"))
+    written = run(words.predictions, **chosen, earlier=earlier)
     answer(words, {"reports": paths(written)}, "\n".join(paths(written)))
     return 0
 

@@ -105,6 +105,11 @@ def region_values(pieces: Sequence[str]) -> dict[str, tuple[int, ...]]:
     return found
 
 
+def pairs(text: str) -> dict[str, str]:
+    """`clinical=stable,steroids=less` -> {"clinical": "stable", "steroids": "less"}."""
+    return _pairs(text, "word=value")
+
+
 def _pairs(text: str, shape: str) -> dict[str, str]:
     pairs: dict[str, str] = {}
     for piece in listed(text):
@@ -160,6 +165,7 @@ def options(words: Words, *names: str) -> dict[str, Any]:
     return {name: getattr(words, name) for name in names if hasattr(words, name)}
 
 
+CLUSTER: Mapping[str, Any] = {"nargs": "?", "const": "auto", "metavar": "ADDRESS"}
 CASES: Mapping[str, Any] = {
     "metavar": "NAMES",
     "help": "A,B,... or a .json that lists them, as held_out.json: those cases alone",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-from tqdm import tqdm
+from oncoseg.bar import bar
 
 Item = TypeVar("Item")
 Found = TypeVar("Found")
@@ -23,19 +23,20 @@ def streamed(
 
     What was not begun by then is never begun, so an interrupt is obeyed after the cases at hand.
     """
+    yield from bar(_ahead(work, items), title, unit=unit, total=len(items))
+
+
+def _ahead(work: Callable[[Item], Found], items: Sequence[Item]) -> Iterator[Found]:
     threads = min(THREADS, os.cpu_count() or 1)
     waiting: deque[Future[Found]] = deque()
-    bar = tqdm(total=len(items), desc=title, unit=unit, disable=None, delay=2, leave=False)
-    with bar, ThreadPoolExecutor(max_workers=threads) as pool:
+    with ThreadPoolExecutor(max_workers=threads) as pool:
         try:
             for item in items:
                 waiting.append(pool.submit(work, item))
                 if len(waiting) >= AHEAD * threads:
                     yield waiting.popleft().result()
-                    bar.update()
             while waiting:
                 yield waiting.popleft().result()
-                bar.update()
         finally:
             for future in waiting:
                 future.cancel()

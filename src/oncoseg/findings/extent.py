@@ -29,12 +29,12 @@ class Extent(Finding):
         self.smallest = smallest
 
     def __call__(self, prediction: Prediction, case: Case) -> dict[str, Any]:
-        """Rows a region; an empty region has only its number of pieces, 0."""
+        """Rows a region; an empty one has only its number of pieces, 0; `edge` is of cut ones."""
         grid, rows = prediction.grid, []
         for name, mask in prediction.masks.items():
             found = self._pieces(mask, grid)
             if mask.any():
-                found += _box(mask, grid) + _centre(mask, grid)
+                found += _box(mask, grid) + _centre(mask, grid) + _edge(mask)
             rows += [{"region": name, **row} for row in found]
         size = {2: {"mm": "mm²", "px": "px"}[unit(grid)], 3: "mm³"}[grid.dims]
         method = (
@@ -82,3 +82,9 @@ def _centre(mask: Array, grid: Grid) -> list[dict[str, Any]]:
         near = abs(centre[0] - middle) < MIDLINE_MM
         rows.append({"name": "image side", "value": "middle" if near else side, "unit": ""})
     return rows
+
+
+def _edge(mask: Array) -> list[dict[str, Any]]:
+    (box,) = ndimage.find_objects(mask.astype(np.uint8))
+    cut = any(side.start == 0 or side.stop == size for side, size in zip(box, mask.shape))
+    return [{"name": "edge", "value": "reached", "unit": ""}] if cut else []

@@ -171,7 +171,7 @@ def network_of(config: Config) -> tuple[str, tuple[tuple[int, ...], ...]]:
         "its network has options that DynUNet has not": not given.keys() <= known | {"_target_"},
         "its levels are fewer than three or not alike in number": len(sizes) != len(strides)
         or len(ups) != len(strides) - 1
-        or len(widths) < len(strides) >= 3
+        or len(widths) < len(strides)
         or len(strides) < 3,
         "its kernels differ between levels": len({*sizes}) != 1,
         "its kernels are even": not all(size % 2 for size in sizes[0]),

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from oncoseg.blocks.convs import CONV, ConvNormAct, initialise
 from oncoseg.blocks.multistep import explicit, implicit
+from oncoseg.blocks.pyramid import climbed
 from oncoseg.blocks.units import MODE
 from oncoseg.case import Batch, Task
 from oncoseg.registry import Card
@@ -48,11 +49,7 @@ class Fuseunet(Network):
 
     def encode(self, batch: Batch) -> list[Tensor]:
         """Features (B, widths[i], *S / product of strides up to i), finest first."""
-        features, pyramid = batch.image * batch.present, []
-        for stage in self.encoder:
-            features = stage(features)
-            pyramid.append(features)
-        return pyramid
+        return climbed(self.encoder, batch.image * batch.present)
 
     def decode(self, pyramid: list[Tensor], batch: Batch) -> list[Tensor]:
         """Logits (B, outputs, *S) of every step, the last first; in evaluation it alone."""

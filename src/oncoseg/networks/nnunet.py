@@ -17,6 +17,7 @@ from oncoseg.blocks.convs import (
     fitted,
     initialise,
 )
+from oncoseg.blocks.pyramid import climbed
 from oncoseg.case import Batch, Task
 from oncoseg.errors import BadOption
 from oncoseg.registry import Card
@@ -167,11 +168,7 @@ class Member(nn.Module):
 
     def encode(self, image: Tensor) -> list[Tensor]:
         """(B, M, *S) -> features, finest first."""
-        features, pyramid = self.stem(image), []
-        for stage in self.encoder:
-            features = stage(features)
-            pyramid.append(features)
-        return pyramid
+        return climbed(self.encoder, self.stem(image))
 
     def decode(self, pyramid: list[Tensor], *, every: bool) -> list[Tensor]:
         """Features -> logits at `every` resolution but the coarsest, or at the finest alone."""

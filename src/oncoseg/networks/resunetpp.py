@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from oncoseg.blocks.aspp import Aspp
 from oncoseg.blocks.attention import SqueezeExcitation
 from oncoseg.blocks.convs import CONV, initialise
+from oncoseg.blocks.pyramid import climbed
 from oncoseg.blocks.units import POOL, levels, norm_of
 from oncoseg.case import Batch, Task
 from oncoseg.registry import Card
@@ -57,12 +58,7 @@ class Resunetpp(Network):
 
     def encode(self, batch: Batch) -> list[Tensor]:
         """Features (B, widths[i], *S / product of strides up to i), finest first."""
-        features = self.stem(batch.image * batch.present)
-        pyramid = [features]
-        for stage in self.encoder:
-            features = stage(features)
-            pyramid.append(features)
-        return pyramid
+        return climbed([self.stem, *self.encoder], batch.image * batch.present)
 
     def decode(self, pyramid: list[Tensor], batch: Batch) -> list[Tensor]:
         """Logits (B, outputs, *S)."""

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from oncoseg.blocks.convs import CONV, initialise
+from oncoseg.blocks.pyramid import climbed
 from oncoseg.blocks.strided import strided_stage
 from oncoseg.case import Batch, Task
 from oncoseg.errors import BadOption
@@ -60,11 +61,7 @@ class Stunet(Network):
 
     def encode(self, batch: Batch) -> list[Tensor]:
         """Features (B, widths[i], *S / product of strides up to i), finest first."""
-        features, pyramid = batch.image * batch.present, []
-        for stage in self.encoder:
-            features = stage(features)
-            pyramid.append(features)
-        return pyramid
+        return climbed(self.encoder, batch.image * batch.present)
 
     def decode(self, pyramid: list[Tensor], batch: Batch) -> list[Tensor]:
         """Logits (B, outputs, *S_i), finest first."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from oncoseg.blocks.convs import CONV
 from oncoseg.blocks.resnet_v2 import ResnetV2
 from oncoseg.blocks.units import MODE, levels, unit
-from oncoseg.blocks.vit import VitBlock, padded
+from oncoseg.blocks.vit import Positions, VitBlock, padded
 from oncoseg.case import Batch, Task
 from oncoseg.errors import BadOption
 from oncoseg.registry import Card
@@ -61,7 +61,7 @@ class Transunet(Network):
         self.widths = [*self.convolutions.widths[:3], dim]
         self.embed = CONV[dims](self.convolutions.widths[3], dim, 1)
         self.grid = tuple(math.ceil(size / STEP) for size in task.patch)
-        self.positions = nn.Parameter(torch.zeros(1, dim, *self.grid))
+        self.positions = Positions(dim, self.grid)
         self.dropout = nn.Dropout(dropout)
         self.blocks = nn.Sequential(*(VitBlock(dim, heads, 4, dropout) for _ in range(depth)))
         self.norm = nn.LayerNorm(dim, eps=1e-6)
@@ -81,10 +81,7 @@ class Transunet(Network):
         image = padded(batch.image * batch.present, STEP)
         *skips, features = self.convolutions(image)
         features = self.embed(features)
-        places: Tensor = self.positions
-        if features.shape[2:] != places.shape[2:]:
-            places = F.interpolate(places, features.shape[2:], mode=self.mode, align_corners=False)
-        tokens = self.dropout((features + places).flatten(2).transpose(1, 2))
+        tokens = self.dropout(self.positions(features).flatten(2).transpose(1, 2))
         found = self.norm(self.blocks(tokens)).transpose(1, 2)
         return [*skips, found.reshape(features.shape)]
 

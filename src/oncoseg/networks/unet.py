@@ -16,6 +16,7 @@ from oncoseg.blocks.convs import (
     initialise,
     seen,
 )
+from oncoseg.blocks.pyramid import climbed
 from oncoseg.case import Batch, Task
 from oncoseg.errors import BadOption
 from oncoseg.registry import Card
@@ -76,12 +77,7 @@ class Unet(Network):
 
     def encode(self, batch: Batch) -> list[Tensor]:
         """Features (B, widths[i], *S / product of strides up to i), finest first."""
-        features = seen(batch.image, batch.present)
-        pyramid = []
-        for stage in self.encoder:
-            features = stage(features)
-            pyramid.append(features)
-        return pyramid
+        return climbed(self.encoder, seen(batch.image, batch.present))
 
     def decode(self, pyramid: list[Tensor], batch: Batch) -> list[Tensor]:
         """Logits (B, outputs, *S_i), finest first."""

@@ -27,6 +27,7 @@ __all__ = [
     "Aligned",
     "Plan",
     "Stored",
+    "agreed",
     "align",
     "define_task",
     "held_out",
@@ -57,33 +58,67 @@ def prepare(
 
     `labels`, `regions` and `modalities` win over what the data set says of itself; voxels of the
     label `ignore` are not learned from. A `plan` made before (and perhaps edited) is used as it is.
-    Raises `BadData` naming every case that cannot be used, and on the same image under two names;
-    nothing is left out silently. Of what an earlier preparation left in `to`, cases of which no
-    file has changed stay, unless the plan makes other arrays of them; all else is replaced, and
-    `tell` is told which and why. `bare` allows a data set without any label map, for methods that
-    need none.
+    Raises `BadData` naming every case that cannot be used, on the same image under two names, and
+    on a plan that says otherwise than what is asked for; nothing is left out silently. Of what an
+    earlier preparation left in `to`, cases of which no file has changed stay, unless the plan makes
+    other arrays of them; all else is replaced, and `tell` is told which and why. `bare` allows a
+    data set without any label map, for methods that need none.
     """
     found = ignoring(find(data), labels)
+    described = found.description.get("labels") or {}
+    given = agreed(plan, labels or {}, regions or {}, modalities, described) if plan else None
     drawn = any(source.labels for source in found.sources)
     if bare and not drawn:
         labels = labels or found.description.get("labels") or {"target": 1}
     task = define_task(data, found.sources, found.description, labels, regions, modalities)
     if not (drawn or bare):
         raise BadData(f"{data}: no case has a label map; training needs at least one")
-    given = Plan.read(plan) if plan else None
     seen = Looks(given.task if given else task, to)(found.sources)
     refuse_duplicates(seen)
     made = given or make_plan(task, gathered(seen), voxels=voxels)
     if tell and (said := what_stays(seen, made, to / "plan.json")):
         tell(said)
     staying = {one.source.case for one in seen if one.made == named(made)}
-    for stale in (to / "plan.json", *to.glob("*/case.json")):
-        if stale.parent.name not in staying or stale.name == "plan.json":
+    (to / "plan.json").unlink(missing_ok=True)
+    for stale in (*to.glob("*/case.json"), *to.glob("*/*.b2nd")):  # of patients that left, too
+        if stale.parent.name not in staying:
             stale.unlink(missing_ok=True)
     work = partial(_written, to, made)
     for _ in each(work, [one for one in seen if one.source.case not in staying], "prepare"):
         pass
     return made.write(to / "plan.json")
+
+
+def agreed(
+    path: Path,
+    labels: Mapping[str, int],
+    regions: Mapping[str, Sequence[str]],
+    modalities: Sequence[str],
+    described: Mapping[str, int],
+) -> Plan:
+    """A plan made before; raises `BadData` where what is asked for, or a data set, is otherwise.
+
+    Labels `described` by a data set may be more or fewer than those of the plan, and those that are
+    asked for win over them.
+    """
+    plan = Plan.read(path)
+    task = plan.task
+    both = [name for name in described if name in task.labels and not labels]
+    its = {name: task.labels[name] for name in both}
+    asked: list[tuple[str, Any, Any]] = [
+        ("labels", {name: int(described[name]) for name in both}, its),
+        ("labels", _foreground(labels), dict(task.labels)),
+        ("regions", {name: tuple(each) for name, each in regions.items()}, dict(task.regions)),
+        ("modalities", sorted(map(canonical, modalities)), sorted(task.modalities)),
+    ]
+    for what, said, has in asked:
+        if said and said != has:
+            raise BadData(f"{path} has the {what} {has}, and not {said}; make them agree")
+    return plan
+
+
+def _foreground(labels: Mapping[str, int]) -> dict[str, int]:
+    return {name: int(at) for name, at in labels.items() if int(at) and name != IGNORE}
 
 
 def _written(to: Path, plan: Plan, seen: Seen) -> None:
@@ -118,7 +153,7 @@ def define_task(
     if not names:
         names = sorted({name for source in sources for name in source.images})
     values = dict(labels or description.get("labels") or _values(sources))
-    values = {name: int(at) for name, at in values.items() if int(at) and name != IGNORE}
+    values = _foreground(values)
     if not values:
         raise BadData(f"{data}: no label has a name; state them, for example --labels tumour=1")
     if len({*values.values()}) < len(values) or not all(0 < each < 256 for each in values.values()):
@@ -129,6 +164,8 @@ def define_task(
     }
     parts = parts or {name: (name,) for name in values}
     for name, members in parts.items():
+        if not members:
+            raise BadData(f"region {name} is made of no label; the labels are {', '.join(values)}")
         for member in members:
             if member not in values:
                 raise BadData(

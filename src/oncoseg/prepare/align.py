@@ -33,7 +33,7 @@ class Aligned:
     stretch, `alone` is the axis along which logits come back by the nearest voxel, -1 for none, and
     `wide` lets them reach a voxel beyond the last centres.
     `weight` (*S or none) uint8 is what each voxel counts in training, in 1/255; `known` names the
-    regions that were looked for, all if it is empty.
+    regions that were looked for, if it is labelled.
     """
 
     image: Array
@@ -161,8 +161,8 @@ def crop(case: Case, grid: Grid, used: list[str]) -> Grid:
 def _apart(case: Case, names: str) -> BadData:
     """A modality that covers nothing would be ignored, yet said to have been used."""
     return BadData(
-        f"case {case.id}: {names} lies nowhere on {case.images[case.reference].path.name}; leave"
-        "  it out, or export both again"
+        f"case {case.id}: {names} lies nowhere on {case.images[case.reference].path.name}; leave "
+        "it out, or export both again"
     )
 
 

@@ -66,8 +66,8 @@ class Normalisation:
             values = image[present]
             return (image - values.mean()) / max(values.std(), 1e-8)
         if self.scheme == "unit":
-            above = image - image.min()
-            return above / max(above.max(), 1e-8)
+            least = image[present].min()
+            return (image - least) / max(image[present].max() - least, 1e-8)
         if self.scheme == "nonzero":
             return _of_nonzero(image)
         if self.scheme == "bytes":
@@ -171,6 +171,7 @@ def _check(plan: Plan) -> None:
         f"a patch has at most {LARGEST_PATCH} voxels": math.prod(task.patch) > LARGEST_PATCH,
         "spacing is from 0.001 to 1000": not all(1e-3 <= size <= 1e3 for size in task.spacing),
         "regions must be made of the labels": not members <= task.labels.keys() or not members,
+        "a region is made of one label at least": not all(task.regions.values()),
         "labels are from 1 to 255": not all(0 < value < 256 for value in task.labels.values()),
     }
     for fault, there in faults.items():

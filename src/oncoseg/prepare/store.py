@@ -102,8 +102,8 @@ class Stored:
         return bool(self.record.get("weighted"))
 
     def known(self, task: Task) -> tuple[str, ...]:
-        """The regions that were looked for in it."""
-        return tuple(self.record.get("known") or task.regions)
+        """The regions that were looked for in it; of one without a label map, none."""
+        return tuple(self.record.get("known", task.regions))
 
     def but(self, **changes: Any) -> Stored:
         """The same case with some of its record replaced, on disk as it was."""
@@ -130,8 +130,13 @@ def write(
     (folder / "case.json").unlink(missing_ok=True)
     spatial = aligned.grid.shape
     weighted = aligned.weight.ndim > 0
+    with np.errstate(over="ignore"):
+        image = aligned.image.astype(np.float16)
+    if not np.isfinite(image).all():
+        cause = f"has intensities that are too large to be stored (above {np.finfo('f2').max:g})"
+        raise BadData(f"case {folder.name} {cause}; normalise them in the plan")
     for name, array in (
-        ("image", aligned.image.astype(np.float16)),
+        ("image", image),
         ("present", aligned.present),
         ("label", aligned.label),
         *([("weight", aligned.weight[None])] if weighted else []),

@@ -2,46 +2,95 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from oncoseg import __version__, files, registry, results
-from oncoseg.blocks.planes import tilt, unit
+from oncoseg import files, registry, results
+from oncoseg.bar import bar
+from oncoseg.blocks.planes import tilt
 from oncoseg.case import Array, Case, Prediction, Volume
 from oncoseg.errors import BadData, OncosegError, unknown
+from oncoseg.extras import require
 from oncoseg.read import read_volume
-from oncoseg.report.page import STAMP, Content, Measured, index, page, summary
-from oncoseg.report.pictures import colours
+from oncoseg.report import cohort, private
+from oncoseg.report.beside import beside
+from oncoseg.report.content import EVERY, bare, content, today
+from oncoseg.report.courses import read_visits
+from oncoseg.report.key_images import key_images, store
+from oncoseg.report.page import STAMP, page
+from oncoseg.report.paper import pdf, printer
 from oncoseg.report.plates import plates
-from oncoseg.report.tables import short, tabled
+from oncoseg.report.records import Content, Plate
+from oncoseg.report.sentences import said, words
+from oncoseg.report.sheet import SHEETS
+from oncoseg.response import Earlier, compare
 from oncoseg.verb import called
+from oncoseg.write import Pseudonyms
 
 FORMAT = "oncoseg-report-1"
-FINDINGS = ("volumes", "diameters", "extent", "quality")
+KINDS = ("html", "pdf", "key-images", *SHEETS)
 OBLIQUE = 10.0
-TIMES = "\N{NO-BREAK SPACE}\N{MULTIPLICATION SIGN}\N{NO-BREAK SPACE}"
+ALONE = Earlier()  # compared with no other scan
 
 
 def report(
     predictions: Path,
     *,
     to: Path | None = None,
+    kinds: Sequence[str] = ("html",),
     cases: Sequence[str] = (),
     findings: Sequence[str] = (),
+    language: str = "en",
+    visits: Path | None = None,
+    key: Path | None = None,
+    earlier: Earlier = ALONE,
 ) -> list[Path]:
-    """Write `<case>.html` and `<case>.report.json` for every prediction, or for `cases` alone.
+    """Write a report of every prediction, or of `cases` alone: `<case>.report.json` and `kinds`.
 
-    They go beside the predictions or into the folder `to`; with more than one case `index.html`
-    lists them. `findings` (`name:option=value`) are measured further to those of every report.
-    Returns the pages, the list last. Raises `BadData` if there is no prediction, and,
+    `kinds` are any of `KINDS`: `<case>.html`, `<case>.pdf`, `<case>.key-image-01.dcm` and so on
+    (`report.key_images`), and `cohort.parquet`. They go beside the predictions or into the folder
+    `to`; with more than one case, `cohort.csv` has a row and `index.html` a line of each, also of
+    one that failed. `visits` is a CSV file that says whose each case is, and of when
+    (`report.courses.read_visits`). `findings` (`name:option=value`) are measured further to those
+    of every report, and sentences are in a `language` of `report/words/`. `key` is the file of a
+    key: what names the patients is then replaced or taken out (`report.private`). `earlier` names
+    the scans that each case is compared with, and how.
+    Returns the files for people, the list last. Raises `BadData` if there is no prediction, and,
     after all others have been written, if a prediction could not be reported on.
     """
     predictions, to = Path(predictions), Path(to or predictions)
+    found = _found(predictions, cases)
+    asked = [*EVERY, *findings]
+    _check(kinds, findings, language)
+    earlier = earlier.checked(len(found))
+    known = read_visits(visits, found) if visits else {}
+    pseudonyms = private.pseudonyms(key, predictions, to)
+    pages: dict[str, Path] = {}
+    failed: dict[str, str] = {}
+    written: list[Path] = []
+    for name in bar(list(found), "report"):
+        try:
+            made = _one(found[name], to, kinds, asked, language, pseudonyms, earlier)
+        except OncosegError as error:
+            failed[name] = str(error)
+            continue
+        written += made
+        pages[name] = made[0]
+    count = len(pages) + len(failed)
+    if count > 1:
+        entries = cohort.gather(pages, failed, known, pseudonyms)
+        written += cohort.write(to, entries, today(), kinds, dated=bool(known))
+    if failed:
+        raise BadData(f"{len(failed)} of {count} not reported: {'; '.join(failed.values())}")
+    return written
+
+
+def _found(predictions: Path, cases: Sequence[str]) -> dict[str, Path]:
+    """Case -> record, of all or of those that are asked for."""
     found = results.find(predictions)
     if not found:
         message = f"{predictions}: there is no prediction in it; run 'oncoseg predict' first"
@@ -49,37 +98,28 @@ def report(
     for name in cases:
         if name not in found:
             raise unknown("prediction", name, found)
-    asked = [*FINDINGS, *_known(findings)]
-    pages, rows, failed = [], [], []
-    for name in cases or found:
-        try:
-            written, content = _one(found[name], to, asked)
-        except OncosegError as error:
-            failed.append(str(error))
-            continue
-        pages.append(written)
-        rows.append((written.name, summary(content), content))
-    if len(rows) > 1:
-        pages.append(files.write_text(to / "index.html", index(rows, _today())))
-    if failed:
-        raise BadData(
-            f"{len(failed)} of {len(failed) + len(rows)} not reported: {'; '.join(failed)}"
-        )
-    return pages
+    return {name: found[name] for name in cases or found}
 
 
-def _known(findings: Sequence[str]) -> Sequence[str]:
-    """Findings as asked for: raises `UnknownName` or `BadOption` before any work."""
+def _check(kinds: Sequence[str], findings: Sequence[str], language: str) -> None:
+    """Raise now what would be raised after work: no such kind, finding or language, no package."""
+    for kind in kinds:
+        if kind not in KINDS:
+            raise unknown("kind of report", kind, KINDS)
+    if "pdf" in kinds:
+        printer()
+    if "key-images" in kinds:
+        require("highdicom", "dicom")
     for text in findings:
         registry.parse("findings", text)
-    return findings
+    words(language)
 
 
 def measure(
     prediction: Prediction,
     record: Mapping[str, Any],
     images: Mapping[str, Volume],
-    asked: Sequence[str] = FINDINGS,
+    asked: Sequence[str] = EVERY,
 ) -> dict[str, dict[str, Any]]:
     """Every finding by its name; the expected Dice is the record's, made from all probabilities."""
     case = Case(prediction.case, prediction.case, images)
@@ -97,33 +137,70 @@ def measure(
     return found
 
 
-def _one(path: Path, to: Path, asked: Sequence[str]) -> tuple[Path, Content]:
+def _one(
+    path: Path,
+    to: Path,
+    kinds: Sequence[str],
+    asked: Sequence[str],
+    language: str,
+    pseudonyms: Pseudonyms,
+    earlier: Earlier,
+) -> list[Path]:
     prediction, record = results.load(path)
     images, told = _images(prediction)
     found = measure(prediction, record, images, asked)
-    notes = [_bare(note, prediction) for note in prediction.notes] + told
-    notes += [note for section in found.values() for note in section.get("notes", ())]
-    content = _content(prediction, record, found, notes)
+    changed: list[Plate] = []
+    if earlier:
+        compared = compare(prediction, images, earlier, record=path, named=not pseudonyms)
+        changed = beside(prediction, images, compared)
+        found |= compared.sections
+    keys = None
+    if "key-images" in kinds:
+        keys, why = key_images(prediction, images, pseudonyms)
+        told += why
     doubt = _doubt(path, prediction, record)
-    drawn = plates(prediction, images, found["diameters"], doubt)
-    written = files.write_text(to / f"{path.stem}.html", page(replace(content, plates=drawn)))
-    plain = {
+    prediction, record, found = private.veiled(
+        path, prediction, record, found, pseudonyms, earlier.priors
+    )
+    notes = [bare(note, prediction) for note in prediction.notes] + told
+    notes += [one for section in found.values() for one in section.get("warnings", ())]
+    sentences = said(prediction.task.regions, found, prediction.missing, language)
+    seen = content(prediction, record, found, sentences, notes)
+    drawn = private.shown([*changed, *plates(prediction, images, doubt)], pseudonyms)
+    text = page(replace(seen, plates=drawn))
+    written, stem = [], prediction.case if pseudonyms else path.stem
+    if "html" in kinds or "pdf" not in kinds:
+        written.append(files.write_text(to / f"{stem}.html", text))
+    if "pdf" in kinds:
+        written.append(files.write_bytes(to / f"{stem}.pdf", pdf(text)))
+    written += store(keys, to, stem)
+    plain = _plain(prediction, seen, found) | {"pictures": bool(images)}
+    files.write_json(to / f"{stem}.report.json", plain | {"pseudonymised": bool(pseudonyms)})
+    return written
+
+
+def _plain(
+    prediction: Prediction, seen: Content, found: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """The report for programs: all that is on the page but its pictures, and every row."""
+    return {
         "format": FORMAT,
         "case": prediction.case,
-        "date": content.date,
-        "task": content.task,
+        "date": seen.date,
+        "task": seen.task,
+        "language": seen.said.language,
+        "answer": seen.said.answer,
+        "sentences": list(seen.said.sentences),
+        "unassessed": list(seen.said.unassessed),
         "used": list(prediction.used),
         "missing": list(prediction.missing),
-        "pictures": bool(images),
         "findings": found,
         "lesions": [dict(one) for one in prediction.lesions],
-        "notes": notes,
-        "model": dict(content.model),
-        "provenance": dict(content.provenance),
+        "notes": list(seen.notes),
+        "model": dict(seen.model),
+        "provenance": dict(seen.provenance),
         "notice": STAMP,
     }
-    files.write_json(to / f"{path.stem}.report.json", plain)
-    return written, content
 
 
 def _doubt(path: Path, prediction: Prediction, record: Mapping[str, Any]) -> Array | None:
@@ -165,138 +242,6 @@ def _images(prediction: Prediction) -> tuple[dict[str, Volume], list[str]]:
             "acquired, so axial, coronal and sagittal are approximate."
         )
     return images, told
-
-
-def _content(
-    prediction: Prediction,
-    record: Mapping[str, Any],
-    found: Mapping[str, Mapping[str, Any]],
-    notes: Sequence[str],
-) -> Content:
-    flat = prediction.grid.dims == 2
-    plane = found["diameters"]["plane"]
-    headings = {
-        "size": found["volumes"]["title"][:-1],
-        "across": f"Longest diameter{TIMES}perpendicular<small>{plane}</small>",
-        "space": "Largest 3-D diameter",
-        "pieces": "Pieces",
-        "confidence": "Predicted Dice<small>from held-out cases</small>"
-        if prediction.predicted_dice
-        else "Expected Dice<small>if calibrated</small>",
-    }
-    model = {name: _bare(str(text), prediction) for name, text in prediction.model.items()}
-    provenance = {
-        "Software": f"oncoseg {record.get('oncoseg', 'unknown')}",
-        "Report": f"oncoseg {__version__}",
-        **_inputs(prediction),
-        "Label map": str(record["label"]),
-        "Label SHA-256": str(record["label_sha256"]),
-        "Grid": _grid(prediction),
-    }
-    return Content(
-        case=prediction.case,
-        date=_today(),
-        task=prediction.task.name,
-        model=model,
-        flat=flat,
-        regions=[_measured(prediction, name, found) for name in prediction.task.regions],
-        plates=(),
-        headings=headings,
-        methods=[*(found[name]["method"] for name in FINDINGS), *_unsure(prediction)],
-        used={
-            name: prediction.images[name].name if name in prediction.images else ""
-            for name in prediction.used
-        },
-        missing=prediction.missing,
-        notes=notes,
-        provenance=provenance,
-        sections=[tabled(found[name]) for name in found if name not in FINDINGS],
-    )
-
-
-def _inputs(prediction: Prediction) -> dict[str, str]:
-    """Each image by its name and what identifies it: UID of its series, checksum."""
-    told = {}
-    for name, path in prediction.images.items():
-        said = prediction.inputs.get(name, {})
-        told[f"Input {name}"] = path.name
-        kinds = {"series": "series UID", "sha256": "SHA-256"}
-        told |= {f"Input {name} {kinds[key]}": str(said[key]) for key in kinds if key in said}
-    return told
-
-
-def _measured(
-    prediction: Prediction, region: str, found: Mapping[str, Mapping[str, Any]]
-) -> Measured:
-    values: dict[str, Any] = {
-        row["name"]: row["value"]
-        for section in found.values()
-        for row in section["rows"]
-        if row.get("region") == region
-    }
-    size = next(row for row in found["volumes"]["rows"] if row["region"] == region)
-    length = next(row["unit"] for row in found["diameters"]["rows"])
-    members = prediction.task.regions[region]
-    empty = size["value"] == 0
-    few, small = values["components"], values["smaller components"]
-    return Measured(
-        region=region,
-        members="" if members == (region,) else " + ".join(members),
-        colour=colours(prediction.task.regions)[region],
-        size=short(size["value"]),
-        unit=_unit(size),
-        across="-"
-        if empty
-        else f"{values['longest diameter']:.1f}{TIMES}{values['perpendicular']:.1f} {length}",
-        space="-" if empty else f"{values.get('3-D diameter', 0):.1f} {length}",
-        pieces=f"{few}" + (f" (+ {small} smaller)" if small else ""),
-        confidence=_confidence(prediction, region, values.get("expected Dice")),
-        empty=empty,
-    )
-
-
-def _confidence(prediction: Prediction, region: str, expected: float | None) -> str:
-    """The Dice that is predicted, `0.86 (0.71-0.93, 90%)`, else that which is expected."""
-    found = prediction.predicted_dice.get(region)
-    if found:
-        ends = f"{found['low']:.2f}-{found['high']:.2f}, {found['level']:.0%}"
-        return f"{found['value']:.2f} ({ends})"
-    return "not known" if expected is None else f"{expected:.2f}"
-
-
-def _unsure(prediction: Prediction) -> list[str]:
-    """A sentence on the lesion that the model is least sure of."""
-    if not prediction.lesions:
-        return []
-    least = min(prediction.lesions, key=lambda one: float(one["confidence"]))
-    several = len(prediction.lesions) > 1
-    which = f"Of {len(prediction.lesions)} pieces the model is least" if several else "The model is"
-    return [f"{which} sure of {least['name']}: {least['confidence']:.0%} of it should be right."]
-
-
-def _unit(row: Mapping[str, Any]) -> str:
-    """A row's unit; after it, its interval, if there is one: `ml (10.1-14.9, 90 %)`."""
-    if "low" not in row:
-        return str(row["unit"])
-    return f"{row['unit']} ({short(row['low'])}-{short(row['high'])}, {row['level']:.0%})"
-
-
-def _grid(prediction: Prediction) -> str:
-    shape = TIMES.join(map(str, prediction.grid.shape))
-    steps = TIMES.join(f"{step:.3g}" for step in prediction.grid.spacing)
-    return f"{shape} voxels of {steps} {unit(prediction.grid)}"
-
-
-def _bare(text: str, prediction: Prediction) -> str:
-    """Folders may carry patients' names: only the last part of a path stays."""
-    for path in prediction.images.values():
-        text = text.replace(str(path), path.name).replace(str(path.parent), path.parent.name)
-    alone = PureWindowsPath(text) if "\\" in text else PurePosixPath(text)
-    return alone.name if alone.is_absolute() else text
-
-
-def _today() -> str:
-    return dt.datetime.now().astimezone().strftime("%Y-%m-%d")
 
 
 called(__name__)

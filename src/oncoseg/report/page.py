@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
+from oncoseg.report.records import DASH, Content, Plate, Region, Section
+
 CSS = Path(__file__).with_name("page.css")
 STAMP = "Research use only. Not a medical device."
+WIDE = 8  # columns that fit on a sheet
 MODEL = {
     "name": "Model",
     "version": "Version",
@@ -19,118 +21,26 @@ MODEL = {
     "licence": "Licence",
     "license": "Licence",
 }
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A picture (`<svg>` or `<img>` markup) with a title and a caption in plain text."""
-
-    markup: str
-    title: str
-    caption: str = ""
-    kind: str = ""
-
-
-@dataclass(frozen=True)
-class Plate:
-    """A section of pictures: its heading, what is to be known about it, and the figures."""
-
-    heading: str
-    text: str
-    figures: Sequence[Figure]
-    columns: int
-    kind: str = ""
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What the table and the summary say of one region; texts are ready to be read."""
-
-    region: str
-    members: str
-    colour: str
-    size: str
-    unit: str
-    across: str
-    space: str
-    pieces: str
-    confidence: str
-    empty: bool
-
-
-@dataclass(frozen=True)
-class Section:
-    """A finding: facts of the case, then a table whose lines are regions or lesions; plain text.
-
-    `columns` are (name, unit), `rows` (region or lesion, its cells).
-    """
-
-    title: str
-    method: str
-    facts: Mapping[str, str]
-    columns: Sequence[tuple[str, str]]
-    rows: Sequence[tuple[str, Sequence[str]]]
-
-
-@dataclass(frozen=True)
-class Content:
-    """All that stands on the page, in plain text except for pictures."""
-
-    case: str
-    date: str
-    task: str
-    model: Mapping[str, str]
-    flat: bool
-    regions: Sequence[Measured]
-    plates: Sequence[Plate]
-    headings: Mapping[str, str]
-    methods: Sequence[str]
-    used: Mapping[str, str]
-    missing: Sequence[str]
-    notes: Sequence[str]
-    provenance: Mapping[str, str] = field(default_factory=dict)
-    sections: Sequence[Section] = ()
+# What stands in the JSON and in `oncoseg show`, and tells a reader of the page nothing.
+TECHNICAL = {
+    *("graph_differs", "oncoseg", "parameters", "flops", "segments", "steps", "minutes"),
+    *("mirrored_axes", "went_back_at_steps"),
+}
 
 
 def page(content: Content) -> str:
     """The whole page."""
-    body = [_header(content), _summary(content)]
+    body = [_header(content), _answer(content)]
     body += [_plate(plate, content.regions) for plate in content.plates]
-    body += [_table(content), *map(_section, content.sections)]
+    body += [_section(section, content.regions) for section in content.sections]
     body += [_inputs(content), _notes(content), _background(content)]
-    return _document(f"{content.case} - tumour report", "\n".join(body))
+    title = f"{content.case} - tumour report"
+    return _document(title, "\n".join(body), content.said.language)
 
 
-def index(rows: Sequence[tuple[str, str, Content]], date: str) -> str:
-    """The list of all cases: (file name, summary, content)."""
-    lines = []
-    for name, summary, content in rows:
-        warned = f"{len(content.notes)}" if content.notes else "0"
-        lines.append(
-            f'<tr><td><a href="{escape(_link(name))}">{escape(content.case)}</a></td>'
-            f"<td>{escape(summary)}</td><td>{escape(', '.join(content.missing) or 'none')}</td>"
-            f"<td>{warned}</td></tr>"
-        )
-    body = (
-        f'<header><div><p class="brand">oncoseg</p><h1>Tumour reports</h1><p class="meta">{date}, '
-        f'{len(rows)} cases</p></div><p class="stamp">{STAMP}</p></header>'
-        '<table class="list"><thead>'
-        "<tr><th>Case</th><th>Result</th><th>Missing modalities</th><th>Notes</th></tr></thead>"
-        f"<tbody>{''.join(lines)}</tbody></table>{_footer()}"
-    )
-    return _document("Tumour reports", body)
-
-
-def summary(content: Content) -> str:
-    """One line for the list of cases."""
-    if all(region.empty for region in content.regions):
-        return "No tumour found"
-    return ", ".join(f"{one.region} {one.size} {one.unit}" for one in content.regions)
-
-
-def _document(title: str, body: str) -> str:
+def _document(title: str, body: str, language: str = "en") -> str:
     return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<!DOCTYPE html>\n<html lang="{language}">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta http-equiv="Content-Security-Policy" '
         "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">\n"
@@ -143,42 +53,41 @@ def _header(content: Content) -> str:
     model = " ".join(content.model[key] for key in ("name", "version") if content.model.get(key))
     facts = [content.date, content.task, f"model {model}" if model else "model not named"]
     return (
-        '<header><div><p class="brand">oncoseg tumour report</p>'
-        f'<h1>{escape(content.case)}</h1><p class="meta">{escape("  ·  ".join(facts))}</p></div>'
+        f'<header><div><p class="brand">{escape(content.case)}</p>'
+        f'<p class="meta">{escape("  ·  ".join(["tumour report", *facts]))}</p></div>'
         f'<p class="stamp">{STAMP}</p></header>'
     )
 
 
-def _summary(content: Content) -> str:
-    parts = []
-    if all(region.empty for region in content.regions):
-        looked = ", ".join(region.region for region in content.regions)
-        parts.append(
-            f'<div class="none"><b>No tumour was found.</b> The model marked no voxel as any of: '
-            f"{escape(looked)}. This does not show that there is no tumour.</div>"
-        )
-    else:
-        parts.append(f'<div class="cards">{"".join(map(_card, content.regions))}</div>')
-    if content.notes or content.missing:
-        told = [f"Missing: {', '.join(content.missing)}."] if content.missing else []
-        told += list(content.notes)
-        lines = "".join(f"<p>{escape(line)}</p>" for line in told[:3])
-        more = f'<p><a href="#notes">{len(told) - 3} more</a></p>' if len(told) > 3 else ""
+def _answer(content: Content) -> str:
+    """The answer, what adds to it, what warns, and what was not assessed."""
+    said = content.said
+    parts = [f'<h1 class="answer">{escape(said.answer)}</h1>']
+    if said.sentences:
+        parts.append(f'<p class="said">{escape(" ".join(said.sentences))}</p>')
+    if content.notes:
+        lines = "".join(f"<p>{escape(line)}</p>" for line in content.notes[:3])
+        rest = len(content.notes) - 3
+        more = f'<p><a href="#notes">{rest} more</a></p>' if rest > 0 else ""
         parts.append(f'<div class="alert">{lines}{more}</div>')
+    if said.unassessed:
+        text = escape(" ".join(said.unassessed))
+        parts.append(f'<p class="unassessed"><b>Not assessed.</b> {text}</p>')
+    parts.append(f'<div class="cards">{"".join(map(_card, content.regions))}</div>')
     return "".join(parts)
 
 
-def _card(region: Measured) -> str:
-    more = "not found" if region.empty else region.across
+def _card(region: Region) -> str:
     members = f" <small>{escape(region.members)}</small>" if region.members else ""
     return (
         f'<div class="card" style="--colour:{region.colour}"><div class="name">'
-        f'{escape(region.region)}{members}</div><div class="value">{escape(region.size)} '
-        f'<small>{escape(region.unit)}</small></div><div class="more">{escape(more)}</div></div>'
+        f'{escape(region.name)}{members}</div><div class="value">{escape(region.size)} '
+        f"<small>{escape(region.unit)}</small></div>"
+        f'<div class="more">{escape(region.across)}</div></div>'
     )
 
 
-def _plate(plate: Plate, regions: Sequence[Measured]) -> str:
+def _plate(plate: Plate, regions: Sequence[Region]) -> str:
     figures = "".join(
         f'<figure class="{figure.kind}">{figure.markup}<figcaption><b>{escape(figure.title)}</b> '
         f"{escape(figure.caption)}</figcaption></figure>"
@@ -192,48 +101,66 @@ def _plate(plate: Plate, regions: Sequence[Measured]) -> str:
     )
 
 
-def _legend(regions: Sequence[Measured]) -> str:
-    items = "".join(
-        f'<li><span class="swatch" style="--colour:{one.colour}"></span>{escape(one.region)}</li>'
-        for one in regions
-    )
+def _legend(regions: Sequence[Region]) -> str:
+    items = "".join(f"<li>{_swatch(one)}{escape(one.name)}</li>" for one in regions)
     return f'<ul class="legend">{items}</ul>'
 
 
-def _table(content: Content) -> str:
-    keys = ("size", "across", "space", "pieces", "confidence")
-    kept = [key for key in keys if not (content.flat and key == "space")]
-    head = "".join(f"<th>{content.headings[key]}</th>" for key in kept)
-    rows = []
-    for one in content.regions:
-        members = f"<small>{escape(one.members)}</small>" if one.members else ""
-        values = {**one.__dict__, "size": f"{one.size} {one.unit}"}
-        cells = "".join(f"<td>{escape(values[key])}</td>" for key in kept)
-        rows.append(
-            f'<tr><td><span class="swatch" style="--colour:{one.colour}"></span>'
-            f"{escape(one.region)}{members}</td>{cells}</tr>"
-        )
-    methods = "".join(f"<li>{escape(line)}</li>" for line in content.methods)
-    return (
-        f"<section><h2>Measurements</h2><table><thead><tr><th>Region</th>{head}</tr></thead>"
-        f'<tbody>{"".join(rows)}</tbody></table><ul class="methods">{methods}</ul></section>'
-    )
+def _swatch(region: Region) -> str:
+    return f'<span class="swatch" style="--colour:{region.colour}"></span>'
 
 
-def _section(section: Section) -> str:
+def _section(section: Section, regions: Sequence[Region]) -> str:
+    """Facts and tables, one of regions and one of lesions, and how it was measured."""
+    known = {one.name: one for one in regions}
     facts = _facts(section.facts) if section.facts else ""
-    head = "".join(
-        f"<th>{escape(name)}<small>{escape(unit)}</small></th>" for name, unit in section.columns
-    )
-    lines = "".join(
-        f"<tr><td>{escape(name)}</td>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
-        for name, cells in section.rows
-    )
-    table = f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{lines}</tbody></table>"
+    groups = ([row for row in section.rows if (row[0] in known) is kind] for kind in (True, False))
+    tables = "".join(_measured(section.columns, rows, known) for rows in groups if rows)
+    methods = "".join(f"<li>{escape(line)}</li>" for line in section.methods)
     return (
-        f"<section><h2>{escape(section.title)}</h2>{facts}{table if lines else ''}"
-        f'<ul class="methods"><li>{escape(section.method)}</li></ul></section>'
+        f"<section><h2>{escape(section.title)}</h2>{facts}{tables}"
+        f'<ul class="methods">{methods}</ul></section>'
     )
+
+
+def _measured(
+    columns: Sequence[tuple[str, str]],
+    rows: Sequence[tuple[str, Sequence[str]]],
+    known: Mapping[str, Region],
+) -> str:
+    """A line each region or lesion; where a sheet is too narrow for that, a column each."""
+    whose = [_whose(name, known) for name, _ in rows]
+    kept = [at for at in range(len(columns)) if any(cells[at] != DASH for _, cells in rows)]
+    what = [f"{escape(columns[at][0])}<small>{escape(columns[at][1])}</small>" for at in kept]
+    cells = [[escape(cells[at]) for at in kept] for _, cells in rows]
+    if len(kept) <= WIDE:
+        return _table(what, zip(whose, cells))
+    return "".join(
+        _table(
+            whose[start : start + WIDE],
+            zip(
+                what, ([row[at] for row in cells[start : start + WIDE]] for at in range(len(kept)))
+            ),
+        )
+        for start in range(0, len(whose), WIDE)
+    )
+
+
+def _whose(name: str, known: Mapping[str, Region]) -> str:
+    """A region has its colour and what it is made of."""
+    if name not in known:
+        return escape(name)
+    members = escape(known[name].members)
+    return _swatch(known[name]) + escape(name) + (f"<small>{members}</small>" if members else "")
+
+
+def _table(head: Iterable[str], lines: Iterable[tuple[str, Sequence[str]]]) -> str:
+    top = "".join(f"<th>{text}</th>" for text in head)
+    rows = "".join(
+        f"<tr><td>{first}</td>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+        for first, cells in lines
+    )
+    return f"<table><thead><tr><th></th>{top}</tr></thead><tbody>{rows}</tbody></table>"
 
 
 def _inputs(content: Content) -> str:
@@ -260,6 +187,7 @@ def _background(content: Content) -> str:
     model = {
         MODEL.get(key, key.replace("_", " ").capitalize()): value
         for key, value in content.model.items()
+        if key not in TECHNICAL and not key.startswith("intensities_")
     }
     card = _facts(model) if model else "<p>The record does not say which model this was.</p>"
     return (
@@ -271,10 +199,10 @@ def _background(content: Content) -> str:
 def _facts(facts: Mapping[str, str]) -> str:
     long = {name: ' class="mono"' for name, text in facts.items() if _digest(text)}
     items = "".join(
-        f"<dt>{escape(name)}</dt><dd{long.get(name, '')}>{escape(text)}</dd>"
+        f"<tr><th>{escape(name)}</th><td{long.get(name, '')}>{escape(text)}</td></tr>"
         for name, text in facts.items()
     )
-    return f"<dl>{items}</dl>"
+    return f'<table class="facts">{items}</table>'
 
 
 def _digest(text: str) -> bool:
@@ -286,8 +214,3 @@ def _footer() -> str:
         f"<footer>{STAMP} Not for diagnosis or treatment: contours and numbers come from a "
         "computer model and can be wrong; compare them with the images.</footer>"
     )
-
-
-def _link(name: str) -> str:
-    """A file name as a relative link."""
-    return "./" + "".join(f"%{ord(letter):02X}" if letter in "%#?" else letter for letter in name)

@@ -6,18 +6,20 @@ convention: the patient's right is on the left of the picture.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from oncoseg.blocks.contours import svg_path
+from oncoseg.blocks.contours import contours, svg_path
 from oncoseg.blocks.planes import PLANES, unit, upright
 from oncoseg.blocks.render import Surface, render, surface, width_of
+from oncoseg.blocks.segments import Segment
 from oncoseg.case import Array, Prediction, Volume
 from oncoseg.report import slices
+from oncoseg.report.canvas import canvas
 from oncoseg.report.slices import ACROSS, Frame
 
 # Okabe and Ito, in an order that stays apart on grey pictures for colour-blind readers.
@@ -99,24 +101,63 @@ class Atlas:
         frame = self._frame(plane, self.widest(plane), *self.field)
         return self._drawn(modality, frame, LARGE, doubt=doubt)
 
-    def ruled(self, modality: str, plane: str, row: Mapping[str, Any]) -> str:
-        """The slice in which diameters were measured, close up, with both lines as measured."""
-        ends = np.array([*row["ends"], *row["perpendicular_ends"]])
-        stored = np.insert(ends, row["axis"], row["slice"], axis=1)
-        index = stored @ self.turn[:3, :3].T + self.turn[:3, 3]
-        places = (np.array(self.tumour.shape) - 0.5 - index) * self.steps
-        points = places[:, list(ACROSS[plane])]
+    def ruled(self, modality: str, plane: str, row: Mapping[str, Any]) -> tuple[str, str]:
+        """The slice in which diameters were measured, close up, with both lines as measured.
+
+        And where it lies.
+        """
+        points, index = self._ends(plane, row)
         margin = max(8.0, 0.35 * float(np.ptp(points, axis=0).max()))
         centre = (points.min(axis=0) + points.max(axis=0)) / 2
         side = float(np.ptp(points, axis=0).max()) + 2 * margin
         x, y = (float(value) for value in centre - side / 2)
-        frame = Frame(plane, round(float(index[0, PLANES.index(plane)])), x, y, side, side)
-        lines = "".join(
-            f'<path class="{kind}" d="M{a[0]:.2f} {a[1]:.2f}L{b[0]:.2f} {b[1]:.2f}"/>'
-            for kind in ("under ruler", "rule")
-            for a, b in (points[:2], points[2:])
+        frame = Frame(plane, index, x, y, side, side)
+        return self._drawn(modality, frame, SMALL, _rulers(points)), self.position(
+            plane, frame.index
         )
-        return self._drawn(modality, frame, LARGE, lines)
+
+    def captured(
+        self,
+        modality: str,
+        plane: str,
+        row: Mapping[str, Any],
+        texts: tuple[str, str],
+        pixels: int,
+    ) -> Array:
+        """The same slice whole, in pixels (rows, columns, 3), with texts at its corners."""
+        points, index = self._ends(plane, row)
+        frame = self._frame(plane, index, *self.field)
+        grey, box, part = self._cut(modality, frame)
+        wide, high = (float(self.steps[axis]) for axis in ACROSS[plane])
+        lines = [
+            (np.array(polygon) / 2 * (wide, high) + box[:2], colour)
+            for name, colour in self.palette.items()
+            for polygon in contours(slices.picture_of(self.masks[name], plane, index)[part])
+        ]
+        return canvas(frame, grey, box, lines, [points[:2], points[2:]], texts, pixels)
+
+    def _ends(self, plane: str, row: Mapping[str, Any]) -> tuple[Array, int]:
+        """The ends of both lines (4, 2) in mm of the picture, and the slice that holds them."""
+        ends = np.array([*row["ends"], *row["perpendicular_ends"]])
+        stored = np.insert(ends, row["axis"], row["slice"], axis=1)
+        index = stored @ self.turn[:3, :3].T + self.turn[:3, 3]
+        places = (np.array(self.tumour.shape) - 0.5 - index) * self.steps
+        return places[:, list(ACROSS[plane])], round(float(index[0, PLANES.index(plane)]))
+
+    def around(self, modality: str, plane: str, lesion: Segment) -> tuple[str, str]:
+        """The slice of a plane in which a lesion is widest, close up, and where it lies."""
+        axis = PLANES.index(plane)
+        along = int(np.abs(self.turn[axis, :3]).argmax())
+        part, box = lesion.part, np.array([(side.start, side.stop) for side in lesion.box])
+        area = part.sum(axis=tuple({0, 1, 2} - {along}))
+        widest = np.flatnonzero(area == area.max()) + box[along, 0]
+        places = np.sort(self.turn[axis, along] * widest + self.turn[axis, 3])
+        index = round(float(places[len(places) // 2]))
+        sides = np.sort((box.T - 0.5) @ self.turn[:3, :3].T + self.turn[:3, 3], axis=0)
+        low, high = (sides + 0.5) * self.steps
+        margin = max(8.0, 0.25 * float((high - low).max()))
+        frame = self._frame(plane, index, low - margin, high + margin)
+        return self._drawn(modality, frame, SMALL), self.position(plane, index)
 
     def montage(self, plane: str, count: int = 10) -> list[int]:
         """Slices evenly through the tumour, or through the whole image if there is none."""
@@ -238,23 +279,13 @@ class Atlas:
         lines: str = "",
         doubt: Array | None = None,
     ) -> str:
-        wide, high = (float(self.steps[axis]) for axis in ACROSS[frame.plane])
-        mask = slices.picture_of(self.tumour, frame.plane, frame.index)
-        rows = _span(frame.y, frame.height, high, mask.shape[0])
-        columns = _span(frame.x, frame.width, wide, mask.shape[1])
-        part = (slice(*rows), slice(*columns))
-        grey: Array = np.full(mask[part].shape, 40, dtype=np.uint8)
-        if modality:
-            image = self.images[modality]
-            values = slices.slice_of(image, self.grid, frame.plane, frame.index)
-            grey = image.greys(values[part])
-        size = grey.shape[1] * wide, grey.shape[0] * high
+        grey, box, part = self._cut(modality, frame)
         if doubt is not None:
             doubted = slices.picture_of(doubt, frame.plane, frame.index)[part]
             grey = slices.tinted(grey, doubted, RED)
-        x, y = columns[0] * wide, rows[0] * high
-        place = f"translate({x:.3f} {y:.3f}) scale({wide / 2:.5f} {high / 2:.5f})"
-        inside = slices.image_tag(grey, (x, y, *size), pixels)
+        wide, high = (float(self.steps[axis]) for axis in ACROSS[frame.plane])
+        place = f"translate({box[0]:.3f} {box[1]:.3f}) scale({wide / 2:.5f} {high / 2:.5f})"
+        inside = slices.image_tag(grey, box, pixels)
         share = 1 if pixels == LARGE else 0.75
         paths = [
             (svg_path(slices.picture_of(self.masks[name], frame.plane, frame.index)[part]), colour)
@@ -265,9 +296,33 @@ class Atlas:
         title = f"{frame.plane} slice at {self.position(frame.plane, frame.index)}, {modality}"
         return slices.svg(frame, inside + lines + slices.furniture(frame, "mm"), title)
 
+    def _cut(
+        self, modality: str, frame: Frame
+    ) -> tuple[Array, tuple[float, float, float, float], tuple[slice, slice]]:
+        """Grey values within a frame, the box in mm that they fill, and which part of the slice."""
+        wide, high = (float(self.steps[axis]) for axis in ACROSS[frame.plane])
+        shape = slices.picture_of(self.tumour, frame.plane, frame.index).shape
+        rows = _span(frame.y, frame.height, high, shape[0])
+        columns = _span(frame.x, frame.width, wide, shape[1])
+        part = (slice(*rows), slice(*columns))
+        size = rows[1] - rows[0], columns[1] - columns[0]
+        grey: Array = np.full(size, 40, dtype=np.uint8)
+        if modality:
+            image = self.images[modality]
+            grey = image.greys(slices.slice_of(image, self.grid, frame.plane, frame.index)[part])
+        return grey, (columns[0] * wide, rows[0] * high, size[1] * wide, size[0] * high), part
 
-def flat(prediction: Prediction, images: Mapping[str, Volume], modality: str) -> str:
-    """The one picture of a 2-D prediction; rows run down and columns to the right, as stored."""
+
+def flat(
+    prediction: Prediction,
+    images: Mapping[str, Volume],
+    modality: str,
+    measured: Sequence[Mapping[str, Any]] = (),
+) -> str:
+    """The one picture of a 2-D prediction; rows run down and columns to the right, as stored.
+
+    With the diameters of lesions that were `measured`.
+    """
     (rows, columns), (high, wide) = prediction.grid.shape[:2], prediction.grid.spacing[:2]
     frame = Frame("image", 0, 0.0, 0.0, columns * wide, rows * high)
     grey = np.full((rows, columns), 40, dtype=np.uint8)
@@ -280,8 +335,20 @@ def flat(prediction: Prediction, images: Mapping[str, Volume], modality: str) ->
     place = f"scale({wide / 2:.5f} {high / 2:.5f})"
     paths = [(svg_path(masks[name]), palette[name], LINE) for name in largest]
     inside += slices.outlines(paths, place)
+    for row in measured:
+        ends = np.array([*row["ends"], *row["perpendicular_ends"]])
+        inside += _rulers((ends[:, ::-1] + 0.5) * (wide, high))
     inside += slices.furniture(frame, unit(prediction.grid))
     return slices.svg(frame, inside, f"{prediction.case}, {modality}")
+
+
+def _rulers(points: Array) -> str:
+    """Two lines between points (4, 2) in mm of the picture."""
+    return "".join(
+        f'<path class="{kind}" d="M{a[0]:.2f} {a[1]:.2f}L{b[0]:.2f} {b[1]:.2f}"/>'
+        for kind in ("under ruler", "rule")
+        for a, b in (points[:2], points[2:])
+    )
 
 
 def _span(start: float, length: float, step: float, size: int) -> tuple[int, int]:

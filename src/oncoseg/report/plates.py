@@ -4,32 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Any
 
-from oncoseg.blocks.planes import slice_axis, upright
+from oncoseg.blocks.planes import slice_axis, unit, upright
+from oncoseg.blocks.segments import Segment, lesions
+from oncoseg.blocks.target_lesions import measure
 from oncoseg.case import Array, Prediction, Volume
-from oncoseg.report.page import Figure, Plate
 from oncoseg.report.pictures import SMALL, Atlas, flat
+from oncoseg.report.records import Figure, Plate
+from oncoseg.report.sentences import TIMES
 
+SURFACES = "In three dimensions"
 LETTERS = "R, L, A, P, H, F: the patient's right, left, front (anterior), back, head, foot."
 SIDES = "Radiological convention: the patient's right is on the left of axial and coronal pictures."
+LESIONS = 6  # that are pictured
 
 
 def plates(
     prediction: Prediction,
     images: Mapping[str, Volume],
-    diameters: Mapping[str, Any],
     doubt: Array | None = None,
 ) -> Sequence[Plate]:
-    """Overview, every modality, doubt, slice by slice, surfaces, and diameters as measured.
+    """Overview, every modality, doubt, slice by slice, surfaces, and each lesion as measured.
 
     `doubt` (*S) uint8 is the map of entropy, if there is one.
     """
     if not images and prediction.images:
         return []
     if prediction.grid.dims == 2:
-        figures = [Figure(flat(prediction, images, name), name, kind="single") for name in images]
-        return [Plate("Picture", "Contours over the image.", figures, min(2, len(figures)))]
+        return [_flat(prediction, images)]
     atlas = Atlas(prediction, images)
     best, plane = atlas.telling("axial"), slice_axis(prediction.grid)[1]
     seen = atlas.described(best)
@@ -42,8 +44,34 @@ def plates(
         *drawn,
         _montage(atlas, best, plane, seen),
         *_surfaces(atlas),
-        *_ruled(atlas, best, diameters),
+        *_lesions(atlas, best, prediction),
     ]
+
+
+def pictured(prediction: Prediction) -> tuple[list[Segment], int]:
+    """The lesions that have a picture, the largest of each region first, and how many there are."""
+    found = lesions(prediction)
+    return sorted(sorted(found, key=_place)[:LESIONS], key=lambda one: one.number), len(found)
+
+
+def _flat(prediction: Prediction, images: Mapping[str, Volume]) -> Plate:
+    """The one picture in every image, and the lesions that are measured in it."""
+    shown, count = pictured(prediction)
+    sizes = {one.name: measure(one, prediction.grid) for one in shown}
+    drawn = [size.drawn for size in sizes.values()]
+    figures = [
+        Figure(flat(prediction, images, name, drawn), name, kind="single") for name in images
+    ]
+    told = [
+        f"{name} {size.long:.1f}{TIMES}{size.short:.1f} {unit(prediction.grid)}"
+        for name, size in sizes.items()
+    ]
+    text = "Contours over the image."
+    if told:
+        text += f" Longest diameters and their perpendiculars: {'; '.join(told)}."
+    if len(shown) < count:
+        text += f" {len(shown)} of {count} pieces are measured, the largest of each region first."
+    return Plate("Picture", text, figures, max(1, min(2, len(figures))))
 
 
 def _overview(atlas: Atlas, best: str, seen: str) -> Plate:
@@ -110,18 +138,34 @@ def _surfaces(atlas: Atlas) -> list[Plate]:
     text += "".join(
         f" {name} is left out: {small} fills most of it." for name, small in atlas.full.items()
     )
-    return [Plate("In three dimensions", text, figures, 4)] if figures else []
+    return [Plate(SURFACES, text, figures, 4)] if figures else []
 
 
-def _ruled(atlas: Atlas, best: str, diameters: Mapping[str, Any]) -> list[Plate]:
+def _lesions(atlas: Atlas, best: str, prediction: Prediction) -> list[Plate]:
+    """Each lesion as it was measured, and in three planes: the largest of each region first."""
+    shown, count = pictured(prediction)
+    if not shown:
+        return []
+    plane = slice_axis(prediction.grid)[1]
     figures = []
-    for row in diameters["rows"]:
-        if "ends" in row:
-            value = f"longest diameter {row['value']:.1f} {row['unit']}"
-            picture = atlas.ruled(best, diameters["plane"], row)
-            figures.append(Figure(picture, row["region"], value))
+    for one in shown:
+        size = measure(one, prediction.grid)
+        least = "at least " if size.cut else ""
+        picture, place = atlas.ruled(best, plane, size.drawn)
+        told = f"{least}{size.volume:.3g} ml, {size.long:.1f}{TIMES}{size.short:.1f} mm"
+        figures.append(Figure(picture, one.name, f"{told}; {plane}, {place}"))
+        for other in ("axial", "coronal", "sagittal"):
+            picture, place = atlas.around(best, other, one)
+            figures.append(Figure(picture, "", f"{one.name}, {other}, {place}"))
     text = (
-        f"The {diameters['plane']} slice that holds each longest diameter, with its perpendicular."
+        f"Each piece from 50 mm³: the {plane} slice that holds its longest diameter, with its "
+        "perpendicular, then the slice of each plane in which it is widest."
     )
-    count = max(3, min(4, len(figures)))
-    return [Plate("Diameters as measured", text, figures, count)] if figures else []
+    if len(shown) < count:
+        text += f" {len(shown)} of {count} are shown, the largest of each region first."
+    return [Plate("Lesion by lesion", text, figures, 4, "small")]
+
+
+def _place(lesion: Segment) -> tuple[int, int]:
+    """Its place by size within its region, from which it has its name."""
+    return int(lesion.name.rpartition(" ")[2]), lesion.number

@@ -115,11 +115,12 @@ def tinted(grey: Array, share: Array, colour: tuple[int, int, int]) -> Array:
     return np.asarray((1 - cover) * grey[..., None] + cover * np.array(colour)).astype(np.uint8)
 
 
-def data_uri(picture: Image.Image) -> str:
-    """A picture as the text of an embedded PNG."""
+def data_uri(picture: Image.Image, kind: str = "png") -> str:
+    """A picture as the text of an embedded PNG, or of a `jpeg`, where a few grey levels may go."""
     buffer = io.BytesIO()
-    picture.save(buffer, format="PNG", compress_level=6)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    options = {"compress_level": 6} if kind == "png" else {"quality": 92, "subsampling": 0}
+    picture.save(buffer, format=kind, **options)
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
 
 def image_tag(grey: Array, box: tuple[float, float, float, float], pixels: int) -> str:
@@ -129,7 +130,7 @@ def image_tag(grey: Array, box: tuple[float, float, float, float], pixels: int) 
     fine = Image.fromarray(grey).resize((int(size[0]), int(size[1])), Image.Resampling.BICUBIC)
     return (
         f'<image x="{x:.3f}" y="{y:.3f}" width="{width:.3f}" height="{height:.3f}" '
-        f'preserveAspectRatio="none" href="{data_uri(fine)}"/>'
+        f'preserveAspectRatio="none" href="{data_uri(fine, "jpeg")}"/>'
     )
 
 
@@ -151,6 +152,11 @@ def outlines(paths: Sequence[tuple[str, str, float]], place: str) -> str:
     )
 
 
+def bar_length(frame: Frame) -> int:
+    """How many mm the scale bar of a picture is long: a round number, a third of it at most."""
+    return max([length for length in LENGTHS if length <= 0.3 * frame.width] or [LENGTHS[0]])
+
+
 def furniture(frame: Frame, unit: str, *, letters: bool = True) -> str:
     """Letters at the edges and the scale bar."""
     side = min(frame.width, frame.height)
@@ -168,7 +174,7 @@ def furniture(frame: Frame, unit: str, *, letters: bool = True) -> str:
         f"{letter}</text>"
         for letter, (x, y, anchor) in zip(EDGES.get(frame.plane, "") if letters else "", spots)
     ]
-    length = max([length for length in LENGTHS if length <= 0.3 * frame.width] or [LENGTHS[0]])
+    length = bar_length(frame)
     x, y = right - 2 * gap, bottom - 2 * gap
     bar = f"M{x - length:.2f} {y:.2f}h{length}"
     marks.append(f'<path class="under bar" d="{bar}"/><path class="bar" d="{bar}"/>')

@@ -5,6 +5,7 @@ Ending in a model file.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -17,7 +18,7 @@ from oncoseg.errors import BadData, BadRun
 from oncoseg.model import save_model
 from oncoseg.parts import Posthoc
 from oncoseg.predict.engines import torch_device
-from oncoseg.prepare import Plan, Stored, held_out, open_store, prepare
+from oncoseg.prepare import Plan, Stored, agreed, held_out, open_store, prepare
 from oncoseg.prepare.plan import MOST
 from oncoseg.run import AUGMENTATIONS, EACH, Run
 from oncoseg.train.folds import each_fold
@@ -28,7 +29,7 @@ from oncoseg.verb import called
 
 PEEK = 8
 LEAST = 32**3  # voxels of a patch
-PACE = 300_000  # voxels a second through a U-Net of width 16, forth and back, on two cores
+PACE = 150_000  # voxels a second through a U-Net of width 16, forth and back, on each core
 SAME = (
     *("network", "method", "loss", "folds", "fold", "apart", "hold", "labelled", "start", "seed"),
     *("labels", "regions", "modalities"),
@@ -121,8 +122,12 @@ def resolved(run: Run) -> Run:
 
 
 def affordable(minutes: float) -> int:
-    """Voxels of a patch, two a step, with which a CPU makes about a thousand steps in the time."""
-    return int(min(max(minutes * 60 * PACE / 2000, LEAST), MOST))
+    """Voxels of a patch, two a step, with which a CPU makes about a thousand steps in the time.
+
+    Each core of this machine is taken to be as fast as each of two; processes of torchrun share
+    them, so that what torch says of its threads would be too few.
+    """
+    return int(min(max(minutes * 60 * PACE * (os.cpu_count() or 1) / 2000, LEAST), MOST))
 
 
 def _refuse_changed(run: Run) -> None:
@@ -140,11 +145,12 @@ def _refuse_changed(run: Run) -> None:
 def prepared(run: Run, *, again: bool = False) -> Path:
     """The store to train from.
 
-    `run.data` itself if it is one, else made in the run's folder, unless it is there and not wanted
-    `again`.
+    `run.data` itself if it is one, of the task that is asked for, else made in the run's folder,
+    unless it is there and not wanted `again`.
     """
     data = Path(run.data)
     if (data / "plan.json").exists():
+        agreed(data / "plan.json", run.labels, run.regions, run.modalities, {})
         return data
     store = run.folder / "prepared"
     if again or not (store / "plan.json").exists():

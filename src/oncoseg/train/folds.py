@@ -7,16 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from oncoseg import files
-from oncoseg.blocks.statistics import interval
-from oncoseg.errors import BadData, BadRun
+from oncoseg.errors import BadData, BadFile, BadRun
 from oncoseg.prepare import held_out, open_store
 from oncoseg.run import Run
 from oncoseg.train import page
+from oncoseg.train.spread import by_region, recorded
 
-SAMPLES, SEED = 2000, 0  # of the bootstrap, as evaluate has it
 RECORD = "crossvalidation.json"
 FREE = ("device", "workers", "tensorboard", "card", "name")  # may differ when it goes on
 
@@ -53,7 +50,7 @@ def each_fold(run: Run, *, resume: bool = False, cluster: str = "") -> Path:
     left = {f"fold {one.fold}": (one, store) for one in ones if not Path(one.to).exists()}
     for _ in several(_trained, left, run, cluster):
         page.write(run.folder)
-    records = [files.read_json(one.folder / "validation.json") for one in ones]
+    records = [_judged(one) for one in ones]
     files.write_json(run.folder / RECORD, together(records, patients))
     card = {**in_card(run.folder), **(files.read_json(Path(run.card)) if run.card else {})}
     said = files.write_json(run.folder / "card.json", card)
@@ -77,6 +74,17 @@ def _trained(run: Run, store: Path) -> Path:
     return train(run, resume=True, store=store)
 
 
+def _judged(run: Run) -> dict[str, Any]:
+    """What a finished fold says of the cases it never saw."""
+    path = run.folder / "validation.json"
+    found: dict[str, Any] = files.read_json(path)
+    if not all("rows" in row for row in found["by_modalities"].values()):
+        cause = "does not say of each case how it fares with some modalities alone"
+        again = f"remove {run.to} and go on with --resume, which validates it again"
+        raise BadFile(path, cause, again)
+    return found
+
+
 def _refuse_others(run: Run, begun: Path) -> None:
     """Folds of other runs would be taken for those of this one."""
     if not begun.exists():
@@ -98,36 +106,29 @@ def together(records: Sequence[Mapping[str, Any]], patients: Mapping[str, str]) 
         for name, row in record["cases"].items()
     }
     regions = list(dict.fromkeys(name for record in records for name in record["dice"]))
-    dice: dict[str, Any] = {}
-    for region in regions:
-        some = [name for name, row in cases.items() if region in row]
-        values = np.array([cases[name][region] for name in some])
-        owners = [patients[name] for name in some]
-        low, high = interval(values, owners, samples=SAMPLES, seed=SEED)
-        dice[region] = {
-            "mean": round(float(np.nanmean(values)), 4),
-            "interval": [round(low, 4), round(high, 4)],
-            "cases": len(some),
+    dice = {
+        name: {
+            "mean": round(one.mean, 4),
+            "interval": [round(one.low, 4), round(one.high, 4)],
+            "cases": one.cases,
         }
-    by_modalities, whose = pooled(records, regions), {name: patients[name] for name in cases}
+        for name, one in by_region(cases, patients, regions).items()
+    }
+    whose = {name: patients[name] for name in cases}
+    by_modalities = pooled(records, whose, regions)
     return {"dice": dice, "cases": cases, "by_modalities": by_modalities, "patients": whose}
 
 
-def pooled(records: Sequence[Mapping[str, Any]], regions: Sequence[str]) -> dict[str, Any]:
-    """Dice by modalities over all folds, each as heavy as the cases it had."""
-    names = dict.fromkeys(name for record in records for name in record["by_modalities"])
-    found = {}
-    for name in sorted(names, key=lambda name: -name.count("+")):
-        rows = [one["by_modalities"][name] for one in records if name in one["by_modalities"]]
-        dice = {}
-        for region in regions:
-            some = [row for row in rows if region in row["dice"]]
-            if some:
-                shares = [row["cases"] for row in some]
-                mean = np.average([row["dice"][region] for row in some], weights=shares)
-                dice[region] = round(float(mean), 4)
-        found[name] = {"dice": dice, "cases": sum(row["cases"] for row in rows)}
-    return found
+def pooled(
+    records: Sequence[Mapping[str, Any]], patients: Mapping[str, str], regions: Sequence[str]
+) -> dict[str, Any]:
+    """Dice by modalities over all cases of all folds with intervals over patients."""
+    found: dict[str, dict[str, Any]] = {}
+    for record in records:
+        for name, row in record["by_modalities"].items():
+            found.setdefault(name, {}).update(row["rows"])
+    order = sorted(found, key=lambda name: -name.count("+"))
+    return {name: recorded(found[name], patients, regions) for name in order}
 
 
 def in_card(folder: Path) -> dict[str, Any]:

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from oncoseg import checkpoint, files, registry
+from oncoseg.bar import Bar, percent
 from oncoseg.blocks.crop import centre
 from oncoseg.blocks.ema import Ema
 from oncoseg.blocks.norm import channels_last
@@ -29,9 +29,9 @@ from oncoseg.prepare import Plan, Stored
 from oncoseg.run import Run
 from oncoseg.sample import Sampler, stream
 from oncoseg.train import keep
+from oncoseg.train.page.watch import Watch
 from oncoseg.train.ranks import Ranks, Step
 from oncoseg.train.validation import Row, mean_of
-from oncoseg.train.watch import Watch
 from oncoseg.trainable import Augmentation, Loss, Method, Network
 from oncoseg.transfer import Transfer
 
@@ -138,14 +138,7 @@ class Loop:
         """
         self.metrics = self.run.folder / "metrics.jsonl"
         self.stop, self.began = keep.Stop(self.run.folder), time.monotonic() - self.progress.seconds
-        bar = tqdm(
-            total=100,
-            desc="train",
-            unit="%",
-            disable=None if self.ranks.first else True,
-            leave=False,
-            initial=round(100 * self._done()),
-        )
+        bar = percent("train", round(100 * self._done()), shown=self.ranks.first)
         with keep.deterministic(self.run.deterministic), self.stop, bar:
             self._begin()
             while self._done() < 1:
@@ -171,7 +164,7 @@ class Loop:
             self._save()
         self.watch.begin()
 
-    def _go(self, bar: tqdm) -> None:
+    def _go(self, bar: Bar) -> None:
         """Train to the end of the budget; `FloatingPointError` where the loss breaks down."""
         stop, epoch = self.run.steps or 10**9, self._epoch(self._done())
         with closing(stream(self.sampler, self.progress.step, stop, self.run.workers)) as batches:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -208,6 +209,9 @@ def joined(device: str) -> Iterator[Ranks]:
     cuda = torch.device(device).type == "cuda"
     if cuda:
         _take_gpu(device)
+    # Imported later, as an optimiser does, it keeps the group in its defaults: its threads then
+    # outlive the end of the group, and may abort a process that ends well.
+    importlib.import_module("torch.distributed.nn.functional")
     dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=PATIENCE)
     ranks = Ranks(dist.get_rank(), dist.get_world_size())
     if not ranks.first:

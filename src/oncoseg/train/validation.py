@@ -16,7 +16,6 @@ from oncoseg import files, results
 from oncoseg.bar import bar
 from oncoseg.blocks.annotated import known, whole
 from oncoseg.blocks.layouts import COLOURS
-from oncoseg.blocks.statistics import interval
 from oncoseg.case import Array, Case, Source, Task
 from oncoseg.errors import BadRun
 from oncoseg.evaluate import evaluate
@@ -30,10 +29,10 @@ from oncoseg.prepare import Plan, Stored, ignoring
 from oncoseg.prepare.align import resample
 from oncoseg.read import find, read_case
 from oncoseg.run import Run
+from oncoseg.train.spread import recorded
 from oncoseg.trainable import Network
 
 SHARE = 0.1  # of the seconds of training, what predicting subsets of modalities may take
-SAMPLES, SEED = 2000, 0  # of the bootstrap, as evaluate has it
 EVERY = 4  # modalities up to which all their subsets are tried
 Row = dict[str, float]
 
@@ -147,32 +146,20 @@ def mean_of(rows: Sequence[Row], task: Task) -> Row:
     return {name: round(float(np.mean(some)), 4) for name, some in values.items() if some}
 
 
-def intervals_of(rows: Sequence[Row], owners: Sequence[str], task: Task) -> dict[str, Any]:
-    """`intervals` of the means over patients, by region; nothing where they are fewer than two."""
-    found = {}
-    for name in task.regions:
-        some = [(row[name], owner) for row, owner in zip(rows, owners) if name in row]
-        if len({owner for _, owner in some}) > 1:
-            values, patients = zip(*some)
-            ends = interval(np.array(values), patients, samples=SAMPLES, seed=SEED)
-            found[name] = [round(end, 4) for end in ends]
-    return {"intervals": found} if found else {}
-
-
 @dataclass
 class Subsets:
     """Dice by the modalities there were: of whole cases, and of parts while `seconds` last."""
 
     task: Task
     seconds: float
-    rows: dict[tuple[str, ...], list[Row]] = field(default_factory=lambda: defaultdict(list))
-    owners: dict[tuple[str, ...], list[str]] = field(default_factory=lambda: defaultdict(list))
+    rows: dict[tuple[str, ...], dict[str, Row]] = field(default_factory=lambda: defaultdict(dict))
+    patients: dict[str, str] = field(default_factory=dict)
     spent: float = 0.0
 
     def add(self, some: tuple[str, ...], case: Case, row: Row) -> None:
         """Dice of a case with some of the modalities."""
-        self.rows[some].append(row)
-        self.owners[some].append(case.patient)
+        self.rows[some][case.id] = row
+        self.patients[case.id] = case.patient
 
     @property
     def several(self) -> bool:
@@ -194,22 +181,14 @@ class Subsets:
             self.spent += time.monotonic() - began
 
     def table(self) -> dict[str, dict[str, Any]]:
-        """Modalities joined by + -> mean Dice a region, and of how many cases; the most first.
-
-        With `intervals` over patients, where there are two of them.
-        """
+        """Modalities joined by + -> what is written of cases with those alone; the most first."""
         if not self.several:
             return {}
         order = self.task.modalities
         names = sorted(self.rows, key=lambda some: (-len(some), [order.index(one) for one in some]))
         return {
-            "+".join(some): {
-                "dice": mean_of(rows, self.task),
-                "cases": len(rows),
-                **intervals_of(rows, self.owners[some], self.task),
-            }
+            "+".join(some): recorded(self.rows[some], self.patients, self.task.regions)
             for some in names
-            if (rows := self.rows[some])
         }
 
 

@@ -28,6 +28,7 @@ __all__ = [
     "identify",
     "known",
     "made_of",
+    "origin_of",
     "write_prediction",
     "write_volume",
 ]
@@ -54,7 +55,7 @@ def write_prediction(
     once = set(kinds) - ({"seg"} if "sr" in kinds else set())
     if wanted := [kind for kind in DICOM if kind in once]:
         with silent():
-            origin, stem = _origin(prediction, pseudonyms)
+            origin, stem = origin_of(prediction, pseudonyms)
             for kind in wanted:
                 for name, made in DICOM[kind](origin, prediction).items():
                     built[Path(to) / f"{stem}.{name}.dcm"] = made
@@ -83,7 +84,11 @@ def made_of(case: str) -> list[str]:
     return [f"{case}.{name}.dcm" for name in ("seg", "labelmap", "lesions", "rtstruct", "sr")]
 
 
-def _origin(prediction: Prediction, new: Pseudonyms) -> tuple[Origin, str]:
+def origin_of(prediction: Prediction, new: Pseudonyms) -> tuple[Origin, str]:
+    """What DICOM objects of a prediction belong to, and how their files' names begin.
+
+    Raises as `write_prediction` does.
+    """
     require("highdicom", "dicom")
     found = stacks(prediction.images)
     stack = reference(prediction.case, found, prediction.grid)
@@ -136,7 +141,9 @@ def _sr(origin: Origin, prediction: Prediction) -> dict[str, bytes]:
     found = {"seg": dicom_seg.segmentation(origin, whole, "seg")}
     if parts:
         found["lesions"] = dicom_seg.segmentation(origin, parts, "lesions")
-    found["sr"] = dicom_sr.report(origin, whole, found["seg"], parts, found.get("lesions"))
+    found["sr"] = dicom_sr.report(
+        origin, prediction, whole, found["seg"], parts, found.get("lesions")
+    )
     return {name: content(made) for name, made in found.items()}
 
 

@@ -20,7 +20,14 @@ from oncoseg.write.pseudonyms import Pseudonyms, uid_of
 from oncoseg.write.source import Stack, text
 
 NOTICE = "Research use only"
-SERIES = {"seg": 9101, "labelmap": 9102, "lesions": 9103, "rtstruct": 9104, "sr": 9105}
+SERIES = {
+    "seg": 9101,
+    "labelmap": 9102,
+    "lesions": 9103,
+    "rtstruct": 9104,
+    "sr": 9105,
+    "key-images": 9106,
+}
 PATIENT_AND_STUDY = (
     *("PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex"),
     *("PatientIdentityRemoved", "DeidentificationMethod"),

@@ -36,9 +36,10 @@ def test_an_ellipsoid_on_an_anisotropic_grid():
 
 def test_volume_and_area_do_not_depend_on_how_the_mask_lies():
     mask = np.pad(np.random.default_rng(0).random((9, 8, 7)) < 0.5, 1)
-    expected = mesh(mask, (1.0, 1.0, 1.0))
+    grid = Grid(mask.shape, np.eye(4))
+    expected = mesh(mask, grid)
     for turned in (mask[::-1], mask.transpose(2, 0, 1), mask.transpose(1, 0, 2)[:, ::-1]):
-        assert mesh(turned, (1.0, 1.0, 1.0)) == pytest.approx(expected, rel=0.01)
+        assert mesh(turned, grid) == pytest.approx(expected, rel=0.01)
 
 
 def test_what_a_cell_encloses():

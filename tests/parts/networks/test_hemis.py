@@ -8,7 +8,7 @@ import torch
 from oncoseg import registry
 from oncoseg.blocks.subsets import coarser, mean_over, variance_over
 from oncoseg.export import to_onnx
-from worlds import make_batch, regions_task
+from worlds import lent, make_batch, ordered, regions_task, with_only
 
 TASK = regions_task(2, 16)
 
@@ -16,24 +16,6 @@ TASK = regions_task(2, 16)
 def built(task=TASK, seed=0):
     torch.manual_seed(seed)
     return registry.build("networks", "hemis:width=4", task).eval()
-
-
-def shown(batch, names, task=TASK):
-    """The batch with only some modalities present."""
-    keep = torch.tensor([name in names for name in task.modalities])
-    return batch.but(present=batch.present & keep.view(1, -1, *[1] * task.dims))
-
-
-def of(batch, places):
-    """The batch with some modalities' channels, in another order."""
-    return batch.but(image=batch.image[:, places], present=batch.present[:, places])
-
-
-def lent(network, other):
-    """Give a network those of another's weights that it has too, by name."""
-    found = other.state_dict()
-    network.load_state_dict({name: found[name] for name in network.state_dict()})
-    return network
 
 
 def test_mean_and_unbiased_variance_are_taken_where_modalities_are():
@@ -57,7 +39,7 @@ def test_presence_shrinks_as_a_strided_convolution_does(size):
 
 def test_the_variance_of_one_modality_is_zero_at_every_level():
     network, batch = built(), make_batch(TASK)
-    for level in network.encode(shown(batch, {"t2"})):
+    for level in network.encode(with_only(batch, {"t2"}, TASK)):
         mean, variance = level.chunk(2, dim=1)
         assert not variance.any()
         assert mean.any()
@@ -70,8 +52,8 @@ def test_a_modality_that_is_absent_is_as_if_the_network_had_never_known_it(names
     task = replace(TASK, modalities=names)
     fewer = lent(built(task, seed=1), whole)
     places = [TASK.modalities.index(name) for name in names]
-    expected = fewer(of(batch, places))[0]
-    assert torch.allclose(whole(shown(batch, names))[0], expected, atol=1e-5)
+    expected = fewer(ordered(batch, places))[0]
+    assert torch.allclose(whole(with_only(batch, names, TASK))[0], expected, atol=1e-5)
 
 
 def test_the_order_of_modalities_changes_nothing():
@@ -79,7 +61,7 @@ def test_the_order_of_modalities_changes_nothing():
     task = replace(TASK, modalities=tuple(TASK.modalities[place] for place in places))
     network, batch = built(), make_batch(TASK)
     assert torch.allclose(
-        lent(built(task, seed=1), network)(of(batch, places))[0], network(batch)[0], atol=1e-5
+        lent(built(task, seed=1), network)(ordered(batch, places))[0], network(batch)[0], atol=1e-5
     )
 
 
@@ -104,4 +86,4 @@ def test_odd_sizes_and_uneven_strides_come_back_whole_and_are_exported():
 
 def test_nothing_present_at_all_gives_numbers():
     network, batch = built(), make_batch(TASK)
-    assert torch.isfinite(network(shown(batch, ()))[0]).all()
+    assert torch.isfinite(network(with_only(batch, (), TASK))[0]).all()

@@ -9,7 +9,7 @@ from oncoseg import registry
 from oncoseg.blocks.vit import Attention, Vit, padded, patchify, sincos_positions, unpatchify
 from oncoseg.errors import BadOption
 from oncoseg.export import to_onnx
-from worlds import make_batch, regions_task
+from worlds import lent, make_batch, ordered, regions_task, with_only
 
 SMALL = "multimodal_unetr:patch=4,width=24,depth=4,heads=2,features=4"
 PAPER = "multimodal_unetr:width=768,depth=12,heads=12"
@@ -19,21 +19,6 @@ TASK = regions_task(2, 16)
 def built(task=TASK, seed=0, spelled=SMALL):
     torch.manual_seed(seed)
     return registry.build("networks", spelled, task).eval()
-
-
-def shown(batch, names, task=TASK):
-    keep = torch.tensor([name in names for name in task.modalities])
-    return batch.but(present=batch.present & keep.view(1, -1, *[1] * task.dims))
-
-
-def of(batch, places):
-    return batch.but(image=batch.image[:, places], present=batch.present[:, places])
-
-
-def lent(network, other):
-    found = other.state_dict()
-    network.load_state_dict({name: found[name] for name in network.state_dict()})
-    return network
 
 
 @pytest.mark.parametrize("shape", [(6, 4), (4, 6, 2)])
@@ -107,15 +92,15 @@ def test_a_modality_that_is_absent_is_as_if_the_network_had_never_known_it(names
     whole, batch = built(), make_batch(TASK)
     fewer = lent(built(replace(TASK, modalities=names), seed=1), whole)
     places = [TASK.modalities.index(name) for name in names]
-    expected = fewer(of(batch, places))[0]
-    assert torch.allclose(whole(shown(batch, names))[0], expected, atol=1e-4)
+    expected = fewer(ordered(batch, places))[0]
+    assert torch.allclose(whole(with_only(batch, names, TASK))[0], expected, atol=1e-4)
 
 
 def test_the_order_of_modalities_changes_nothing():
     places = [2, 0, 3, 1]
     task = replace(TASK, modalities=tuple(TASK.modalities[place] for place in places))
     network, batch = built(), make_batch(TASK)
-    again = lent(built(task, seed=1), network)(of(batch, places))[0]
+    again = lent(built(task, seed=1), network)(ordered(batch, places))[0]
     assert torch.allclose(again, network(batch)[0], atol=1e-4)
 
 

@@ -38,7 +38,7 @@ def test_positions_are_learned_and_fit_other_sizes():
     network = registry.build("networks", "transunet:width=8,dim=24,heads=2,depth=1", task).eval()
     batch = make_batch(task)
     before = network.encode(batch)[-1]
-    network.positions.data.normal_()
+    network.positions.codes.data.normal_()
     assert not torch.allclose(network.encode(batch)[-1], before)
     assert network(make_batch(classes_task(2, 90)))[0].shape[2:] == (90, 90)
 

@@ -14,7 +14,8 @@ from oncoseg.case import Array
 from oncoseg.errors import OncosegError
 from oncoseg.extras import require
 from oncoseg.prepare import Stored
-from oncoseg.train import examples, history, page
+from oncoseg.train import page
+from oncoseg.train.page import examples, history
 
 if TYPE_CHECKING:
     from oncoseg.train.loop import Loop

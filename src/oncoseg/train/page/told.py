@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
-from oncoseg.train import curves
-from oncoseg.train.history import History, Spread
+from oncoseg.train.page import curves
+from oncoseg.train.page.history import History
+from oncoseg.train.spread import Spread
 
 FLAT = 0.005  # of Dice, that nobody would train longer for
 LITTLE = 0.05  # Dice of a model that finds next to nothing

@@ -11,28 +11,11 @@ from typing import Any
 import numpy as np
 
 from oncoseg import files
-from oncoseg.blocks.statistics import interval
 from oncoseg.errors import BadFile
+from oncoseg.train.spread import Rows, Spread, spread
 
 RECORD = "training.json"
-SAMPLES, SEED = 2000, 0  # of the bootstrap, as evaluate has it
 LATE = 0.75  # of the time, from which on a rise is still one
-Rows = Mapping[str, Mapping[str, float]]  # case -> region -> Dice
-
-
-@dataclass(frozen=True)
-class Spread:
-    """A mean with its 95 % interval over patients (NaN for fewer than two), and of how many."""
-
-    mean: float
-    low: float
-    high: float
-    cases: int
-
-    def __str__(self) -> str:
-        if not math.isfinite(self.low):
-            return f"{self.mean:.3f}"
-        return f"{self.mean:.3f} (95 % interval {self.low:.3f} to {self.high:.3f})"
 
 
 @dataclass(frozen=True)
@@ -90,13 +73,7 @@ class History:
 
     def of(self, values: Mapping[str, float]) -> Spread:
         """Of one value a case."""
-        if not values:
-            return Spread(math.nan, math.nan, math.nan, 0)
-        known = {**self.kept.get("patients", {}), **self.final.get("patients", {})}
-        owners = [known.get(case, case) for case in values]
-        given = np.array(list(values.values()), dtype=float)
-        low, high = interval(given, owners, samples=SAMPLES, seed=SEED)
-        return Spread(float(given.mean()), low, high, len(given))
+        return spread(values, {**self.kept.get("patients", {}), **self.final.get("patients", {})})
 
     def rise(self) -> tuple[Spread, float] | None:
         """How Dice of the same cases has changed since three quarters of the time, in seconds."""

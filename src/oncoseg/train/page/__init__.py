@@ -1,4 +1,9 @@
-"""The page of a training: one HTML file that needs nothing else, drawn from its run's folder."""
+"""The page of a training: one HTML file that needs nothing else, drawn from its run's folder.
+
+The data's path: while it trains, `watch` keeps in `training.json` what no other file of the run
+says, with `examples` of held-out cases. `history` reads the folder, `told` says in a sentence what
+has come of it, `curves` draws it, and all of it stands on the page that is written here.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +20,11 @@ from oncoseg.compare.page import OWN
 from oncoseg.report import slices
 from oncoseg.report.page import CSS, STAMP
 from oncoseg.report.pictures import colours
-from oncoseg.train import curves, history
-from oncoseg.train.curves import Clock, Curve
-from oncoseg.train.history import History, Look, Spread
-from oncoseg.train.told import answer, state
+from oncoseg.train.page import curves, history
+from oncoseg.train.page.curves import Clock, Curve
+from oncoseg.train.page.history import History, Look
+from oncoseg.train.page.told import answer, state
+from oncoseg.train.spread import Rows, Spread
 
 NAME = "training.html"
 DICE = "Dice is twice the overlap of prediction and truth over the sum of both: 1 is equal."
@@ -343,7 +349,7 @@ def _final(story: History) -> str:
     return section("Final validation", text, inside)
 
 
-def _cells(story: History, rows: history.Rows) -> list[str]:
+def _cells(story: History, rows: Rows) -> list[str]:
     return [_cell(story.spread(rows, region)) for region in story.regions]
 
 
