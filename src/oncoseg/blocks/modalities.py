@@ -17,6 +17,7 @@ OTHERS = (
     "mr mri mr_t1 mr_t2 mr_t1ce mr_flair t2star t2s swi pd pdw dwi adc dce dsc perfusion ktrans "
     "cect nect ct_arterial ct_portal us ultrasound mg mammogram red green blue"
 )
+QUANTITATIVE = ("ct", "pet", "suv", "adc", "hu")
 _CANONICAL = {alias: name for name, aliases in ALIASES.items() for alias in aliases.split()}
 KNOWN = frozenset(_CANONICAL) | frozenset(OTHERS.split())
 
@@ -34,6 +35,11 @@ def canonical(name: str) -> str:
 def known(name: str) -> bool:
     """Whether `canonical` has heard of this name."""
     return re.sub(r"[\s\-.]+", "_", name.strip().lower()) in KNOWN
+
+
+def absolute(name: str) -> bool:
+    """Whether a modality's name says that its unit means something, as HU and SUV do."""
+    return any(word in QUANTITATIVE for word in name.lower().replace("-", "_").split("_"))
 
 
 def from_header(modality: str, description: str) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 from torch import Tensor
+from torch.nn import functional as F
 
 from oncoseg.blocks.pyramid import level_weights, shrink
 from oncoseg.case import Batch
@@ -48,6 +49,14 @@ def ramp_up(step: int, length: int) -> float:
 def probability(logits: Tensor, exclusive: bool) -> Tensor:
     """Softmax for exclusive classes, sigmoids for regions; float32."""
     return logits.float().softmax(dim=1) if exclusive else logits.float().sigmoid()
+
+
+def mean_logits(logits: Sequence[Tensor], exclusive: bool) -> Tensor:
+    """Logits of the mean probability of several (B, outputs, *S); float32."""
+    stacked = torch.stack(list(logits)).float()
+    if exclusive:
+        return stacked.log_softmax(2).logsumexp(0) - math.log(len(stacked))
+    return F.logsigmoid(stacked).logsumexp(0) - F.logsigmoid(-stacked).logsumexp(0)
 
 
 def pseudo_label(

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from oncoseg.blocks.attention import AttentionGate, PositionAttention, attended
 from oncoseg.blocks.convs import CONV, TRANSPOSED, initialise
+from oncoseg.blocks.supervision import mean_logits
 from oncoseg.blocks.units import MODE, POOL, norm_of, unit
 from oncoseg.blocks.vit import padded, sincos_positions
 from oncoseg.case import Batch, Task
@@ -111,7 +112,7 @@ class Mpunet(Network):
             found = self.heads[level](below)
             found = F.interpolate(found, size, mode=self.mode, align_corners=False)
             maps.insert(0, found[box])
-        return [mean_of(maps, self.exclusive), *maps[1:]]
+        return [mean_logits(maps, self.exclusive), *maps[1:]]
 
     def _bottom(self, features: Tensor) -> Tensor:
         features = self.down[-1](features)
@@ -135,11 +136,3 @@ def convs(dims: int, inputs: int, width: int, count: int) -> nn.Sequential:
     """Convolutions with a PReLU each, without norms."""
     wide = [inputs, *[width] * count]
     return nn.Sequential(*(unit(dims, a, b, norm="", act="prelu") for a, b in pairwise(wide)))
-
-
-def mean_of(maps: list[Tensor], exclusive: bool) -> Tensor:
-    """Logits of the mean probability: under a softmax up to a constant, or of every region."""
-    stacked = torch.stack(maps)
-    if exclusive:
-        return F.log_softmax(stacked, dim=2).logsumexp(dim=0)
-    return F.logsigmoid(stacked).logsumexp(dim=0) - F.logsigmoid(-stacked).logsumexp(dim=0)

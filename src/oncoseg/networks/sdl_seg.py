@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from oncoseg import registry
+from oncoseg.blocks.modalities import absolute
 from oncoseg.blocks.saliency import nearness, small_parts
 from oncoseg.case import Batch, Task
 from oncoseg.errors import BadOption
@@ -30,9 +31,8 @@ class SdlSeg(Network):
 
     Markers are voxels of `modality` ("" the first) above `threshold` in normalised intensity that
     belong to nothing wider than `largest` mm along every axis. Where the modality is absent, so is
-    the map. CT named as such is clipped at the 99.5th percentile of what is segmented, so that no
-    marker stands out; under another name (`scan`) it is not. Without `saliency` it is the network
-    inside alone.
+    the map. A modality whose unit is absolute, as `ct`, is refused: preparing clips it. Without
+    `saliency` it is the network inside alone.
     """
 
     def __init__(
@@ -52,6 +52,11 @@ class SdlSeg(Network):
             raise BadOption(f"SdlSeg has modality of {', '.join(task.modalities)}, not '{name}'")
         if min(largest, sigma) <= 0:
             raise BadOption(f"SdlSeg takes largest and sigma above 0, not {largest} and {sigma}")
+        if saliency and absolute(name):
+            raise BadOption(
+                f"SdlSeg sees no markers in '{name}': its intensities are clipped where those of "
+                "what is segmented end; name the modality otherwise, as scan, in --modalities"
+            )
         self.saliency, self.place = saliency, task.modalities.index(name)
         self.threshold, self.largest, self.sigma = threshold, largest, sigma
         self.spacing = task.spacing

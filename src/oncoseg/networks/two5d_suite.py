@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +13,7 @@ from oncoseg import registry
 from oncoseg.blocks.conv_lstm import BothWays
 from oncoseg.blocks.convs import CONV, ConvNormAct
 from oncoseg.blocks.slices import Slicewise, across, beside
-from oncoseg.blocks.supervision import probability
+from oncoseg.blocks.supervision import mean_logits, probability
 from oncoseg.case import Batch, Task
 from oncoseg.errors import BadOption
 from oncoseg.registry import Card
@@ -135,7 +134,7 @@ class Two5dSuite(Network):
 
     def fused(self, logits: list[Tensor]) -> Tensor:
         """Logits of several views (B, outputs, *S) -> logits of what they say together."""
-        mean = mean_of(logits, exclusive=self.exclusive)
+        mean = mean_logits(logits, self.exclusive)
         if self.fuse == "conv":
             found: Tensor = mean + self.correct(torch.cat(logits, dim=1))
             return found
@@ -187,14 +186,6 @@ BETWEEN: dict[str, Any] = {
     "attention": AlongSlices,
     "conv": OverThree,
 }
-
-
-def mean_of(logits: list[Tensor], *, exclusive: bool) -> Tensor:
-    """Logits of the mean probability of several (B, outputs, *S)."""
-    stacked = torch.stack(logits).float()
-    if exclusive:
-        return stacked.log_softmax(2).logsumexp(0) - math.log(len(logits))
-    return F.logsigmoid(stacked).logsumexp(0) - F.logsigmoid(-stacked).logsumexp(0)
 
 
 def vote_of(logits: list[Tensor], mean: Tensor, *, exclusive: bool) -> Tensor:

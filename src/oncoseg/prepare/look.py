@@ -22,10 +22,11 @@ import numpy as np
 from oncoseg import __version__, files, memory
 from oncoseg.bar import bar
 from oncoseg.blocks import layouts
+from oncoseg.blocks.modalities import absolute
 from oncoseg.case import Array, Case, Source, Task
 from oncoseg.errors import BadData, OncosegError
 from oncoseg.prepare.align import crop, working_grid
-from oncoseg.prepare.plan import Fingerprint, Plan, absolute
+from oncoseg.prepare.plan import Fingerprint, Plan
 from oncoseg.prepare.store import Stored
 from oncoseg.read import digest, read_case
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from oncoseg import files
+from oncoseg.blocks.modalities import absolute
 from oncoseg.case import Array, Task
 from oncoseg.errors import BadData, BadFile
 from oncoseg.prepare.stretch import Stretch
@@ -21,7 +22,6 @@ from oncoseg.prepare.stretch import Stretch
 FORMAT = "oncoseg-plan-1"
 LARGEST_PATCH = 1 << 27
 SCHEMES = ("image", "dataset", "zscore", "none", "unit", "bytes", "nonzero")
-QUANTITATIVE = ("ct", "pet", "suv", "adc", "hu")
 
 
 @dataclass(frozen=True)
@@ -245,11 +245,6 @@ def patch_and_strides(
     wider = patch + factor
     patch = np.where((patch < size) & (np.prod(wider) <= voxels * 1.2), wider, patch)
     return tuple(int(length) for length in patch), tuple(strides)
-
-
-def absolute(name: str) -> bool:
-    """Whether a modality's name says that its unit means something, as HU and SUV do."""
-    return any(word in QUANTITATIVE for word in name.lower().replace("-", "_").split("_"))
 
 
 def normalisation(name: str, samples: Sequence[Array]) -> Normalisation:

@@ -5,7 +5,7 @@ import torch
 
 from oncoseg import registry
 from oncoseg.blocks.attention import PositionAttention
-from oncoseg.networks.mpunet import mean_of
+from oncoseg.blocks.supervision import mean_logits
 from worlds import classes_task, make_batch
 
 UNUSED = 1_049_754  # of the public code: an up-convolution, a decoder and a map that it never runs
@@ -42,7 +42,7 @@ def test_the_answer_is_the_mean_probability_of_four_maps(exclusive):
         return logits.softmax(1) if exclusive else logits.sigmoid()
 
     expected = torch.stack([chance(level) for level in maps]).mean(0)
-    torch.testing.assert_close(chance(mean_of(maps, exclusive)), expected)
+    torch.testing.assert_close(chance(mean_logits(maps, exclusive)), expected)
 
 
 def test_every_scale_gives_a_map_of_full_size():

@@ -131,3 +131,8 @@ def test_what_makes_no_map_is_refused():
         registry.build("networks", f"{SMALL},modality=ct", task)
     with pytest.raises(BadOption, match="largest and sigma above 0"):
         registry.build("networks", f"{SMALL},sigma=0", task)
+    clipped = replace(task, modalities=("ct", *task.modalities[1:]))
+    with pytest.raises(BadOption, match="no markers in 'ct': its intensities are clipped"):
+        registry.build("networks", SMALL, clipped)
+    registry.build("networks", f"{SMALL},saliency=false", clipped)
+    registry.build("networks", f"{SMALL},modality=t2", clipped)
