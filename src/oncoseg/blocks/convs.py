@@ -87,19 +87,25 @@ class ResidualBlock(nn.Module):
         self.pool = POOL[dims]
         self.first = ConvNormAct(dims, inputs, width, self.stride, kernel)
         self.second = nn.Sequential(_conv(dims, width, width, 1, kernel), NormAct(width, slope=1))
-        same = inputs == width
-        self.project = (
-            nn.Identity()
-            if same
-            else nn.Sequential(CONV[dims](inputs, width, 1, bias=False), NormAct(width, slope=1))
-        )
+        self.project = self.projection(dims, inputs, width)
         self.act = nn.LeakyReLU(0.01, inplace=True)
+
+    def projection(self, dims: int, inputs: int, width: int) -> nn.Module:
+        """What the shortcut goes through."""
+        if inputs == width:
+            return nn.Identity()
+        return nn.Sequential(CONV[dims](inputs, width, 1, bias=False), NormAct(width, slope=1))
+
+    def shortcut(self, features: Tensor) -> Tensor:
+        """What of the features is projected: of a strided block their means."""
+        if max(self.stride) == 1:
+            return features
+        pooled: Tensor = self.pool(features, self.stride, self.stride, ceil_mode=True)
+        return pooled
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, inputs, *S) -> (B, width, *S/stride)."""
-        shortcut = features
-        if max(self.stride) > 1:
-            shortcut = self.pool(features, self.stride, self.stride, ceil_mode=True)
+        shortcut = self.shortcut(features)
         return self.act(self.second(self.first(features)) + self.project(shortcut))
 
 
@@ -114,12 +120,22 @@ def _conv(
     return found
 
 
-def fitted(features: Tensor, like: Tensor) -> Tensor:
-    """Cut what up-sampling made too large where an odd size had been halved."""
-    if features.shape[2:] == like.shape[2:]:
-        return features
-    box: Any = (..., *(slice(0, size) for size in like.shape[2:]))
-    return features[box]
+def stage(
+    dims: int,
+    inputs: int,
+    width: int,
+    stride: Sequence[int],
+    blocks: int,
+    *,
+    kind: type[nn.Module] = ConvNormAct,
+    kernel: Sequence[int] | int = 3,
+) -> nn.Sequential:
+    """`blocks` of a kind, the first of them strided; (B, inputs, *S) -> (B, width, *S/stride)."""
+    one = (1,) * dims
+    return nn.Sequential(
+        kind(dims, inputs, width, stride, kernel),
+        *(kind(dims, width, width, one, kernel) for _ in range(blocks - 1)),
+    )
 
 
 def initialise(module: nn.Module) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from oncoseg.blocks.convs import CONV, fitted, initialise
+from oncoseg.blocks.convs import CONV, initialise
+from oncoseg.blocks.resize import fitted
 from oncoseg.blocks.units import MEAN, POOL, levels, raised, twice, unit
 from oncoseg.case import Batch, Task
 from oncoseg.trainable import Network

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from oncoseg.blocks.convs import CONV
+from oncoseg.blocks.heads import check_heads
 
 
 class EfficientAttention(nn.Module):
@@ -34,6 +35,7 @@ class TransposeAttention(nn.Module):
 
     def __init__(self, width: int, heads: int = 8) -> None:
         super().__init__()
+        check_heads(heads, width)
         self.heads = heads
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.project = nn.Linear(width, width)

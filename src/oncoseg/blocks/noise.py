@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-LINEAR = {2: "bilinear", 3: "trilinear"}
+from oncoseg.blocks.resize import LINEAR
+
 CONVOLVE = {2: F.conv2d, 3: F.conv3d}
 
 

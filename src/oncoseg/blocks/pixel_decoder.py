@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from oncoseg.blocks.convs import TRANSPOSED, ConvNormAct
-from oncoseg.blocks.pyramid import climbed
+from oncoseg.blocks.convs import TRANSPOSED, stage
+from oncoseg.blocks.pyramid import climbed, descended
 
 
 class ConvEncoder(nn.ModuleList):
@@ -21,7 +19,7 @@ class ConvEncoder(nn.ModuleList):
         dims = len(strides[0])
         wide = [inputs, *widths]
         super().__init__(
-            _stage(dims, wide[level], width, stride, blocks)
+            stage(dims, wide[level], width, stride, blocks)
             for level, (width, stride) in enumerate(zip(widths, [(1,) * dims, *strides]))
         )
 
@@ -43,23 +41,10 @@ class PixelDecoder(nn.Module):
             for fine, coarse, stride in zip(widths[:-1], widths[1:], strides)
         )
         self.stages = nn.ModuleList(
-            _stage(dims, 2 * fine, fine, (1,) * dims, blocks) for fine in widths[:-1]
+            stage(dims, 2 * fine, fine, (1,) * dims, blocks) for fine in widths[:-1]
         )
 
     def forward(self, pyramid: Sequence[Tensor]) -> list[Tensor]:
         """[(B, widths[i], *S_i)] -> as many, finest first; the coarsest is the encoder's own."""
-        decoded = [pyramid[-1]]
-        for level in reversed(range(len(self.up))):
-            larger = self.up[level](decoded[0])
-            # Up-sampling overshoots where an odd size had been halved.
-            box: Any = (..., *(slice(0, size) for size in pyramid[level].shape[2:]))
-            joined = torch.cat([larger[box], pyramid[level]], dim=1)
-            decoded.insert(0, self.stages[level](joined))
-        return decoded
-
-
-def _stage(dims: int, inputs: int, width: int, stride: Sequence[int], blocks: int) -> nn.Sequential:
-    return nn.Sequential(
-        ConvNormAct(dims, inputs, width, stride),
-        *(ConvNormAct(dims, width, width) for _ in range(blocks - 1)),
-    )
+        finer = [features for _, features in descended(pyramid, self.up, self.stages)]
+        return [*finer[::-1], pyramid[-1]]

@@ -7,6 +7,8 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from oncoseg.blocks.heads import check_heads
+
 
 def tokens(features: Tensor) -> Tensor:
     """(B, C, *S) -> (B, voxels, C)."""
@@ -69,7 +71,9 @@ class Attention(nn.Module):
 
     def __init__(self, width: int, heads: int, dropout: float = 0.0, inner: int = 0) -> None:
         super().__init__()
-        self.heads, self.dropout, inner = heads, dropout, inner or width
+        inner = inner or width
+        check_heads(heads, inner)
+        self.heads, self.dropout = heads, dropout
         self.query, self.key = nn.Linear(width, inner), nn.Linear(width, inner)
         self.value, self.out = nn.Linear(width, inner), nn.Linear(inner, width)
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from oncoseg.blocks.convs import CONV
+from oncoseg.blocks.pyramid import climbed
 from oncoseg.blocks.units import MEAN, POOL, unit
 
 SHARE = 26 / 64  # of a stage's width, in every group of its blocks
@@ -89,8 +90,4 @@ class Res2net(nn.Module):
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Features from a quarter of the resolution on, finest first."""
-        features, found = self.stem(image), []
-        for stage in self.stages:
-            features = stage(features)
-            found.append(features)
-        return found
+        return climbed(self.stages, self.stem(image))

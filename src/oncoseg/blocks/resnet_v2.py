@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from oncoseg.blocks.convs import CONV
+from oncoseg.blocks.pyramid import climbed
+from oncoseg.errors import BadOption
 
 APPLY = {2: F.conv2d, 3: F.conv3d}
 EPS = 1e-6
@@ -83,6 +85,9 @@ class ResnetV2(nn.Module):
 
     def __init__(self, dims: int, inputs: int, width: int, units: Sequence[int]) -> None:
         super().__init__()
+        inner = [width * 2**stage for stage in range(len(units))]
+        if width < 4 or width % 4 or any(size % min(32, size) for size in inner):
+            raise BadOption(f"a ResNet-v2 has a width of 4, 8, 16 or a multiple of 32, not {width}")
         self.widths = [width, *(4 * width * 2**stage for stage in range(len(units)))]
         self.stem = nn.Sequential(
             standard(dims, inputs, width, 7, 2, 3),
@@ -106,9 +111,4 @@ class ResnetV2(nn.Module):
     def forward(self, image: Tensor) -> list[Tensor]:
         """Features from half the resolution on, finest first."""
         features = self.stem(image)
-        found = [features]
-        features = self.pool(features)
-        for stage in self.stages:
-            features = stage(features)
-            found.append(features)
-        return found
+        return [features, *climbed(self.stages, self.pool(features))]

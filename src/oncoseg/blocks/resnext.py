@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from oncoseg.blocks.pyramid import climbed
 from oncoseg.blocks.units import POOL, unit
 
 SHARE = 4 / 64  # of a stage's width, in every group of its blocks
@@ -66,8 +67,4 @@ class Resnext(nn.Module):
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Features from a quarter of the resolution on, finest first."""
-        features, found = self.stem(image), []
-        for stage in self.stages:
-            features = stage(features)
-            found.append(features)
-        return found
+        return climbed(self.stages, self.stem(image))

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 CHUNK = 512
+# Why a network that scans whole images is not exported.
+ALONE = "its scans run over all voxels, too long to be unrolled into a graph"
 
 
 def sequential(

@@ -1,4 +1,4 @@
-"""Stages of residual blocks, the first of which changes size and width in both of its branches."""
+"""Residual blocks whose shortcut is a strided convolution, and stages that begin with one."""
 
 from __future__ import annotations
 
@@ -6,23 +6,30 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from oncoseg.blocks.convs import CONV, ConvNormAct, ResidualBlock
-from oncoseg.blocks.norm import NormAct
+from oncoseg.blocks.convs import CONV, NORM, ResidualBlock
 
 
-class Strided(nn.Module):
-    """Two convolutions round a shortcut that is a strided 1 x 1 convolution, without a norm."""
+class StridedBlock(ResidualBlock):
+    """Two convolutions round a shortcut, strided and projected with a norm where shape changes."""
 
-    def __init__(self, dims: int, inputs: int, width: int, stride: Sequence[int]) -> None:
-        super().__init__()
-        self.first = ConvNormAct(dims, inputs, width, stride)
-        self.second = nn.Sequential(CONV[dims](width, width, 3, padding=1), NormAct(width, slope=1))
-        self.project = CONV[dims](inputs, width, 1, tuple(stride))
-        self.act = nn.LeakyReLU(0.01, inplace=True)
+    def projection(self, dims: int, inputs: int, width: int) -> nn.Module:
+        """A strided 1 x 1 convolution and a norm."""
+        if inputs == width and max(self.stride) == 1:
+            return nn.Identity()
+        conv = CONV[dims](inputs, width, 1, self.stride, bias=False)
+        return nn.Sequential(conv, NORM[dims](width, affine=True))
 
-    def forward(self, features: Tensor) -> Tensor:
-        """(B, inputs, *S) -> (B, width, *S/stride)."""
-        found: Tensor = self.act(self.second(self.first(features)) + self.project(features))
+    def shortcut(self, features: Tensor) -> Tensor:
+        """All of them: the projection is strided."""
+        return features
+
+
+class Strided(StridedBlock):
+    """The same, always projected and without a norm (STU-Net)."""
+
+    def projection(self, dims: int, inputs: int, width: int) -> nn.Module:
+        """A strided 1 x 1 convolution."""
+        found: nn.Module = CONV[dims](inputs, width, 1, self.stride)
         return found
 
 

@@ -6,9 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from oncoseg.blocks.convs import CONV, TRANSPOSED, fitted
-
-NORM = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
+from oncoseg.blocks.convs import CONV, NORM, TRANSPOSED
+from oncoseg.blocks.resize import fitted
 
 
 class UnetrBlock(nn.Module):

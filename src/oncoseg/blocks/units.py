@@ -13,7 +13,6 @@ BATCH: dict[int, Any] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 POOL: dict[int, Any] = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
 MEAN: dict[int, Any] = {2: nn.AvgPool2d, 3: nn.AvgPool3d}
 SPATIAL: dict[int, Any] = {2: nn.Dropout2d, 3: nn.Dropout3d}
-MODE = {2: "bilinear", 3: "trilinear"}
 ACTS: dict[str, Callable[[int], nn.Module]] = {
     "relu": lambda width: nn.ReLU(),
     "leaky": lambda width: nn.LeakyReLU(0.01),

@@ -10,13 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-
-def padded(image: Tensor, patch: Sequence[int] | int) -> Tensor:
-    """(B, C, *S) with zeros behind each axis, so that `patch` (one, or one an axis) divides it."""
-    shape = image.shape[2:]
-    steps = patch if isinstance(patch, Sequence) else [patch] * len(shape)
-    sides = [side for size, step in zip(shape, steps) for side in (-size % step, 0)][::-1]
-    return F.pad(image, sides) if any(sides) else image
+from oncoseg.blocks.heads import check_heads
+from oncoseg.blocks.resize import resized
 
 
 def patchify(image: Tensor, patch: int) -> Tensor:
@@ -58,6 +53,7 @@ class Attention(nn.Module):
 
     def __init__(self, width: int, heads: int, dropout: float = 0.0) -> None:
         super().__init__()
+        check_heads(heads, width)
         self.heads, self.dropout = heads, dropout
         self.qkv = nn.Linear(width, 3 * width)
         self.project = nn.Linear(width, width)
@@ -144,8 +140,4 @@ class Positions(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, width, *S) -> (B, width, *S)."""
-        codes: Tensor = self.codes
-        if features.shape[2:] != codes.shape[2:]:
-            mode = {2: "bilinear", 3: "trilinear"}[features.ndim - 2]
-            codes = F.interpolate(codes, features.shape[2:], mode=mode, align_corners=False)
-        return features + codes
+        return features + resized(self.codes, features.shape[2:])

@@ -11,6 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from oncoseg.blocks.heads import check_heads
+from oncoseg.errors import BadOption
+
 FAR = -100.0  # added to what may not be attended
 
 
@@ -70,11 +73,21 @@ def filled(features: Tensor, shape: Sequence[int]) -> Tensor:
     return F.pad(features, (0, 0, *sides)) if any(sides) else features
 
 
+def first(features: Tensor, shape: Sequence[int]) -> Tensor:
+    """Inverse of `filled`: (B, *S, C) -> (B, *shape, C)."""
+    box: Any = (slice(None), *(slice(0, int(size)) for size in shape))
+    kept: Tensor = features[box]
+    return kept
+
+
 class WindowAttention(nn.Module):
     """Self-attention within windows, with a bias for each offset and head; (W, N, width)."""
 
     def __init__(self, width: int, window: Sequence[int], heads: int) -> None:
         super().__init__()
+        check_heads(heads, width)
+        if min(window) < 2:
+            raise BadOption(f"windows are at least 2 wide, not {min(window)}")
         self.heads, self.window = heads, tuple(window)
         self.qkv, self.project = nn.Linear(width, 3 * width), nn.Linear(width, width)
         count = math.prod(2 * side - 1 for side in window)
@@ -150,18 +163,12 @@ class SwinBlock(nn.Module):
             (self.by or side // 2) if self.shifted and size > side else 0
             for side, size in zip(self.window, sizes)
         ]
-        further = [-size % side for side, size in zip(window, sizes)]
-        sides = [side for extra in reversed(further) for side in (0, extra)]
-        padded = F.pad(features, (0, 0, *sides)) if any(sides) else features
-        shape = [size + extra for size, extra in zip(sizes, further)]
-        axes = tuple(range(1, 1 + len(sizes)))
+        shape = [size + -size % side for side, size in zip(window, sizes)]
+        padded, axes = filled(features, shape), tuple(range(1, 1 + len(sizes)))
         moved = torch.roll(padded, [-by for by in shift], axes) if any(shift) else padded
         mask = apart(shape, window, shift).to(features) if any(shift) else None
         found = reverse(attend(partition(moved, window), mask), window, shape)
-        back = torch.roll(found, shift, axes) if any(shift) else found
-        box: Any = (slice(None), *(slice(0, size) for size in sizes))
-        kept: Tensor = back[box]
-        return kept
+        return first(torch.roll(found, shift, axes) if any(shift) else found, sizes)
 
 
 class SwinStage(nn.Module):
@@ -195,8 +202,7 @@ class PatchMerging(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, *S, width) -> (B, *S/2, 2 width); odd sizes are rounded up, with zeros."""
-        sides = [side for size in reversed(features.shape[1:-1]) for side in (0, int(size) % 2)]
-        padded = F.pad(features, (0, 0, *sides)) if any(sides) else features
+        padded = filled(features, [size + size % 2 for size in features.shape[1:-1]])
         boxes: list[Any] = [
             (slice(None), *(slice(start, None, 2) for start in place))
             for place in product((0, 1), repeat=self.dims)
@@ -217,6 +223,7 @@ class WindowCrossAttention(nn.Module):
         self, fine: int, coarse: int, window: Sequence[int], stride: Sequence[int], heads: int
     ) -> None:
         super().__init__()
+        check_heads(heads, fine)
         self.window, self.stride, self.heads = tuple(window), tuple(stride), heads
         self.query, self.both = nn.Linear(fine, fine), nn.Linear(coarse, 2 * fine)
         self.project = nn.Linear(fine, fine)
@@ -243,6 +250,4 @@ class WindowCrossAttention(nn.Module):
         added = added + mask.repeat(len(fine), 1, 1).transpose(1, 2)[:, None]
         mixed = F.scaled_dot_product_attention(query, key, value, added.to(query.dtype))
         found = reverse(self.project(mixed.transpose(1, 2).flatten(2)), large, further)
-        box: Any = (slice(None), *(slice(0, int(size)) for size in fine.shape[1:-1]))
-        kept: Tensor = found[box]
-        return kept
+        return first(found, fine.shape[1:-1])

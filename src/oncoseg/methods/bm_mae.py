@@ -9,7 +9,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from oncoseg.blocks.masked_tokens import Reconstruction, draw_visible, first_visible, visible_count
-from oncoseg.blocks.vit import padded, patchify
+from oncoseg.blocks.resize import padded
+from oncoseg.blocks.vit import patchify
 from oncoseg.case import Batch, Task
 from oncoseg.errors import BadOption
 from oncoseg.registry import Card

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from oncoseg.blocks.convs import CONV
 from oncoseg.blocks.patch_expand import PatchExpand
-from oncoseg.blocks.vit import padded
+from oncoseg.blocks.resize import fitted, padded
 from oncoseg.blocks.windows import PatchMerging, SwinBlock, SwinStage
 from oncoseg.case import Batch, Task
 from oncoseg.errors import BadOption
@@ -50,15 +50,10 @@ class AttSwinUnet(Network):
         spatial: bool = True,
     ) -> None:
         super().__init__()
-        if (
-            width % HEADS[0]
-            or window < 2
-            or len(depths) != len(HEADS)
-            or any(n % 2 for n in depths)
-        ):
+        if width % HEADS[0] or len(depths) != len(HEADS) or any(n % 2 for n in depths):
             raise BadOption(
-                f"AttSwinUnet takes a width that {HEADS[0]} divides, windows of at least 2 and "
-                f"{len(HEADS)} even depths, not {width}, {window} and {depths}"
+                f"AttSwinUnet takes a width that {HEADS[0]} divides and {len(HEADS)} even depths, "
+                f"not {width} and {depths}"
             )
         dims, sides = task.dims, (window,) * task.dims
         wide = [width * 2**stage for stage in range(len(depths))]
@@ -113,8 +108,7 @@ class AttSwinUnet(Network):
             for place, block in enumerate(self.decoder[level].children()):
                 features = block(features, given[place % 2], of_encoder[-(place % 2)])
         features = self.last(self.last_norm(features)).movedim(-1, 1)
-        box: Any = (..., *(slice(0, size) for size in batch.image.shape[2:]))
-        return [self.head(features)[box]]
+        return [fitted(self.head(features), batch.image)]
 
     def _blocks(self, level: int) -> list[nn.Module]:
         """The blocks of a stage of the encoder."""

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from oncoseg.blocks.convs import CONV
-from oncoseg.blocks.units import MODE, levels, norm_of
-from oncoseg.blocks.vit import padded
+from oncoseg.blocks.resize import fitted, padded, resized
+from oncoseg.blocks.units import levels, norm_of
 from oncoseg.blocks.windows import PatchMerging, SwinBlock
 from oncoseg.case import Batch, Task
-from oncoseg.errors import BadOption
 from oncoseg.registry import Card
 from oncoseg.trainable import Network
 
@@ -48,13 +46,8 @@ class BarlowSwin(Network):
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
-        if width % heads or window < 2:
-            raise BadOption(
-                f"BarlowSwin takes heads that divide its width and windows of at least 2, not "
-                f"{heads} of {width} and {window}"
-            )
         dims, sides = task.dims, (window,) * task.dims
-        self.mode, self.step = MODE[dims], PATCH * 2 ** (STAGES - 1)
+        self.step = PATCH * 2 ** (STAGES - 1)
         self.widths = [width * 2**stage for stage in range(STAGES)]
         self.embed = CONV[dims](task.inputs, width, PATCH, PATCH)
         self.grid = tuple(math.ceil(size / self.step) * self.step // PATCH for size in task.patch)
@@ -83,10 +76,8 @@ class BarlowSwin(Network):
     def encode(self, batch: Batch) -> list[Tensor]:
         """Features at 1/4, 1/8 and 1/16; S is padded to multiples of 16."""
         features = self.embed(padded(batch.image * batch.present, self.step))
-        places: Tensor = self.positions
-        if features.shape[2:] != places.shape[2:]:
-            places = F.interpolate(places, features.shape[2:], mode=self.mode, align_corners=False)
-        features = self.stages[0]((features + places).movedim(1, -1))
+        features = features + resized(self.positions, features.shape[2:])
+        features = self.stages[0](features.movedim(1, -1))
         pyramid = [features.movedim(-1, 1)]
         for merge, stage in zip(self.merge, list(self.stages)[1:]):
             features = stage(merge(features))
@@ -99,8 +90,7 @@ class BarlowSwin(Network):
         for block, skip in zip(self.decoder, [*pyramid[-2::-1], None, None]):
             features = F.interpolate(features, scale_factor=2.0, mode="nearest")
             features = block(features if skip is None else torch.cat([features, skip], dim=1))
-        box: Any = (..., *(slice(0, size) for size in batch.image.shape[2:]))
-        return [self.head(features)[box]]
+        return [fitted(self.head(features), batch.image)]
 
 
 class Separable(nn.Module):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from itertools import pairwise
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from oncoseg.blocks.convs import CONV
 from oncoseg.blocks.diffusion import Diffusion, Known, histogram, jumps, sinusoids
 from oncoseg.blocks.implants import is_painted
+from oncoseg.blocks.resize import resized
 from oncoseg.case import Batch, Task
 from oncoseg.errors import BadOption, BadRun
 from oncoseg.registry import Card
@@ -24,7 +24,6 @@ CARD = Card(
     "5, twice, in place of 300 with jumps of 10, ten times; intensities are deviations / `reach`; "
     "histograms to choose from are centres that follow the training by the nearest one.",
 )
-LINEAR = {2: "bilinear", 3: "trilinear"}
 
 
 class DiffusionUnet(Network):
@@ -226,8 +225,7 @@ class DiffusionUnet(Network):
     def _up(self, pyramid: list[Tensor], known: Tensor) -> Tensor:
         features = pyramid[-1]
         for skip, block in reversed(list(zip(pyramid, self.up))):
-            size, mode = skip.shape[2:], LINEAR[self.dims]
-            features = F.interpolate(features, size=size, mode=mode, align_corners=False)
-            features = block(torch.cat([features, skip], dim=1), known)
+            above = resized(features, skip.shape[2:])
+            features = block(torch.cat([above, skip], dim=1), known)
         told: Tensor = self.head(features)
         return told

@@ -10,10 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from oncoseg.blocks.convs import CONV, NORM, TRANSPOSED
+from oncoseg.blocks.resize import fitted, padded
 from oncoseg.blocks.routed_mamba import RoutedMamba, slicewise
+from oncoseg.blocks.scan import ALONE
 from oncoseg.blocks.unetr import UnetrBlock, UnetrUp
 from oncoseg.blocks.units import unit
-from oncoseg.blocks.vit import padded
 from oncoseg.case import Batch, Task
 from oncoseg.errors import BadOption
 from oncoseg.registry import Card
@@ -77,7 +78,7 @@ class DmSegnet(Network):
         )
         self.last = UnetrUp(dims, width, width)
         self.head = CONV[dims](width, task.outputs, 1)
-        self.alone = "its scans run over all voxels, too long to be unrolled into a graph"
+        self.alone = ALONE
 
     def encode(self, batch: Batch) -> list[Tensor]:
         """Features (B, widths[i], *S / 2^i), finest first; S is padded to multiples of 32."""
@@ -93,8 +94,7 @@ class DmSegnet(Network):
         features, state = pyramid[-1], torch.empty(0)
         for fuse, skip in zip(reversed(self.fuse), reversed(pyramid[1:-1])):
             features, state = fuse(features, skip, state)
-        box: Any = (..., *(slice(0, size) for size in batch.image.shape[2:]))
-        return [self.head(self.last(features, pyramid[0]))[box]]
+        return [fitted(self.head(self.last(features, pyramid[0])), batch.image)]
 
 
 class QsMamba(nn.Module):

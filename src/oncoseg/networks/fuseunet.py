@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from oncoseg.blocks.convs import CONV, ConvNormAct, initialise
 from oncoseg.blocks.multistep import explicit, implicit
 from oncoseg.blocks.pyramid import climbed
-from oncoseg.blocks.units import MODE
+from oncoseg.blocks.resize import resized
 from oncoseg.case import Batch, Task
 from oncoseg.registry import Card
 from oncoseg.trainable import Network
@@ -35,7 +35,6 @@ class Fuseunet(Network):
     def __init__(self, task: Task, *, width: int = 16, limit: int = 320) -> None:
         super().__init__()
         dims, outputs = task.dims, task.outputs
-        self.mode = MODE[dims]
         self.widths = [min(limit, width * 2**level) for level in range(len(task.strides) + 1)]
         inputs, strides = [task.inputs, *self.widths], [(1,) * dims, *task.strides]
         self.encoder = nn.ModuleList(
@@ -54,10 +53,8 @@ class Fuseunet(Network):
     def decode(self, pyramid: list[Tensor], batch: Batch) -> list[Tensor]:
         """Logits (B, outputs, *S) of every step, the last first; in evaluation it alone."""
         size, step = batch.image.shape[2:], 1 / len(pyramid)
-        skips = [
-            F.interpolate(layer(features), size=size, mode=self.mode, align_corners=False)
-            for layer, features in zip(self.narrow, pyramid)
-        ][::-1]
+        narrowed = [layer(features) for layer, features in zip(self.narrow, pyramid)]
+        skips = [resized(features, size) for features in reversed(narrowed)]
         state, slopes = torch.zeros_like(skips[0]), list[Tensor]()
         logits: list[Tensor] = []
         for place, skip in enumerate(skips):

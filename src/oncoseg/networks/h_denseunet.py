@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
 from oncoseg.blocks.convs import CONV, initialise
 from oncoseg.blocks.densenet import Densenet, Rise
+from oncoseg.blocks.resize import fitted, padded
 from oncoseg.blocks.slices import across, beside, cut, joined
 from oncoseg.blocks.units import norm_of
-from oncoseg.blocks.vit import padded
 from oncoseg.case import Batch, Task
 from oncoseg.errors import BadOption
 from oncoseg.registry import Card
@@ -104,8 +102,7 @@ class HDenseunet(Network):
             logits = self.head(self.fuse(both))
         else:
             logits = self.flat_head(self.flat_up(pyramid))
-        box: Any = (..., *(slice(0, size) for size in batch.image.shape[2:]))
-        return [logits[box]]
+        return [fitted(logits, batch.image)]
 
     def slices(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """(B, M, *S) -> the 2-D network's features and scores of every slice, re-stacked."""

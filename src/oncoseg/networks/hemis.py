@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from oncoseg.blocks.convs import CONV, TRANSPOSED, ConvNormAct
+from oncoseg.blocks.convs import CONV, TRANSPOSED, initialise, stage
+from oncoseg.blocks.pyramid import descended, logits_of
 from oncoseg.blocks.subsets import coarser, key, mean_over, variance_over
 from oncoseg.case import Batch, Task
 from oncoseg.errors import BadOption
@@ -44,7 +45,7 @@ class Hemis(Network):
         self.encoders = nn.ModuleDict(
             {
                 key(name): nn.ModuleList(
-                    _stage(task.dims, inputs, channels, stride, blocks)
+                    stage(task.dims, inputs, channels, stride, blocks)
                     for inputs, channels, stride in zip([1, *own], own, self.strides)
                 )
                 for name in task.modalities
@@ -56,12 +57,12 @@ class Hemis(Network):
             TRANSPOSED[task.dims](inputs, fine, stride, stride) for fine, inputs, stride in finer
         )
         self.decoder = nn.ModuleList(
-            _stage(task.dims, 3 * fine, fine, (1,) * task.dims, blocks) for fine, _, _ in finer
+            stage(task.dims, 3 * fine, fine, (1,) * task.dims, blocks) for fine, _, _ in finer
         )
         self.heads = nn.ModuleList(
             CONV[task.dims](fine, task.outputs, 1) for fine, _, _ in finer[: max(1, len(finer) - 1)]
         )
-        self.apply(_initialise)
+        self.apply(initialise)
 
     def encode(self, batch: Batch) -> list[Tensor]:
         """Mean and variance (B, 2 width_i, *S_i) a level, finest first."""
@@ -84,29 +85,5 @@ class Hemis(Network):
 
     def decode(self, pyramid: list[Tensor], batch: Batch) -> list[Tensor]:
         """Logits (B, outputs, *S_i), finest first."""
-        features = pyramid[-1]
-        logits: list[Tensor] = []
-        for level in reversed(range(len(self.up))):
-            skip = pyramid[level]
-            box: Any = (..., *(slice(0, size) for size in skip.shape[2:]))
-            features = torch.cat([self.up[level](features)[box], skip], dim=1)
-            features = self.decoder[level](features)
-            if level < len(self.heads) and (self.training or level == 0):
-                logits.insert(0, self.heads[level](features))
-        return logits
-
-
-def _stage(
-    dims: int, inputs: int, width: int, stride: tuple[int, ...], blocks: int
-) -> nn.Sequential:
-    return nn.Sequential(
-        ConvNormAct(dims, inputs, width, stride),
-        *(ConvNormAct(dims, width, width) for _ in range(blocks - 1)),
-    )
-
-
-def _initialise(module: nn.Module) -> None:
-    if isinstance(module, (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)):
-        nn.init.kaiming_normal_(module.weight, a=0.01)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
+        levels = descended(pyramid, self.up, self.decoder)
+        return logits_of(self.heads, levels, every=self.training)

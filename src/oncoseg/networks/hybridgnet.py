@@ -19,6 +19,7 @@ from oncoseg.blocks.graphs import (
     signed_distance,
     unpooling,
 )
+from oncoseg.blocks.resize import padded
 from oncoseg.blocks.slices import across, cut, joined
 from oncoseg.blocks.units import levels
 from oncoseg.case import Batch, Task
@@ -103,7 +104,8 @@ class Hybridgnet(Network):
     def encode(self, batch: Batch) -> list[Tensor]:
         """Features (B, widths[i], *S / 2^i) of images padded to multiples of 32, at least 64."""
         image = batch.image * batch.present
-        features = wide(self.flat(image))
+        slices = self.flat(image)
+        features = padded(slices, [padded_size(size) for size in slices.shape[2:]])
         pyramid = []
         for place, stage in enumerate(self.encoder):
             features = stage(F.max_pool2d(features, 2) if place else features)
@@ -196,9 +198,3 @@ def active(nodes: Tensor) -> Tensor:
 def padded_size(size: int) -> int:
     """The next multiple of 32, at least 64."""
     return max(64, -(-int(size) // 32) * 32)
-
-
-def wide(image: Tensor) -> Tensor:
-    """Zeros behind each axis, up to `padded_size`."""
-    sides = [side for size in reversed(image.shape[2:]) for side in (0, padded_size(size) - size)]
-    return F.pad(image, sides)

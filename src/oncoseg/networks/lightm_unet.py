@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from oncoseg.blocks.convs import CONV, fitted
-from oncoseg.blocks.scan import Mamba
-from oncoseg.blocks.sequence_unet import in_tokens
-from oncoseg.blocks.units import MODE, POOL
+from oncoseg.blocks.convs import CONV
+from oncoseg.blocks.resize import resized
+from oncoseg.blocks.scan import ALONE, Mamba
+from oncoseg.blocks.units import POOL
 from oncoseg.case import Batch, Task
 from oncoseg.errors import BadOption
 from oncoseg.registry import Card
@@ -37,7 +37,6 @@ class LightmUnet(Network):
         if width % 8:
             raise BadOption(f"LightmUnet takes a width that 8 divides, not {width}")
         dims, strides = task.dims, task.strides
-        self.mode = MODE[dims]
         self.widths = [width * 2**level for level in range(len(strides) + 1)]
         self.stem = separable(dims, task.inputs, width, 3)
         self.wider = nn.ModuleList(
@@ -57,7 +56,7 @@ class LightmUnet(Network):
         self.head = nn.Sequential(
             nn.GroupNorm(8, width), nn.ReLU(), separable(dims, width, task.outputs, 1, bias=True)
         )
-        self.alone = "its scans run over all voxels, too long to be unrolled into a graph"
+        self.alone = ALONE
 
     def encode(self, batch: Batch) -> list[Tensor]:
         """Features (B, widths[i], *S / product of strides up to i), finest first."""
@@ -73,9 +72,8 @@ class LightmUnet(Network):
         features = pyramid[-1]
         for level in reversed(range(len(self.decoder))):
             skip = pyramid[level]
-            narrow = self.narrow[level](features)
-            above = F.interpolate(narrow, skip.shape[2:], mode=self.mode, align_corners=False)
-            features = self.decoder[level](fitted(above, skip) + skip)
+            above = resized(self.narrow[level](features), skip.shape[2:])
+            features = self.decoder[level](above + skip)
         return [self.head(features)]
 
 
@@ -91,7 +89,7 @@ class Layer(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """(B, inputs, *S) -> (B, width, *S)."""
         with torch.autocast(features.device.type, enabled=False):
-            tokens = in_tokens(features.float(), turned=False).to(self.scale.dtype)
+            tokens = features.to(self.scale.dtype).flatten(2).transpose(1, 2)
             mixed = self.mamba(self.norm(tokens)) + self.scale * tokens
             wide = self.project(self.norm(mixed)).transpose(1, 2)
         found: Tensor = wide.reshape(*wide.shape[:2], *features.shape[2:])

@@ -63,12 +63,11 @@ class Maxquery(Network):
         super().__init__()
         groups = len(task.regions) if task.exclusive else 1
         share = queries // (2 * groups)
-        if min(*widths, blocks, features, layers, share) < 1 or dim % heads or temperature <= 0:
+        if min(*widths, blocks, features, layers, share) < 1 or temperature <= 0:
             raise BadOption(
                 f"Maxquery takes at least {2 * groups} queries here, widths, blocks, features and "
-                f"layers of at least 1, heads that divide dim, a temperature above 0; "
-                f"not {queries}, {widths}, {blocks}, {features}, {layers}, {heads} of {dim}, "
-                f"{temperature}"
+                f"layers of at least 1, a temperature above 0; "
+                f"not {queries}, {widths}, {blocks}, {features}, {layers}, {temperature}"
             )
         count = len(task.strides) + 1
         self.exclusive, self.temperature = task.exclusive, temperature

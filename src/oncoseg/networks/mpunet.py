@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from oncoseg.blocks.attention import AttentionGate, PositionAttention, attended
 from oncoseg.blocks.convs import CONV, TRANSPOSED, initialise
+from oncoseg.blocks.resize import fitted, padded, resized
 from oncoseg.blocks.supervision import mean_logits
-from oncoseg.blocks.units import MODE, POOL, norm_of, unit
-from oncoseg.blocks.vit import padded, sincos_positions
+from oncoseg.blocks.units import POOL, norm_of, unit
+from oncoseg.blocks.vit import sincos_positions
 from oncoseg.case import Batch, Task
 from oncoseg.errors import BadOption
 from oncoseg.registry import Card
@@ -49,7 +48,7 @@ class Mpunet(Network):
             raise BadOption(f"Mpunet takes a width of at least 2, not {width}")
         dims, strides, count = task.dims, task.strides, len(task.strides)
         wide = [width * 2**level for level in range(count + FLAT + 1)]
-        self.widths, self.mode, self.positions = wide[:-1], MODE[dims], positions
+        self.widths, self.positions = wide[:-1], positions
         self.exclusive, self.dropout = task.exclusive, nn.Dropout(dropout)
         self.whole = [math.prod(step[axis] for step in strides) for axis in range(dims)]
         one = ((1,) * dims,) * FLAT
@@ -99,8 +98,7 @@ class Mpunet(Network):
         """Logits (B, outputs, *S): of the mean, then of the levels, finer first."""
         below = self._bottom(pyramid[-1])
         maps: list[Tensor] = []
-        box: Any = (..., *(slice(0, size) for size in batch.image.shape[2:]))
-        size = tuple(pyramid[0].shape[2:])
+        size = pyramid[0].shape[2:]
         coarsest = len(self.decoder) - 1
         for level in reversed(range(len(self.decoder))):
             skip = pyramid[level]
@@ -109,9 +107,7 @@ class Mpunet(Network):
                 skip = torch.cat([below, skip], dim=1)
             found = self.gates[level](self.decoder[level](skip) + below, below)
             below = self.dropout(found) if level else found
-            found = self.heads[level](below)
-            found = F.interpolate(found, size, mode=self.mode, align_corners=False)
-            maps.insert(0, found[box])
+            maps.insert(0, fitted(resized(self.heads[level](below), size), batch.image))
         return [mean_logits(maps, self.exclusive), *maps[1:]]
 
     def _bottom(self, features: Tensor) -> Tensor:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from oncoseg.blocks.attention import ChannelAttention, PositionAttention, attended
 from oncoseg.blocks.convs import CONV, TRANSPOSED, initialise
+from oncoseg.blocks.resize import enlarged, padded, resized
 from oncoseg.blocks.resnext import Resnext
-from oncoseg.blocks.units import MEAN, MODE, POOL, twice, unit
-from oncoseg.blocks.vit import padded
+from oncoseg.blocks.units import MEAN, POOL, twice, unit
 from oncoseg.case import Batch, Task
 from oncoseg.errors import BadOption
 from oncoseg.registry import Card
@@ -75,7 +73,6 @@ class Msga(Network):
                 f"not {units}, {width}, {groups}, {features} and {tokens}"
             )
         dims = task.dims
-        self.mode = MODE[dims]
         self.backbone = Resnext(dims, task.inputs, width, units, groups)
         self.widths = self.backbone.widths
         self.narrow = nn.ModuleList(unit_prelu(dims, inputs, features, 1) for inputs in self.widths)
@@ -103,7 +100,7 @@ class Msga(Network):
     def guided(self, pyramid: list[Tensor], batch: Batch) -> tuple[list[Tensor], Guides]:
         """The logits, and what guides them."""
         size = pyramid[0].shape[2:]
-        scales = [self._resized(narrow(level), size) for narrow, level in zip(self.narrow, pyramid)]
+        scales = [resized(narrow(level), size) for narrow, level in zip(self.narrow, pyramid)]
         fused = self.fuse(torch.cat(scales[::-1], dim=1))
         found, vectors, copies = [fused] * SCALES, [], []
         for step, again in enumerate(self.passes):
@@ -117,13 +114,8 @@ class Msga(Network):
             maps += [head(each) for head, each in zip(self.first, scales)]
         else:
             maps = [torch.stack(maps).mean(dim=0)]
-        full = [length + -length % STEP for length in batch.image.shape[2:]]
-        box: Any = (..., *(slice(0, length) for length in batch.image.shape[2:]))
-        logits = [self._resized(each, full)[box] for each in maps]
+        logits = [enlarged(each, batch.image, STEP) for each in maps]
         return logits, Guides(list(zip(*vectors)), copies)
-
-    def _resized(self, features: Tensor, size: Any) -> Tensor:
-        return F.interpolate(features, tuple(size), mode=self.mode, align_corners=False)
 
 
 class Pass(nn.Module):
@@ -184,7 +176,7 @@ class Bounded(nn.Module):
 
     def __init__(self, dims: int, width: int, tokens: int) -> None:
         super().__init__()
-        self.attention, self.tokens, self.mode = PositionAttention(dims, width), tokens, MODE[dims]
+        self.attention, self.tokens = PositionAttention(dims, width), tokens
         self.mean = MEAN[dims]
 
     def forward(self, features: Tensor) -> Tensor:
@@ -197,7 +189,7 @@ class Bounded(nn.Module):
             return attended
         coarse = self.mean(side, ceil_mode=True)(features)
         change = self.attention(coarse) - coarse
-        return features + F.interpolate(change, shape, mode=self.mode, align_corners=False)
+        return features + resized(change, shape)
 
 
 def unit_prelu(dims: int, inputs: int, width: int, kernel: int) -> nn.Sequential:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
 from oncoseg.blocks.convs import CONV, TRANSPOSED, ConvNormAct, ResidualBlock
+from oncoseg.blocks.pyramid import descended
+from oncoseg.blocks.resize import fitted, padded
 from oncoseg.blocks.subsets import key, mean_over
-from oncoseg.blocks.vit import Vit, padded, patchify, sincos_positions
+from oncoseg.blocks.vit import Vit, patchify, sincos_positions
 from oncoseg.case import Batch, Task
 from oncoseg.errors import BadOption
 from oncoseg.registry import Card
@@ -80,7 +80,7 @@ class MultimodalUnetr(Network):
     ) -> None:
         super().__init__()
         levels = patch.bit_length() - 1
-        _check(patch, width, depth, heads)
+        _check(patch, depth)
         dims = task.dims
         self.modalities = task.modalities
         self.tokens = Tokens(task, patch, width, depth, heads, expansion)
@@ -129,15 +129,11 @@ class MultimodalUnetr(Network):
 
     def decode(self, pyramid: list[Tensor], batch: Batch) -> list[Tensor]:
         """Logits [(B, outputs, *S)]."""
-        features = pyramid[-1]
-        for level in reversed(range(len(self.up))):
-            features = torch.cat([self.up[level](features), pyramid[level]], dim=1)
-            features = self.decoder[level](features)
-        box: Any = (..., *(slice(0, size) for size in batch.image.shape[2:]))
-        return [self.head(features)[box]]
+        *_, (_, features) = descended(pyramid, self.up, self.decoder)
+        return [fitted(self.head(features), batch.image)]
 
 
-def _check(patch: int, width: int, depth: int, heads: int) -> None:
+def _check(patch: int, depth: int) -> None:
     if patch < 2 or patch & (patch - 1):
         raise BadOption(f"MultimodalUnetr takes a patch of 2, 4, 8, 16 ... voxels, not {patch}")
     if depth < patch.bit_length() - 1:
@@ -145,8 +141,6 @@ def _check(patch: int, width: int, depth: int, heads: int) -> None:
             f"MultimodalUnetr needs a depth of at least {patch.bit_length() - 1} "
             f"for a patch of {patch}, not {depth}"
         )
-    if width % heads:
-        raise BadOption(f"{heads} heads do not divide a width of {width}")
 
 
 def _lift(dims: int, width: int, channels: int, times: int) -> nn.Sequential:

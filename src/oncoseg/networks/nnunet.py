@@ -10,14 +10,14 @@ from torch import Tensor, nn
 
 from oncoseg.blocks.convs import (
     CONV,
-    NORM,
     TRANSPOSED,
     ConvNormAct,
     ResidualBlock,
-    fitted,
     initialise,
+    stage,
 )
-from oncoseg.blocks.pyramid import climbed
+from oncoseg.blocks.pyramid import climbed, descended, logits_of
+from oncoseg.blocks.strided import StridedBlock
 from oncoseg.case import Batch, Task
 from oncoseg.errors import BadOption
 from oncoseg.registry import Card
@@ -140,27 +140,20 @@ class Member(nn.Module):
             ConvNormAct(dims, task.inputs, first, one, kernels[0]) if stem else nn.Identity()
         )
 
-        def stage(
-            kind: type, inputs: int, level: int, count: int, stride: Sequence[int]
-        ) -> nn.Module:
-            width, kernel = widths[level], kernels[level]
-            return nn.Sequential(
-                kind(dims, inputs, width, stride, kernel),
-                *(kind(dims, width, width, one, kernel) for _ in range(count - 1)),
-            )
-
-        levels, strides = range(len(widths)), [one, *task.strides]
-        inputs = [first, *widths]
+        strides = [one, *task.strides]
         self.encoder = nn.ModuleList(
-            stage(block, inputs[level], level, blocks[level], strides[level]) for level in levels
+            stage(dims, inputs, width, stride, count, kind=block, kernel=kernel)
+            for inputs, width, stride, count, kernel in zip(
+                [first, *widths], widths, strides, blocks, kernels
+            )
         )
         self.up = nn.ModuleList(
             TRANSPOSED[dims](widths[level + 1], widths[level], stride, stride)
             for level, stride in enumerate(task.strides)
         )
         self.decoder = nn.ModuleList(
-            stage(ConvNormAct, 2 * widths[level], level, count, one)
-            for level, count in enumerate(reversed(decoder))
+            stage(dims, 2 * width, width, one, count, kernel=kernel)
+            for width, count, kernel in zip(widths, reversed(decoder), kernels)
         )
         self.heads = nn.ModuleList(CONV[dims](width, task.outputs, 1) for width in widths[:-1])
         self.apply(initialise)
@@ -172,37 +165,7 @@ class Member(nn.Module):
 
     def decode(self, pyramid: list[Tensor], *, every: bool) -> list[Tensor]:
         """Features -> logits at `every` resolution but the coarsest, or at the finest alone."""
-        features = pyramid[-1]
-        logits: list[Tensor] = []
-        for level in reversed(range(len(self.up))):
-            above = fitted(self.up[level](features), pyramid[level])
-            features = self.decoder[level](torch.cat([above, pyramid[level]], dim=1))
-            if every or level == 0:
-                logits.insert(0, self.heads[level](features))
-        return logits
-
-
-class StridedBlock(ResidualBlock):
-    """Two convolutions round a shortcut, which is strided and projected where shape changes."""
-
-    def __init__(
-        self,
-        dims: int,
-        inputs: int,
-        width: int,
-        stride: Sequence[int] = (1,),
-        kernel: Sequence[int] | int = 3,
-    ) -> None:
-        super().__init__(dims, inputs, width, stride, kernel)
-        if inputs != width or max(self.stride) > 1:
-            self.project = nn.Sequential(
-                CONV[dims](inputs, width, 1, self.stride, bias=False),
-                NORM[dims](width, affine=True),
-            )
-
-    def forward(self, features: Tensor) -> Tensor:
-        """(B, inputs, *S) -> (B, width, *S/stride)."""
-        return cast("Tensor", self.act(self.second(self.first(features)) + self.project(features)))
+        return logits_of(self.heads, descended(pyramid, self.up, self.decoder), every=every)
 
 
 def _quiet(module: nn.Module) -> None:

@@ -14,7 +14,9 @@ from torch.utils.checkpoint import checkpoint
 
 from oncoseg.blocks.convs import CONV
 from oncoseg.blocks.implicit import MEAN, ConditionalNorm, Fourier, Pade, around, every, in_stages
-from oncoseg.blocks.units import BATCH, MODE
+from oncoseg.blocks.pyramid import climbed
+from oncoseg.blocks.resize import resized
+from oncoseg.blocks.units import BATCH
 from oncoseg.case import Batch, Task
 from oncoseg.errors import BadOption
 from oncoseg.registry import Card
@@ -69,7 +71,7 @@ class OssNet(Network):
         if any(coarse != 2 * fine for coarse, fine in pairwise(stages)):
             raise BadOption(f"each of the stages of OssNet is half of the one before, not {stages}")
         dims, self.exclusive = task.dims, task.exclusive
-        self.widths, self.stages, self.side, self.mode = list(widths), stages, side, MODE[dims]
+        self.widths, self.stages, self.side = list(widths), stages, side
         self.grid = [-(-size // 2 ** len(widths)) for size in halved(task.patch)]
         known = math.prod(self.grid)
         inputs = [task.inputs, *widths]
@@ -96,12 +98,7 @@ class OssNet(Network):
     def encode(self, batch: Batch) -> list[Tensor]:
         """Features (B, widths[i], *S / 2^(i + 2)), finest first; S is at least 64."""
         image = batch.image * batch.present
-        features = F.interpolate(image, halved(image.shape[2:]), mode=self.mode)
-        pyramid = []
-        for block in self.encoder:
-            features = block(features)
-            pyramid.append(features)
-        return pyramid
+        return climbed(self.encoder, resized(image, halved(image.shape[2:])))
 
     def codes(self, pyramid: list[Tensor]) -> Tensor:
         """(B, 1 or 6, known): the first enters with the points, the others condition layers."""

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from oncoseg.blocks.convs import CONV, TRANSPOSED
+from oncoseg.blocks.resize import padded
 from oncoseg.blocks.units import POOL, norm_of
-from oncoseg.blocks.vit import padded
 from oncoseg.blocks.windows import SwinStage
 from oncoseg.case import Batch, Task
 from oncoseg.errors import BadOption
@@ -50,10 +50,10 @@ class PctNet(Network):
         deep: bool = True,
     ) -> None:
         super().__init__()
-        if len(widths) != LEVELS or any(w % h for w, h in zip(widths[2:], HEADS)) or window < 2:
+        if len(widths) != LEVELS or any(w % h for w, h in zip(widths[2:], HEADS)):
             raise BadOption(
-                f"PctNet takes {LEVELS} widths, of which {HEADS} divide the last three, and "
-                f"windows of at least 2, not {widths} and {window}"
+                f"PctNet takes {LEVELS} widths, of which {HEADS} divide the last three, "
+                f"not {widths}"
             )
         if not -1 <= flat <= 2:
             raise BadOption(f"PctNet is flat in 0, 1 or 2 levels, or as planned (-1), not {flat}")
@@ -93,8 +93,7 @@ class PctNet(Network):
 
     def encode(self, batch: Batch) -> list[Tensor]:
         """Features of five levels, finest first; S is padded to multiples of 16."""
-        single = max(batch.image.shape[2:]) <= STEP  # of one voxel there would be no norm
-        image = padded(batch.image * batch.present, 2 * STEP if single else STEP)
+        image = padded(batch.image * batch.present, STEP, several=True)
         pyramid = [self.encoder[0](self.enter(image))]
         for pool, down, level in zip(self.pool, self.down, list(self.encoder)[1:]):
             pyramid.append(level(down(pool(pyramid[-1]))))
@@ -108,8 +107,7 @@ class PctNet(Network):
             features = self.decoder[level](joined)
             if level == 0 or (self.deep and self.training):
                 found.append(self.heads[level](features))
-        box: Any = (..., *(slice(0, size) for size in batch.image.shape[2:]))
-        return [found.pop()[box], *(self._cut(*each, batch) for each in enumerate(found[::-1], 1))]
+        return [self._cut(*each, batch) for each in enumerate(found[::-1])]
 
     def _cut(self, level: int, logits: Tensor, batch: Batch) -> Tensor:
         """Without what was padded: each size is that of the image, halved and rounded up."""

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from oncoseg.blocks.convs import CONV
 from oncoseg.blocks.receptive_field import ReceptiveField
 from oncoseg.blocks.res2net import Res2net
-from oncoseg.blocks.units import MODE, unit
-from oncoseg.blocks.vit import padded
+from oncoseg.blocks.resize import doubled, enlarged, padded, resized
+from oncoseg.blocks.units import unit
 from oncoseg.case import Batch, Task
 from oncoseg.errors import BadOption
 from oncoseg.registry import Card
@@ -46,7 +43,7 @@ class Pranet(Network):
             raise BadOption(
                 f"Pranet takes four units and an even width of at least 4, not {units} and {width}"
             )
-        dims, self.mode, self.exclusive = task.dims, MODE[task.dims], task.exclusive
+        dims, self.exclusive = task.dims, task.exclusive
         self.backbone = Res2net(dims, task.inputs, width, units)
         self.widths = self.backbone.widths
         seen, half = self.widths[1:], width // 2
@@ -68,11 +65,10 @@ class Pranet(Network):
         seen = pyramid[1:]
         maps = [self.partial([field(level) for field, level in zip(self.fields, seen)])]
         for level, refine in zip(reversed(seen), reversed(self.refine)):
-            resized = self._resized(maps[0], level.shape[2:])
-            maps.insert(0, resized + refine(level * self.reverse(resized)))
-        size = [length + -length % STEP for length in batch.image.shape[2:]]
-        box: Any = (..., *(slice(0, length) for length in batch.image.shape[2:]))
-        return [self._resized(found, size)[box] for found in (maps if self.training else maps[:1])]
+            before = resized(maps[0], level.shape[2:])
+            maps.insert(0, before + refine(level * self.reverse(before)))
+        kept = maps if self.training else maps[:1]
+        return [enlarged(found, batch.image, STEP) for found in kept]
 
     def reverse(self, logits: Tensor) -> Tensor:
         """(B, outputs, *S) -> (B, 1, *S): the chance that nothing is there.
@@ -83,16 +79,12 @@ class Pranet(Network):
             return logits.softmax(dim=1)[:, :1]
         return 1 - torch.sigmoid(logits.amax(dim=1, keepdim=True))
 
-    def _resized(self, logits: Tensor, size: Any) -> Tensor:
-        return F.interpolate(logits, tuple(size), mode=self.mode, align_corners=False)
-
 
 class PartialDecoder(nn.Module):
     """Maps (B, width, *S / 1, 2, 4): coarse ones are multiplied into and laid beside finer."""
 
     def __init__(self, dims: int, width: int, outputs: int) -> None:
         super().__init__()
-        self.mode = MODE[dims]
 
         def conv(wide: int) -> nn.Sequential:
             return unit(dims, wide, wide, act="", bias=False)
@@ -106,20 +98,15 @@ class PartialDecoder(nn.Module):
     def forward(self, levels: list[Tensor]) -> Tensor:
         """Finest first -> logits (B, outputs, *S)."""
         finest, middle, coarse = levels
-        above = self._raised(coarse)
+        above = doubled(coarse, corners=True)
         product = self.into_middle(above) * middle
         joined = self.middle(torch.cat([product, self.beside_middle(above)], dim=1))
-        far, near = (
-            self.into_finest[0](self._raised(above)),
-            self.into_finest[1](self._raised(middle)),
-        )
-        beside = self.beside_finest(self._raised(joined))
+        far = self.into_finest[0](doubled(above, corners=True))
+        near = self.into_finest[1](doubled(middle, corners=True))
+        beside = self.beside_finest(doubled(joined, corners=True))
         found = self.finest(torch.cat([far * near * finest, beside], dim=1))
         logits: Tensor = self.head(self.last(found))
         return logits
-
-    def _raised(self, features: Tensor) -> Tensor:
-        return F.interpolate(features, scale_factor=2, mode=self.mode, align_corners=True)
 
 
 class Refine(nn.Sequential):

@@ -7,10 +7,10 @@ from itertools import pairwise
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from oncoseg.blocks.convs import CONV, POOL, ConvNormAct, seen
+from oncoseg.blocks.convs import CONV, POOL, seen, stage
+from oncoseg.blocks.resize import resized
 from oncoseg.case import Batch, Task
 from oncoseg.errors import BadOption
 from oncoseg.registry import Card
@@ -23,7 +23,6 @@ CARD = Card(
     reading="Instance norms in the U-Net are ours (the two latent networks have none, as "
     "published), and so is what is known of presence.",
 )
-LINEAR = {2: "bilinear", 3: "trilinear"}
 
 
 class ProbabilisticUnet(Network):
@@ -50,17 +49,17 @@ class ProbabilisticUnet(Network):
         super().__init__()
         if min(width, blocks, latent, combine) < 1:
             raise BadOption("ProbabilisticUnet takes width, blocks, latent, combine of at least 1")
-        dims = task.dims
+        dims, one = task.dims, (1,) * task.dims
         self.dims = dims
         self.widths = [min(limit, width * 2**level) for level in range(len(task.strides) + 1)]
-        self.strides = [(1,) * dims, *task.strides]
+        self.strides = [one, *task.strides]
         inputs = [2 * task.inputs, *self.widths]
         self.encoder = nn.ModuleList(
-            _normed(dims, first, width, blocks) for first, width in zip(inputs, self.widths)
+            stage(dims, first, width, one, blocks) for first, width in zip(inputs, self.widths)
         )
         finer = pairwise(self.widths)
         self.decoder = nn.ModuleList(
-            _normed(dims, fine + coarse, fine, blocks) for fine, coarse in finer
+            stage(dims, fine + coarse, fine, one, blocks) for fine, coarse in finer
         )
         head: list[nn.Module] = []
         for place in range(combine):
@@ -76,8 +75,8 @@ class ProbabilisticUnet(Network):
         """Features (B, widths[i], *S / product of strides up to i), finest first."""
         features = seen(batch.image, batch.present)
         pyramid = []
-        for stage, stride in zip(self.encoder, self.strides):
-            features = stage(_pooled(features, stride))
+        for layers, stride in zip(self.encoder, self.strides):
+            features = layers(_pooled(features, stride))
             pyramid.append(features)
         return pyramid
 
@@ -89,8 +88,7 @@ class ProbabilisticUnet(Network):
         """Pyramid -> finest features (B, widths[0], *S), before anything is drawn."""
         features = pyramid[-1]
         for level in reversed(range(len(self.decoder))):
-            size = pyramid[level].shape[2:]
-            up = F.interpolate(features, size=size, mode=LINEAR[self.dims], align_corners=False)
+            up = resized(features, pyramid[level].shape[2:])
             features = self.decoder[level](torch.cat([up, pyramid[level]], dim=1))
         return features
 
@@ -138,15 +136,10 @@ class Latent(nn.Module):
         features = seen(batch.image, batch.present)
         if self.labelled:
             features = torch.cat([features, batch.label.to(features.dtype) - 0.5], dim=1)
-        for stage, stride in zip(self.stages, self.strides):
-            features = stage(_pooled(features, stride))
+        for layers, stride in zip(self.stages, self.strides):
+            features = layers(_pooled(features, stride))
         mean, logarithm = self.code(features.flatten(2).mean(-1)).float().chunk(2, dim=1)
         return mean, logarithm.exp()
-
-
-def _normed(dims: int, inputs: int, width: int, blocks: int) -> nn.Sequential:
-    sizes = [inputs, *[width] * blocks]
-    return nn.Sequential(*(ConvNormAct(dims, a, b) for a, b in pairwise(sizes)))
 
 
 def _plain(dims: int, inputs: int, width: int, blocks: int) -> nn.Sequential:

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from oncoseg.blocks.attention import ChannelAttention
 from oncoseg.blocks.c2f import C2f, Sppf, silu
 from oncoseg.blocks.convs import CONV, TRANSPOSED
+from oncoseg.blocks.pyramid import climbed
 from oncoseg.blocks.queries import Attention
 from oncoseg.blocks.queries import tokens as flat
-from oncoseg.blocks.units import MODE, norm_of
-from oncoseg.blocks.vit import padded
+from oncoseg.blocks.resize import doubled, fitted, padded
+from oncoseg.blocks.units import norm_of
 from oncoseg.case import Batch, Task
 from oncoseg.errors import BadOption
 from oncoseg.registry import Card
@@ -51,13 +52,10 @@ class Qtseg(Network):
         hidden: int = 512,
     ) -> None:
         super().__init__()
-        if 2 * width % heads or len(depths) != 3:
-            raise BadOption(
-                f"Qtseg takes heads that divide twice its width and three depths, not {heads}, "
-                f"{width} and {depths}"
-            )
+        if len(depths) != 3:
+            raise BadOption(f"Qtseg takes three depths, not {depths}")
         dims = task.dims
-        self.mode, self.widths = MODE[dims], [4 * width, 8 * width, 16 * width]
+        self.widths = [4 * width, 8 * width, 16 * width]
         self.encoder = Encoder(dims, task.inputs, width)
         self.bridge = Distribution(dims, width)
         self.tokens = nn.Parameter(torch.randn(task.outputs, self.widths[-1]))
@@ -79,8 +77,7 @@ class Qtseg(Network):
 
     def encode(self, batch: Batch) -> list[Tensor]:
         """Features at 1/8, 1/16 and 1/32; S is padded to multiples of 32."""
-        single = max(batch.image.shape[2:]) <= STEP  # of one voxel there would be no norm
-        image = padded(batch.image * batch.present, 2 * STEP if single else STEP)
+        image = padded(batch.image * batch.present, STEP, several=True)
         return self.bridge(self.encoder(image))
 
     def decode(self, pyramid: list[Tensor], batch: Batch) -> list[Tensor]:
@@ -93,9 +90,7 @@ class Qtseg(Network):
             each: Any = self.think[level]
             tokens = torch.stack([one(token) for one, token in zip(each, tokens.unbind(1))], dim=1)
         masks = (tokens @ features.flatten(2)).unflatten(2, features.shape[2:])
-        logits = F.interpolate(masks, scale_factor=2.0, mode=self.mode, align_corners=False)
-        box: Any = (..., *(slice(0, size) for size in batch.image.shape[2:]))
-        return [logits[box]]
+        return [fitted(doubled(masks), batch.image)]
 
 
 class Encoder(nn.Module):
@@ -120,10 +115,7 @@ class Encoder(nn.Module):
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """(B, inputs, *S) -> 4, 8 and 16 width channels at 1/8, 1/16 and 1/32."""
-        features, found = self.stem(image), []
-        for stage in self.down:
-            features = stage(features)
-            found.append(features)
+        found = climbed(self.down, self.stem(image))
         coarse = self.pool(found[3])
         middle = self.up[0](torch.cat([_twice(coarse), found[2]], dim=1))
         pyramid = [self.up[1](torch.cat([_twice(middle), found[1]], dim=1))]

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from oncoseg.blocks.attention import AttentionGate
-from oncoseg.blocks.convs import CONV, TRANSPOSED, fitted, initialise
+from oncoseg.blocks.convs import CONV, TRANSPOSED, initialise
+from oncoseg.blocks.pyramid import climbed
+from oncoseg.blocks.resize import fitted
 from oncoseg.blocks.units import POOL, levels, twice, unit
 from oncoseg.case import Batch, Task
 from oncoseg.errors import BadOption
@@ -66,12 +68,7 @@ class ResAttnUnetPu(Network):
 
     def encode(self, batch: Batch) -> list[Tensor]:
         """Features (B, widths[i], *S / product of strides up to i), finest first."""
-        features = self.stem(batch.image * batch.present)
-        pyramid = [features]
-        for pool, stage in zip(self.pool, self.encoder):
-            features = stage(pool(features))
-            pyramid.append(features)
-        return pyramid
+        return climbed([self.stem, *self.encoder], batch.image * batch.present, self.pool)
 
     def decode(self, pyramid: list[Tensor], batch: Batch) -> list[Tensor]:
         """Logits [(B, outputs, *S)]."""

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from oncoseg.blocks.aspp import Aspp
 from oncoseg.blocks.attention import SqueezeExcitation
 from oncoseg.blocks.convs import CONV, initialise
 from oncoseg.blocks.efficientnet import STEP, Efficientnet
-from oncoseg.blocks.units import MODE, norm_of
-from oncoseg.blocks.vit import padded
+from oncoseg.blocks.pyramid import climbed
+from oncoseg.blocks.resize import doubled, fitted, padded
+from oncoseg.blocks.units import norm_of
 from oncoseg.case import Batch, Task
 from oncoseg.errors import BadOption
 from oncoseg.registry import Card
@@ -59,7 +57,6 @@ class ResunetEffb0CaAspp(Network):
                 f"{' or '.join(ENCODERS)} and five widths, not {attention}, {encoder}, {decoder}"
             )
         dims = task.dims
-        self.mode = MODE[dims]
         efficient = Efficientnet(dims, task.inputs, width)
         self.widths = efficient.widths
         plain = encoder == "residual"
@@ -87,15 +84,14 @@ class ResunetEffb0CaAspp(Network):
         """Logits [(B, outputs, *S)]."""
         features = self.context(pyramid[-1])
         for level, block in enumerate(self.decoder):
-            features = F.interpolate(features, scale_factor=2, mode=self.mode, align_corners=False)
+            features = doubled(features)
             if level < len(pyramid) - 1:
                 skip = pyramid[-2 - level]
                 skip = self.weigh[level](skip) if self.where == "skips" else skip
                 features = torch.cat([features, skip], dim=1)
             features = block(features)
             features = self.weigh[level](features) if self.where == "blocks" else features
-        box: Any = (..., *(slice(0, size) for size in batch.image.shape[2:]))
-        return [self.head(features)[box]]
+        return [fitted(self.head(features), batch.image)]
 
 
 def _weighed(where: str, skips: list[int], decoder: tuple[int, ...]) -> list[int]:
@@ -137,8 +133,4 @@ class Plain(nn.Module):
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Features, finest first."""
-        features, found = self.stem(image), []
-        for stage in self.stages:
-            features = stage(features)
-            found.append(features)
-        return found
+        return climbed(self.stages, self.stem(image))

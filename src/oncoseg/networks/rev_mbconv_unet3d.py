@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from oncoseg.blocks.convs import CONV, fitted
+from oncoseg.blocks.convs import CONV
 from oncoseg.blocks.mbconv import MbConv
+from oncoseg.blocks.pyramid import climbed
+from oncoseg.blocks.resize import resized
 from oncoseg.blocks.reversible import Reversible
-from oncoseg.blocks.units import MODE, levels
+from oncoseg.blocks.units import levels
 from oncoseg.case import Batch, Task
 from oncoseg.errors import BadOption
 from oncoseg.registry import Card
@@ -49,7 +50,7 @@ class RevMbconvUnet3d(Network):
                 f"{widths}, {blocks} and {expand}"
             )
         dims, strides = task.dims, task.strides
-        self.mode, self.widths = MODE[dims], levels(widths, len(strides) + 1)
+        self.widths = levels(widths, len(strides) + 1)
 
         def stage(width: int) -> Reversible:
             return Reversible((inner(width // 2), inner(width // 2)) for _ in range(blocks))
@@ -70,16 +71,13 @@ class RevMbconvUnet3d(Network):
 
     def encode(self, batch: Batch) -> list[Tensor]:
         """Features (B, widths[i], *S / product of strides up to i), finest first."""
-        pyramid = [self.encoder[0](self.stem(batch.image * batch.present))]
-        for down, stage in zip(self.down, self.encoder[1:]):
-            pyramid.append(stage(down(pyramid[-1])))
-        return pyramid
+        return climbed(self.encoder, self.stem(batch.image * batch.present), self.down)
 
     def decode(self, pyramid: list[Tensor], batch: Batch) -> list[Tensor]:
         """Logits (B, outputs, *S)."""
         features = pyramid[-1]
         for level in reversed(range(len(self.decoder))):
-            skip, narrow = pyramid[level], self.narrow[level](features)
-            above = F.interpolate(narrow, skip.shape[2:], mode=self.mode, align_corners=False)
-            features = self.decoder[level](fitted(above, skip) + skip)
+            skip = pyramid[level]
+            above = resized(self.narrow[level](features), skip.shape[2:])
+            features = self.decoder[level](above + skip)
         return [self.head(features)]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from oncoseg.blocks.convs import CONV, ConvNormAct
 from oncoseg.blocks.encoders import encoder_of
 from oncoseg.blocks.pyramid import shrink
+from oncoseg.blocks.resize import resized
 from oncoseg.case import Batch, Prompts, Task
 from oncoseg.errors import BadOption
 from oncoseg.registry import Card
@@ -25,7 +26,6 @@ CARD = Card(
     "are added to it, finer ones are skips; no mask is an empty mask with a flag. Prompts and "
     "image attend to what is near from the start; without, short training did not follow clicks.",
 )
-LINEAR = {2: "bilinear", 3: "trilinear"}
 NOTHING, POINT, CORNER, KINDS = 0, 1, 3, 5  # rows: nothing, background, foreground, two corners
 SHARP = 2.0  # gain of queries and keys at the start, in attention between prompts and image
 
@@ -105,20 +105,20 @@ class SamDecoder(Network):
         features = self._upscaled(flat.transpose(1, 2).unflatten(2, grid), pyramid)
         weights = torch.stack([head(tokens[:, row]) for row, head in enumerate(self.weights)], 1)
         logits = (weights @ features.flatten(2)).unflatten(2, features.shape[2:])
-        return [_resized(logits, shape)]
+        return [resized(logits, shape)]
 
     def _neck(self, pyramid: list[Tensor]) -> Tensor:
         """(B, width, *grid): the attending level and, up-sampled, what is coarser."""
         coarse = pyramid[self.level :]
         total: Tensor = self.neck[0](coarse[0])
         for conv, features in zip(list(self.neck)[1:], coarse[1:]):
-            total = total + _resized(conv(features), coarse[0].shape[2:])
+            total = total + resized(conv(features), coarse[0].shape[2:])
         return total
 
     def _upscaled(self, features: Tensor, pyramid: list[Tensor]) -> Tensor:
         """(B, width, *grid) -> (B, widths[0], *S_0), with the finer levels as skips."""
         for level in reversed(range(self.level)):
-            fine = _resized(self.down[level](features), pyramid[level].shape[2:])
+            fine = resized(self.down[level](features), pyramid[level].shape[2:])
             features = self.up[level](fine + self.skips[level](pyramid[level]))
         return features
 
@@ -210,9 +210,3 @@ def _centres(grid: tuple[int, ...], like: Tensor) -> Tensor:
     """Centres of voxels as parts of the image, (N, dims)."""
     axes = [(torch.arange(size, device=like.device) + 0.5) / size for size in grid]
     return torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).flatten(0, -2)
-
-
-def _resized(features: Tensor, shape: Any) -> Tensor:
-    if features.shape[2:] == torch.Size(shape):
-        return features
-    return F.interpolate(features, size=tuple(shape), mode=LINEAR[features.ndim - 2])

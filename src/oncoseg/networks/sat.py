@@ -68,10 +68,10 @@ class Sat(Network):
         levels: int = 3,
     ) -> None:
         super().__init__()
-        if not widths or min(*widths, blocks, layers, levels) < 1 or dim % heads:
+        if not widths or min(*widths, blocks, layers, levels) < 1:
             raise BadOption(
-                "Sat takes widths, blocks, layers and levels of at least 1 and heads that divide "
-                f"dim, not {widths}, {blocks}, {layers}, {levels} and {heads} of {dim}"
+                "Sat takes widths, blocks, layers and levels of at least 1, not "
+                f"{widths}, {blocks}, {layers} and {levels}"
             )
         count = len(task.strides) + 1
         self.widths = [*widths, *[widths[-1]] * count][:count]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from oncoseg.blocks.convs import CONV, initialise
-from oncoseg.blocks.pyramid import climbed
+from oncoseg.blocks.pyramid import climbed, descended, logits_of
 from oncoseg.blocks.strided import strided_stage
 from oncoseg.case import Batch, Task
 from oncoseg.errors import BadOption
@@ -65,13 +64,11 @@ class Stunet(Network):
 
     def decode(self, pyramid: list[Tensor], batch: Batch) -> list[Tensor]:
         """Logits (B, outputs, *S_i), finest first."""
-        features = pyramid[-1]
-        logits: list[Tensor] = []
-        for level in reversed(range(len(self.up))):
-            # As a 1 x 1 convolution of repeated voxels, for an eighth of the work.
-            narrow, size = self.up[level](features), pyramid[level].shape[2:]
-            above = F.interpolate(narrow, size=size, mode="nearest")
-            features = self.decoder[level](torch.cat([above, pyramid[level]], dim=1))
-            if self.training or level == 0:
-                logits.insert(0, self.heads[level](features))
-        return logits
+        # As a 1 x 1 convolution of repeated voxels, for an eighth of the work.
+        levels = descended(pyramid, self.up, self.decoder, repeated)
+        return logits_of(self.heads, levels, every=self.training)
+
+
+def repeated(features: Tensor, like: Tensor) -> Tensor:
+    """Each voxel as often as another map has it."""
+    return F.interpolate(features, size=like.shape[2:], mode="nearest")

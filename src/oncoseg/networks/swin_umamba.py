@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from oncoseg.blocks.convs import CONV, NORM, fitted
+from oncoseg.blocks.convs import CONV, NORM
 from oncoseg.blocks.patch_expand import PatchExpand
+from oncoseg.blocks.resize import fitted, padded
+from oncoseg.blocks.scan import ALONE
 from oncoseg.blocks.ss2d import Selection, Ss2d
 from oncoseg.blocks.unetr import UnetrBlock, UnetrUp
-from oncoseg.blocks.vit import padded
 from oncoseg.blocks.windows import PatchMerging
 from oncoseg.case import Batch, Task
 from oncoseg.errors import BadOption
@@ -81,7 +82,7 @@ class SwinUmamba(Network):
         self.decoder = (
             ScanDecoder(task, wide, states, skip) if self.whole else ConvDecoder(task, self.widths)
         )
-        self.alone = "its scans run over all voxels, too long to be unrolled into a graph"
+        self.alone = ALONE
 
     def encode(self, batch: Batch) -> list[Tensor]:
         """(B, width, *S/2) of the stem, if any, then S/4 to S/32; S padded to 32s."""

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from oncoseg.blocks.convs import CONV
+from oncoseg.blocks.resize import fitted, padded
 from oncoseg.blocks.unetr import UnetrBlock, UnetrUp
-from oncoseg.blocks.vit import padded
 from oncoseg.blocks.windows import PatchMerging, SwinStage
 from oncoseg.case import Batch, Task
 from oncoseg.errors import BadOption
@@ -35,11 +33,8 @@ class SwinUnetr(Network):
 
     def __init__(self, task: Task, *, width: int = 24, window: int = 7) -> None:
         super().__init__()
-        if width % HEADS[0] or window < 2:
-            raise BadOption(
-                f"SwinUnetr takes a width that {HEADS[0]} divides and windows of at least 2, "
-                f"not {width} and {window}"
-            )
+        if width % HEADS[0]:
+            raise BadOption(f"SwinUnetr takes a width that {HEADS[0]} divides, not {width}")
         dims, sides = task.dims, (window,) * task.dims
         wide = [width * 2**stage for stage in range(len(DEPTHS) + 1)]
         self.widths = [width, *wide]
@@ -60,8 +55,7 @@ class SwinUnetr(Network):
     def encode(self, batch: Batch) -> list[Tensor]:
         """Features (B, widths[i], *S / 2^i), finest first; S is padded to multiples of 32."""
         least = 2 ** (len(DEPTHS) + 1)
-        single = max(batch.image.shape[2:]) <= least  # of one voxel there would be no norm
-        image = padded(batch.image * batch.present, 2 * least if single else least)
+        image = padded(batch.image * batch.present, least, several=True)
         features = self.embed(image).movedim(1, -1)
         found = [image, normalised(features)]
         for stage, merge in zip(self.stages, self.merge):
@@ -74,8 +68,7 @@ class SwinUnetr(Network):
         features = pyramid[-1]
         for level in reversed(range(len(self.up))):
             features = self.up[level](features, pyramid[level])
-        box: Any = (..., *(slice(0, size) for size in batch.image.shape[2:]))
-        return [self.head(features)[box]]
+        return [fitted(self.head(features), batch.image)]
 
 
 def normalised(features: Tensor) -> Tensor:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from oncoseg.blocks.convs import CONV
+from oncoseg.blocks.resize import doubled, fitted, padded, resized
 from oncoseg.blocks.resnet_v2 import ResnetV2
-from oncoseg.blocks.units import MODE, twice
-from oncoseg.blocks.vit import VitBlock, padded
+from oncoseg.blocks.units import twice
+from oncoseg.blocks.vit import VitBlock
 from oncoseg.blocks.windows import SwinBlock
 from oncoseg.case import Batch, Task
 from oncoseg.errors import BadOption
@@ -49,13 +47,9 @@ class SwtrUnet(Network):
         window: int = 7,
     ) -> None:
         super().__init__()
-        if len(units) != 3 or dim % heads or width % 4 or window < 2:
-            raise BadOption(
-                "SwtrUnet takes three units, heads that divide dim, a width that 4 divides and "
-                f"windows of at least 2, not {units}, {heads} of {dim}, {width} and {window}"
-            )
+        if len(units) != 3:
+            raise BadOption(f"SwtrUnet takes three units, not {units}")
         dims, sides = task.dims, (window,) * task.dims
-        self.mode = MODE[dims]
         self.convolutions = ResnetV2(dims, task.inputs, width, units)
         self.widths = [*self.convolutions.widths[:3], dim]
         self.embed = CONV[dims](self.convolutions.widths[3], dim, 1)
@@ -85,8 +79,7 @@ class SwtrUnet(Network):
         features = pyramid[-1]
         for level in reversed(range(len(self.decoder))):
             skip = pyramid[level]
-            features = F.interpolate(features, skip.shape[2:], mode=self.mode, align_corners=False)
+            features = resized(features, skip.shape[2:])
             features = self.decoder[level](torch.cat([features, skip], dim=1))
-        features = F.interpolate(features, scale_factor=2, mode=self.mode, align_corners=False)
-        box: Any = (..., *(slice(0, size) for size in batch.image.shape[2:]))
-        return [self.head(self.last(features))[box]]
+        features = doubled(features)
+        return [fitted(self.head(self.last(features)), batch.image)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +11,7 @@ from oncoseg.blocks.convs import CONV
 from oncoseg.blocks.large_kernel import LargeKernelAttention
 from oncoseg.blocks.linear_attention import DualBlock
 from oncoseg.blocks.patch_expand import PatchExpand
-from oncoseg.blocks.vit import padded
+from oncoseg.blocks.resize import fitted, padded
 from oncoseg.case import Batch, Task
 from oncoseg.errors import BadOption
 from oncoseg.registry import Card
@@ -45,10 +44,10 @@ class Transdae(Network):
         heads: int = 8,
     ) -> None:
         super().__init__()
-        if len(widths) != len(KERNELS) or any(width % heads for width in widths) or depth < 1:
+        if len(widths) != len(KERNELS) or depth < 1:
             raise BadOption(
-                f"Transdae takes {len(KERNELS)} widths that its heads divide and a depth of at "
-                f"least 1, not {widths}, {heads} and {depth}"
+                f"Transdae takes {len(KERNELS)} widths and a depth of at least 1, not {widths} and "
+                f"{depth}"
             )
         dims = task.dims
         self.widths = list(widths)
@@ -85,8 +84,7 @@ class Transdae(Network):
             above = self.up[level](features).movedim(-1, 1)
             features = self.decoder[level](self.skip[level](pyramid[level], above))
         logits = self.head(self.last(features).movedim(-1, 1))
-        box: Any = (..., *(slice(0, size) for size in batch.image.shape[2:]))
-        return [logits[box]]
+        return [fitted(logits, batch.image)]
 
 
 class Interaction(nn.Module):

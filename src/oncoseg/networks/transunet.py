@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from oncoseg.blocks.convs import CONV
+from oncoseg.blocks.resize import doubled, fitted, padded
 from oncoseg.blocks.resnet_v2 import ResnetV2
-from oncoseg.blocks.units import MODE, levels, unit
-from oncoseg.blocks.vit import Positions, VitBlock, padded
+from oncoseg.blocks.units import levels, unit
+from oncoseg.blocks.vit import Positions, VitBlock
 from oncoseg.case import Batch, Task
 from oncoseg.errors import BadOption
 from oncoseg.registry import Card
@@ -50,13 +49,9 @@ class Transunet(Network):
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
-        if len(units) != 3 or dim % heads or width % 4:
-            raise BadOption(
-                "Transunet takes three units, heads that divide dim and a width that 4 divides, "
-                f"not {units}, {heads} of {dim} and {width}"
-            )
+        if len(units) != 3:
+            raise BadOption(f"Transunet takes three units, not {units}")
         dims = task.dims
-        self.mode = MODE[dims]
         self.convolutions = ResnetV2(dims, task.inputs, width, units)
         self.widths = [*self.convolutions.widths[:3], dim]
         self.embed = CONV[dims](self.convolutions.widths[3], dim, 1)
@@ -89,7 +84,6 @@ class Transunet(Network):
         """Logits [(B, outputs, *S)]."""
         features = self.enter(pyramid[-1])
         for block, skip in zip(self.decoder, [*pyramid[2::-1], None]):
-            features = F.interpolate(features, scale_factor=2, mode=self.mode, align_corners=True)
+            features = doubled(features, corners=True)
             features = block(features if skip is None else torch.cat([features, skip], dim=1))
-        box: Any = (..., *(slice(0, size) for size in batch.image.shape[2:]))
-        return [self.head(features)[box]]
+        return [fitted(self.head(features), batch.image)]

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import torch
 from torch import Tensor, nn
 
 from oncoseg.blocks.convs import (
@@ -12,11 +9,11 @@ from oncoseg.blocks.convs import (
     TRANSPOSED,
     ConvNormAct,
     ResidualBlock,
-    fitted,
     initialise,
     seen,
+    stage,
 )
-from oncoseg.blocks.pyramid import climbed
+from oncoseg.blocks.pyramid import climbed, descended, logits_of
 from oncoseg.case import Batch, Task
 from oncoseg.errors import BadOption
 from oncoseg.registry import Card
@@ -55,10 +52,10 @@ class Unet(Network):
             raise BadOption(f"Unet takes width and blocks of at least 1, not {width} and {blocks}")
         self.widths = [min(limit, width * 2**level) for level in range(len(task.strides) + 1)]
         self.strides = [(1,) * task.dims, *task.strides]
-        stage = _residual_stage if residual else _plain_stage
+        kind = ResidualBlock if residual else ConvNormAct
         inputs = [2 * task.inputs, *self.widths]
         self.encoder = nn.ModuleList(
-            stage(task.dims, inputs[level], width, stride, blocks)
+            stage(task.dims, inputs[level], width, stride, blocks, kind=kind)
             for level, (width, stride) in enumerate(zip(self.widths, self.strides))
         )
         finer = list(zip(self.widths[:-1], self.widths[1:], self.strides[1:]))
@@ -66,8 +63,7 @@ class Unet(Network):
             TRANSPOSED[task.dims](coarse, fine, stride, stride) for fine, coarse, stride in finer
         )
         self.decoder = nn.ModuleList(
-            _plain_stage(task.dims, 2 * fine, fine, (1,) * task.dims, blocks)
-            for fine, _, _ in finer
+            stage(task.dims, 2 * fine, fine, (1,) * task.dims, blocks) for fine, _, _ in finer
         )
         heads = max(1, len(finer) - 1)
         self.heads = nn.ModuleList(
@@ -81,31 +77,5 @@ class Unet(Network):
 
     def decode(self, pyramid: list[Tensor], batch: Batch) -> list[Tensor]:
         """Logits (B, outputs, *S_i), finest first."""
-        features = pyramid[-1]
-        logits: list[Tensor] = []
-        for level in reversed(range(len(self.up))):
-            features = self.up[level](features)
-            features = self.decoder[level](
-                torch.cat([fitted(features, pyramid[level]), pyramid[level]], dim=1)
-            )
-            if level < len(self.heads) and (self.training or level == 0):
-                logits.insert(0, self.heads[level](features))
-        return logits
-
-
-def _plain_stage(
-    dims: int, inputs: int, width: int, stride: Sequence[int], blocks: int
-) -> nn.Sequential:
-    return nn.Sequential(
-        ConvNormAct(dims, inputs, width, stride),
-        *(ConvNormAct(dims, width, width) for _ in range(blocks - 1)),
-    )
-
-
-def _residual_stage(
-    dims: int, inputs: int, width: int, stride: Sequence[int], blocks: int
-) -> nn.Sequential:
-    return nn.Sequential(
-        ResidualBlock(dims, inputs, width, stride),
-        *(ResidualBlock(dims, width, width) for _ in range(blocks - 1)),
-    )
+        levels = descended(pyramid, self.up, self.decoder)
+        return logits_of(self.heads, levels, every=self.training)

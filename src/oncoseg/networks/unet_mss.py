@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from oncoseg.blocks.convs import CONV
+from oncoseg.blocks.pyramid import climbed
 from oncoseg.blocks.units import POOL, levels, twice, unit
 from oncoseg.case import Batch, Task
 from oncoseg.registry import Card
@@ -59,12 +60,7 @@ class UnetMss(Network):
 
     def encode(self, batch: Batch) -> list[Tensor]:
         """Features (B, widths[i], *S / product of strides up to i), finest first."""
-        features = self.encoder[0](batch.image * batch.present)
-        pyramid = [features]
-        for pool, stage in zip(self.pool, self.encoder[1:]):
-            features = stage(pool(features))
-            pyramid.append(features)
-        return pyramid
+        return climbed(self.encoder, batch.image * batch.present, self.pool)
 
     def decode(self, pyramid: list[Tensor], batch: Batch) -> list[Tensor]:
         """Logits (B, outputs, *S), all of full size, that of the finest scale first."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from oncoseg.blocks.convs import CONV, TRANSPOSED, fitted
+from oncoseg.blocks.convs import CONV, TRANSPOSED
+from oncoseg.blocks.pyramid import climbed
+from oncoseg.blocks.resize import fitted
 from oncoseg.blocks.units import POOL, twice
 from oncoseg.case import Batch, Task
 from oncoseg.errors import BadOption
@@ -61,12 +63,7 @@ class Unetpp(Network):
 
     def encode(self, batch: Batch) -> list[Tensor]:
         """Features (B, widths[i], *S / product of strides up to i), finest first."""
-        features = self.encoder[0](batch.image * batch.present)
-        pyramid = [features]
-        for pool, stage in zip(self.pool, self.encoder[1:]):
-            features = stage(pool(features))
-            pyramid.append(features)
-        return pyramid
+        return climbed(self.encoder, batch.image * batch.present, self.pool)
 
     def decode(self, pyramid: list[Tensor], batch: Batch) -> list[Tensor]:
         """Logits (B, outputs, *S) of every depth, the deepest first; in evaluation it alone."""

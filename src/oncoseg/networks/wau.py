@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from oncoseg.blocks.convs import CONV, initialise
-from oncoseg.blocks.units import MODE, POOL, twice
+from oncoseg.blocks.pyramid import climbed
+from oncoseg.blocks.resize import resized
+from oncoseg.blocks.units import POOL, twice
 from oncoseg.blocks.windows import WindowCrossAttention
 from oncoseg.case import Batch, Task
 from oncoseg.errors import BadOption
@@ -45,11 +46,8 @@ class Wau(Network):
         concat: bool = True,
     ) -> None:
         super().__init__()
-        if width % heads or limit % heads or window < 1:
-            raise BadOption(
-                f"Wau takes heads that divide width and limit, and windows of at least 1, not "
-                f"{heads}, {width}, {limit} and {window}"
-            )
+        if window < 1:
+            raise BadOption(f"Wau takes windows of at least 1, not {window}")
         dims, strides, self.concat = task.dims, task.strides, concat
         self.widths = [min(width * 2**level, limit) for level in range(len(strides) + 1)]
         self.pool = nn.ModuleList(POOL[dims](step, step, ceil_mode=True) for step in strides)
@@ -67,10 +65,7 @@ class Wau(Network):
 
     def encode(self, batch: Batch) -> list[Tensor]:
         """Features (B, widths[i], *S / product of strides up to i), finest first."""
-        pyramid = [self.encoder[0](batch.image * batch.present)]
-        for pool, stage in zip(self.pool, list(self.encoder)[1:]):
-            pyramid.append(stage(pool(pyramid[-1])))
-        return pyramid
+        return climbed(self.encoder, batch.image * batch.present, self.pool)
 
     def decode(self, pyramid: list[Tensor], batch: Batch) -> list[Tensor]:
         """Logits [(B, outputs, *S)]."""
@@ -90,7 +85,7 @@ class Upsample(nn.Module):
         self, dims: int, coarse: int, fine: int, stride: Sequence[int], window: int, heads: int
     ) -> None:
         super().__init__()
-        self.mode, self.point = MODE[dims], CONV[dims](coarse, fine, 1)
+        self.point = CONV[dims](coarse, fine, 1)
         self.of_fine, self.of_coarse = nn.LayerNorm(fine), nn.LayerNorm(coarse)
         self.attention = WindowCrossAttention(fine, coarse, (window,) * dims, stride, heads)
         self.norm = nn.LayerNorm(fine)
@@ -98,7 +93,7 @@ class Upsample(nn.Module):
 
     def forward(self, low: Tensor, high: Tensor) -> Tensor:
         """(B, coarse, *S / stride) and (B, fine, *S) -> (B, fine, *S)."""
-        plain = F.interpolate(self.point(low), high.shape[2:], mode=self.mode, align_corners=False)
+        plain = resized(self.point(low), high.shape[2:])
         fine, coarse = self.of_fine(high.movedim(1, -1)), self.of_coarse(low.movedim(1, -1))
         found = self.attention(fine, coarse)
         found = found + self.mlp(self.norm(found))

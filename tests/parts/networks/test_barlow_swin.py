@@ -80,5 +80,5 @@ def test_positions_are_learned_and_fit_other_sizes():
 
 
 def test_heads_must_divide_the_width():
-    with pytest.raises(BadOption, match="heads that divide"):
+    with pytest.raises(BadOption, match="8 heads do not divide a width of 20"):
         registry.build("networks", "barlow_swin:width=20,heads=8", classes_task(2))

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from oncoseg import registry
-from oncoseg.blocks.vit import Attention, Vit, padded, patchify, sincos_positions, unpatchify
+from oncoseg.blocks.resize import padded
+from oncoseg.blocks.vit import Attention, Vit, patchify, sincos_positions, unpatchify
 from oncoseg.errors import BadOption
 from oncoseg.export import to_onnx
 from worlds import lent, make_batch, ordered, regions_task, with_only

@@ -72,5 +72,5 @@ def test_tokens_and_features_read_each_other():
 def test_any_size_comes_back_whole_and_bad_options_are_refused():
     task = classes_task(2, 37)
     assert registry.build("networks", SMALL, task)(make_batch(task))[0].shape[2:] == (37, 37)
-    with pytest.raises(BadOption, match="heads that divide"):
+    with pytest.raises(BadOption, match="heads do not divide a width"):
         registry.build("networks", "qtseg:width=6", task)

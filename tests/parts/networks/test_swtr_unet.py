@@ -39,5 +39,5 @@ def test_of_each_pair_one_sees_all_and_one_what_is_near(dims):
 
 
 def test_heads_must_divide_the_width():
-    with pytest.raises(BadOption, match="heads that divide dim"):
+    with pytest.raises(BadOption, match="5 heads do not divide a width of 12"):
         built(",heads=5", classes_task(2))

@@ -92,5 +92,5 @@ def test_any_size_comes_back_whole_and_bad_options_are_refused():
     task = classes_task(2, 37)
     network = registry.build("networks", "transdae:widths=8x8x16", task)
     assert network(make_batch(task))[0].shape[2:] == (37, 37)
-    with pytest.raises(BadOption, match="heads divide"):
+    with pytest.raises(BadOption, match="heads do not divide a width of 12"):
         registry.build("networks", "transdae:widths=8x8x12", task)

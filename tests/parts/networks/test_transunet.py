@@ -44,5 +44,5 @@ def test_positions_are_learned_and_fit_other_sizes():
 
 
 def test_heads_must_divide_the_width():
-    with pytest.raises(BadOption, match="heads that divide dim"):
+    with pytest.raises(BadOption, match="heads do not divide a width"):
         registry.build("networks", "transunet:dim=100,heads=6", classes_task(2))

@@ -38,7 +38,8 @@ def test_without_attention_it_is_the_bilinear_branch(stride, low, high):
     for layer in (module.attention.project, module.mlp[-1]):
         layer.weight.data.zero_()
         layer.bias.data.zero_()
-    plain = F.interpolate(module.point(coarse), high, mode=module.mode, align_corners=False)
+    mode = {2: "bilinear", 3: "trilinear"}[len(high)]
+    plain = F.interpolate(module.point(coarse), high, mode=mode, align_corners=False)
     assert not torch.allclose(found, plain)
     assert torch.equal(module(coarse, fine), plain)
 
@@ -105,5 +106,5 @@ def test_skips_are_put_beside_unless_they_are_not():
     )
     assert both.decoder[0][0][0].in_channels == 2 * alone.decoder[0][0][0].in_channels
     assert alone(make_batch(task))[0].shape[2:] == (37, 37)
-    with pytest.raises(BadOption, match="heads that divide"):
+    with pytest.raises(BadOption, match="heads do not divide a width of 6"):
         registry.build("networks", "wau:width=6", task)
