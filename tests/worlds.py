@@ -80,6 +80,14 @@ def classes_task(dims=3, size=32, classes=2):
     )
 
 
+def planned(patch, classes):
+    """One modality, background and `classes` - 1 labels; every stride 2, as nnU-Net plans it."""
+    dims, stages = len(patch), {2: 7, 3: 5}[len(patch)]
+    labels = {f"class_{value}": value for value in range(1, classes)}
+    regions = {name: (name,) for name in labels}
+    return Task("t", ("ct",), labels, regions, (1.0,) * dims, patch, ((2,) * dims,) * stages)
+
+
 def make_batch(task, size=2, seed=0, margin=1.0):
     """Random images with a bright block of the last label and everything present."""
     generator = torch.Generator().manual_seed(seed)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from oncoseg.blocks.convs import CONV, seen
+from oncoseg.blocks.convs import CONV, initialise, seen
+from oncoseg.blocks.scan import ALONE
 from oncoseg.blocks.strided import strided_stage
 from oncoseg.case import Batch, Task
 from oncoseg.errors import BadData, BadOption
@@ -60,14 +63,16 @@ class SequenceUnet(Network):
             for level, (fine, _) in finer
         )
         self.heads = nn.ModuleList(CONV[dims](fine, task.outputs, 1) for _, (fine, _) in finer)
-        self.apply(_initialise)
+        self.apply(initialise)
+        if self.patch:
+            self.alone = ALONE
 
+    @abstractmethod
     def layer(self, dims: int, level: int, sizes: Sequence[int]) -> nn.Module | None:
         """What stands after a stage, if anything: (B, widths[level], *S) -> the same.
 
         `sizes` are the voxels along each axis, () where any number may come.
         """
-        raise NotImplementedError
 
     def joined(self, dims: int, level: int) -> int:
         """How many maps the decoder joins at a level: 2, or 1 where it leaves out the skip."""
@@ -116,22 +121,30 @@ class SequenceUnet(Network):
         return logits
 
 
-def in_tokens(features: Tensor, turned: bool) -> Tensor:
-    """(B, C, *S) -> (B, voxels, C) in raster order; `turned` (B, C, voxels)."""
-    return features.flatten(2) if turned else features.flatten(2).transpose(1, 2)
+class AlongVoxels(nn.Module, ABC):
+    """A layer over voxels in raster order, in float32 at least.
 
+    Where `sizes` says that there are no more voxels than channels, channels are the tokens and
+    voxels their features; either way a token has `size` features.
+    """
 
-def in_place(tokens: Tensor, like: Tensor, turned: bool) -> Tensor:
-    """Inverse of `in_tokens`."""
-    return (tokens if turned else tokens.transpose(1, 2)).reshape(like.shape)
+    def __init__(self, width: int, sizes: Sequence[int]) -> None:
+        super().__init__()
+        voxels = math.prod(sizes)
+        self.turned = bool(sizes) and voxels <= width
+        self.size = voxels if self.turned else width
+
+    @abstractmethod
+    def mixed(self, tokens: Tensor) -> Tensor:
+        """(B, L, size) -> (B, L, size)."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, width, *S) -> (B, width, *S)."""
+        exact = features.to(torch.promote_types(features.dtype, torch.float32)).flatten(2)
+        with torch.autocast(features.device.type, enabled=False):
+            tokens = self.mixed(exact if self.turned else exact.transpose(1, 2))
+        return (tokens if self.turned else tokens.transpose(1, 2)).reshape(features.shape)
 
 
 def _times(shape: Sequence[int]) -> str:
     return " x ".join(map(str, shape))
-
-
-def _initialise(module: nn.Module) -> None:
-    if isinstance(module, (nn.Conv2d, nn.Conv3d)):
-        nn.init.kaiming_normal_(module.weight, a=0.01)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
 from oncoseg.blocks.scan import Mamba
-from oncoseg.blocks.sequence_unet import SequenceUnet, in_place, in_tokens
+from oncoseg.blocks.sequence_unet import AlongVoxels, SequenceUnet
 from oncoseg.case import Task
 from oncoseg.registry import Card
 
@@ -43,8 +41,6 @@ class Umamba(SequenceUnet):
         self.states = states
         sizes = {"width": width, "limit": limit, "blocks": blocks, "further": states}
         super().__init__(task, where=where, **sizes)
-        if self.patch:
-            self.alone = "its scans run over all voxels, too long to be unrolled into a graph"
 
     def layer(self, dims: int, level: int, sizes: Sequence[int]) -> nn.Module | None:
         """A Mamba layer where the paper's code has one."""
@@ -54,23 +50,14 @@ class Umamba(SequenceUnet):
         return None
 
 
-class StateSpace(nn.Module):
-    """Layer norm and a Mamba block over voxels in raster order, without a shortcut.
-
-    Where `sizes` says that there are no more voxels than channels, channels are the tokens and
-    voxels their features.
-    """
+class StateSpace(AlongVoxels):
+    """Layer norm and a Mamba block, without a shortcut."""
 
     def __init__(self, width: int, sizes: Sequence[int], states: int) -> None:
-        super().__init__()
-        voxels = math.prod(sizes)
-        self.turned = bool(sizes) and voxels <= width
-        self.norm = nn.LayerNorm(voxels if self.turned else width)
-        self.mamba = Mamba(voxels if self.turned else width, states=states)
+        super().__init__(width, sizes)
+        self.norm, self.mamba = nn.LayerNorm(self.size), Mamba(self.size, states=states)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """(B, width, *S) -> (B, width, *S), in float32."""
-        tokens = in_tokens(features, self.turned)
-        with torch.autocast(features.device.type, enabled=False):
-            mixed = self.mamba(self.norm(tokens.to(self.norm.weight.dtype)))
-        return in_place(mixed, features, self.turned)
+    def mixed(self, tokens: Tensor) -> Tensor:
+        """(B, L, size) -> (B, L, size)."""
+        found: Tensor = self.mamba(self.norm(tokens))
+        return found

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from torch import Tensor, nn
 
 from oncoseg.blocks.convs import ResidualBlock
 from oncoseg.blocks.mlstm import Vil
-from oncoseg.blocks.sequence_unet import SequenceUnet, in_place, in_tokens
+from oncoseg.blocks.sequence_unet import AlongVoxels, SequenceUnet
 from oncoseg.case import Task
 from oncoseg.registry import Card
 
@@ -46,8 +45,6 @@ class XlstmUnet(SequenceUnet):
         self.heads_of_memory = heads
         sizes = {"width": width, "limit": limit, "blocks": blocks, "further": heads}
         super().__init__(task, where=where, **sizes)
-        if self.patch:
-            self.alone = "its memories run over all voxels, too long to be unrolled into a graph"
 
     def layer(self, dims: int, level: int, sizes: Sequence[int]) -> nn.Module | None:
         """A Vision-LSTM block, a residual block or nothing, as the public code has it."""
@@ -64,20 +61,14 @@ class XlstmUnet(SequenceUnet):
         return 1 if self.patch and dims == 2 and level == 0 else 2
 
 
-class Memory(nn.Module):
-    """A Vision-LSTM block over voxels in raster order.
-
-    Where `sizes` says that there are no more voxels than channels, channels are the tokens and
-    voxels their features.
-    """
+class Memory(AlongVoxels):
+    """A Vision-LSTM block."""
 
     def __init__(self, width: int, sizes: Sequence[int], heads: int) -> None:
-        super().__init__()
-        voxels = math.prod(sizes)
-        self.turned = bool(sizes) and voxels <= width
-        self.vil = Vil(voxels if self.turned else width, heads=heads)
+        super().__init__(width, sizes)
+        self.vil = Vil(self.size, heads=heads)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """(B, width, *S) -> (B, width, *S)."""
-        tokens = in_tokens(features, self.turned)
-        return in_place(self.vil(tokens.float()), features, self.turned)
+    def mixed(self, tokens: Tensor) -> Tensor:
+        """(B, L, size) -> (B, L, size)."""
+        found: Tensor = self.vil(tokens)
+        return found

@@ -4,17 +4,8 @@ import pytest
 import torch
 
 from oncoseg import registry
-from oncoseg.case import Task
 from oncoseg.errors import BadData, BadOption
-from worlds import classes_task, make_batch
-
-
-def planned(patch, classes):
-    """One modality, background and `classes` - 1 labels; every stride 2, as nnU-Net plans it."""
-    dims, stages = len(patch), {2: 7, 3: 5}[len(patch)]
-    labels = {f"class_{value}": value for value in range(1, classes)}
-    regions = {name: (name,) for name in labels}
-    return Task("t", ("ct",), labels, regions, (1.0,) * dims, patch, ((2,) * dims,) * stages)
+from worlds import classes_task, make_batch, planned
 
 
 @pytest.mark.parametrize(

@@ -8,15 +8,7 @@ from oncoseg.blocks.convs import ResidualBlock
 from oncoseg.case import Task
 from oncoseg.errors import BadData
 from oncoseg.networks.xlstm_unet import Memory
-from worlds import classes_task, make_batch
-
-
-def planned(patch, classes):
-    """One modality, background and `classes` - 1 labels; every stride 2, as nnU-Net plans it."""
-    dims, stages = len(patch), {2: 7, 3: 5}[len(patch)]
-    labels = {f"class_{value}": value for value in range(1, classes)}
-    regions = {name: (name,) for name in labels}
-    return Task("t", ("ct",), labels, regions, (1.0,) * dims, patch, ((2,) * dims,) * stages)
+from worlds import classes_task, make_batch, planned
 
 
 @pytest.mark.parametrize(
