@@ -28,9 +28,9 @@ class Conv3d(nn.Conv3d):
 
 
 class Conv2d(nn.Conv2d):
-    """torch's convolution; strided ones of 1 x 1 are of every so manieth pixel, which is the same.
+    """torch's convolution, but one of 1 x 1 takes its strided pixels first, which gives the same.
 
-    On a CPU and with channels last their own gradient writes beyond its memory (torch 2.13).
+    On a CPU and with channels last, torch's gradient of those writes beyond its memory (2.13).
     """
 
     def forward(self, features: Tensor) -> Tensor:

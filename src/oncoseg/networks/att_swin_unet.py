@@ -32,8 +32,9 @@ PATCH, HEADS, LAYERS, CROSS_HEADS = 4, (3, 6, 12, 24), 2, 8
 class AttSwinUnet(Network):
     """Patches of 4 voxels a side, four stages of `depths` blocks; widths double from `width`.
 
-    Up by patch expanding, with at each level `CrossContext` between skip and what comes from below,
-    both side by side, and blocks that add the encoder's maps of attention to theirs (`spatial`).
+    The decoder goes up by patch expanding. At each level the skip and what comes from below attend
+    to one another (`CrossContext`) and are put side by side, and blocks add the encoder's maps of
+    attention to theirs (`spatial`).
     `dim` is the width of a head of the cross attention. Where `cross` and `spatial` are false it is
     Swin-Unet. Published: `width=96,dim=64`.
     """

@@ -21,8 +21,8 @@ CARD = Card(
     "Barlow-Swin: Toward a Novel Siamese-Based Segmentation Architecture Using Swin-Transformers",
     2025,
     arxiv="2509.06885",
-    reading="Sizes and order are those of the public code (without a licence), windows that shift "
-    "by one patch among them. Positions of other sizes are interpolated; 3-D is ours.",
+    reading="Sizes and order are those of the public code (without a licence), also windows that "
+    "shift by one patch. Positions of other sizes are interpolated; 3-D is ours.",
 )
 PATCH, STAGES = 4, 3
 
@@ -30,8 +30,8 @@ PATCH, STAGES = 4, 3
 class BarlowSwin(Network):
     """Patches of 4 voxels a side with learned positions, three stages of two blocks, a decoder.
 
-    Widths double from `width`; windows are `window` patches a side and shift by one. Twice larger
-    by repetition four times, with a skip at two of them; the last of `decoder` repeats.
+    Widths double from `width`; windows are `window` patches a side and shift by one. The decoder
+    doubles the size four times by repetition, twice with a skip; the last of `decoder` repeats.
     Published: `width=96,decoder=192x128x64x32`.
     """
 

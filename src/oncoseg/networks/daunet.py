@@ -22,7 +22,7 @@ CARD = Card(
 
 
 class Daunet(GuidedUnet):
-    """Position and channel attention side by side, summed; brought up into every level (`guided`).
+    """Position and channel attention side by side, summed; `guided` brings it to every level.
 
     `multi_scale` and `deep` leave out what they name where they are false. The last of `widths`
     repeats. Published: `widths=16x32x128x256x256`.

@@ -31,7 +31,7 @@ class DiffusionUnet(Network):
 
     A task of painted images (`blocks.implants.painted`) has one output a region and modality. Any
     other has one a region, in modality c mod M, and exclusive classes the unchanged image first.
-    In training, forward tells the noise that it put in; in evaluation it paints the regions of
+    In training, forward predicts the noise that it added; in evaluation it paints the regions of
     `batch.label`, the same for the same batch, and leaves what is around them as it was: images in
     deviations, not logits. Without a label nothing is painted. `samples` paints anew each time.
     Texture follows a histogram of `bins` bins from -`reach` to `reach` deviations, one an output;
@@ -89,11 +89,11 @@ class DiffusionUnet(Network):
         return self._down(self.pictures(batch), self._still(batch))
 
     def decode(self, pyramid: list[Tensor], batch: Batch) -> list[Tensor]:
-        """The noise (B, outputs, *S) told in images that have none."""
+        """The noise (B, outputs, *S) predicted in images that have none."""
         return [self._up(pyramid, self._still(batch))]
 
     def forward(self, batch: Batch) -> list[Tensor]:
-        """In training the noise that is told, in evaluation painted images: (B, outputs, *S)."""
+        """In training the noise predicted, in evaluation painted images: (B, outputs, *S)."""
         if not self.training:
             generator = torch.Generator(batch.image.device).manual_seed(0)
             return [self.paint(batch, self.drawn(len(batch), generator), generator)]

@@ -26,7 +26,7 @@ CARD = Card(
 class Fuseunet(Network):
     """y' = -y + relu(x + y), from 0 at the coarsest level to the answer at the finest.
 
-    x is a skip, narrowed to twice as many channels as there are outputs (6 of fewer than 3) and
+    x is a skip, narrowed to twice as many channels as there are outputs (6 where fewer than 3) and
     brought to full resolution. Each level is a step: Adams-Bashforth predicts, Adams-Moulton
     corrects with the next skip, of an order that grows to 4; the last step only predicts. The
     encoder is that of nnU-Net, strided by `task.strides`. Every step gives logits, the last first.

@@ -22,7 +22,7 @@ CARD = Card(
     doi="10.1109/TMI.2018.2845918",
     reading="Sizes are those of the public code (no licence; read, not copied), and as there the "
     "3-D part has no skips; the 2-D part has those of its 2-D training. Norms have one affine part "
-    "where there it is two. All is trained at once, where the paper trains the parts first.",
+    "where there they have two. All is trained at once, where the paper trains the parts first.",
 )
 BOTH = 32, 4  # what divides sizes within a slice, and the number of slices
 NEAR = (-1, 0, 1)
@@ -32,7 +32,7 @@ class HDenseunet(Network):
     """A 2-D network sees each slice and its two neighbours; a 3-D one the volume and its scores.
 
     Scores enter times `factor`, which belongs to the scale of intensities (the paper has CT numbers
-    and 250). The features of both, the slices re-stacked, are added, convolved and told apart.
+    and 250). The features of both, the slices re-stacked, are added, convolved and classified.
     Slices lie along the axis of the longest voxels, or the last of equals. An image in 2-D is one
     slice without neighbours, and has the 2-D network alone. Published: `width=96,growth=48x32,
     flat=6x12x36x24,volume=3x4x12x8,features=64,factor=250`.

@@ -29,9 +29,9 @@ class Hemis(Network):
     """Encoders under their modality's name, so that weights go by name to another set of them.
 
     Each stage has `blocks` convolutions, all but the first strided by `task.strides`; an encoder
-    has `width` channels, doubled a level up to `limit`. Every level is fused voxel by voxel to the
-    mean and the unbiased variance over the modalities that are there (0 for one alone), which a
-    U-Net decoder reads. Any subset runs on the same weights, in any order.
+    has `width` channels, doubled from level to level up to `limit`. Every level is fused voxel by
+    voxel to the mean and the unbiased variance over the modalities that are there (0 for one
+    alone), which a U-Net decoder reads. Any subset runs on the same weights, in any order.
     """
 
     def __init__(self, task: Task, *, width: int = 16, limit: int = 256, blocks: int = 2) -> None:

@@ -34,7 +34,7 @@ CARD = Card(
     arxiv="2203.10977",
     doi="10.1109/TMI.2022.3224660",
     reading="Sizes are those of the public code (GPL-3.0). Logits are distances to the contour, so "
-    "that masks can be learned from; places are told from a circle in the middle; batch norms "
+    "that masks can be learned from; places are offsets from a circle in the middle; batch norms "
     "keep running statistics; a structure that is not there is a contour without area; volumes go "
     "slice by slice: all ours.",
 )

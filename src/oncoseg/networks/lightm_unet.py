@@ -19,14 +19,14 @@ CARD = Card(
     "LightM-UNet: Mamba Assists in Lightweight UNet for Medical Image Segmentation",
     2024,
     arxiv="2403.05246",
-    reading="As in the public code, of width 32 by its default; the paper states 1.87 million "
+    reading="As in the public code, whose default width is 32; the paper states 1.87 million "
     "parameters in 3-D, which no setting of that code has. Pooling follows the plan.",
 )
 BLOCKS = (1, 2, 2, 4)
 
 
 class LightmUnet(Network):
-    """Stages of 1, 2, 2 and 4 residual blocks of two layers each; further ones of 4.
+    """Stages of 1, 2, 2 and 4 residual blocks of two layers each; any further stages have 4.
 
     A layer is W LN(Mamba(LN(x)) + s x) over voxels in raster order, with one norm twice. Stages
     widen and are pooled by `task.strides`; the decoder narrows, brings up and adds the skip.

@@ -34,10 +34,10 @@ class Maxquery(Network):
     each region; logits are log p, or log p / (1 - p) of regions. The map `ood` is -max_n R_n(x):
     -1 where a voxel is what some query stands for, 0 and more where it is like nothing learned.
 
-    The temperature is as high as lets memberships become certain (two opposite queries differ by
-    exp(2 / temperature) = 55): a lower one is content with voxels that are far from their query.
-    It is a score, not a promise: on polyp images it did not find what was pasted into them, and the
-    largest probability did better (see benchmarks/strange.py).
+    The temperature is as high as still lets memberships become certain (two opposite queries differ
+    by exp(2 / temperature) = 55): a lower one is content with voxels that are far from their query.
+    The map is a score, not a promise: on polyp images it did not find what was pasted into them,
+    and the largest probability did better (see benchmarks/strange.py).
     Queries are updated by `layers` of k-means cross-attention, self-attention and a perceptron,
     from the coarsest scale of the decoder to finer ones. They come in groups, background first (see
     `sizes`), which only the method `query_distribution` enforces.

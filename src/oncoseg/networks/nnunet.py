@@ -39,8 +39,8 @@ RESIDUAL = (1, 3, 4, 6)  # blocks of the first stages, then as many as in the la
 class Nnunet(Network):
     """Stages of convolutions, each but the first strided by `task.strides`, and a decoder.
 
-    The image (B, M, *S) enters alone, 0 where a modality is absent. Every option but `residual`
-    and `members` has an entry a stage, finest first, and where it is empty nnU-Net's own rule:
+    The image (B, M, *S) enters alone, 0 where a modality is absent. `widths`, `blocks`, `decoder`
+    and `kernels` have an entry a stage, finest first; where one is empty, nnU-Net's own rule holds:
     `widths` double from `width` up to 320 (2-D: 512); `blocks` are 2 convolutions, or 1, 3, 4, 6,
     6, ... residual blocks; `decoder` (a stage less) are 2 convolutions, or 1; `kernels`, as
     133x333, are 1 along an axis until its voxels are less than twice as long as the shortest ones.

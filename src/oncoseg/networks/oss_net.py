@@ -1,4 +1,4 @@
-"""OSS-Net: a decoder that is asked at points, of the place, what is near it and a code of all."""
+"""OSS-Net: a decoder that answers at points, from the place, what is near, and a code of all."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CARD = Card(
     "OSS-Net: Memory Efficient High Resolution Semantic Segmentation of 3D Medical Data",
     2021,
     arxiv="2110.10640",
-    reading="As in the public code, but that places are from 0 to 1 there and back, codes are "
+    reading="As in the public code, but places run from 0 to 1 along each axis, codes are "
     "pooled to the size that the planned patch gives, and points away from the surface take the "
     "logits of the coarser grid; 2-D and several outputs are ours.",
 )

@@ -21,7 +21,7 @@ CARD = Card(
     2018,
     arxiv="1806.05034",
     reading="Instance norms in the U-Net are ours (the two latent networks have none, as "
-    "published), and so is what is known of presence.",
+    "published), and so is the mask of presence that the image enters with.",
 )
 
 
@@ -31,7 +31,7 @@ class ProbabilisticUnet(Network):
     A latent z of `latent` numbers is laid over the finest features and goes through `combine`
     1 x 1 convolutions to logits. `prior` maps an image to a Gaussian of z, `posterior` an image
     with its label; only training needs the latter. Forward takes the mean of the prior; `samples`
-    draws from it. All but the last convolutions are cheap to repeat: `at` gives logits for any z.
+    draws from it. Only the last convolutions are repeated for another z: see `at`.
     """
 
     gives = ("posterior", "draws")

@@ -32,8 +32,8 @@ class Resunetpp(Network):
     """Blocks of norm, ReLU, convolution, twice, each but the first strided by `task.strides`.
 
     Each ends in squeeze and excitation. The last of `widths` is that of the bridge, dilations side
-    by side, and of a decoder block that of the level below it; the last width repeats. What comes
-    from below is scaled by what the pooled skip and it say together.
+    by side, and repeats; a block of the decoder is as wide as the level below it. What comes from
+    below is scaled by what the pooled skip and it say together.
     """
 
     def __init__(self, task: Task, *, widths: tuple[int, ...] = (16, 32, 64, 128, 256)) -> None:

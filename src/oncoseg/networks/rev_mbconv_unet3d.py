@@ -31,8 +31,9 @@ class RevMbconvUnet3d(Network):
     """Stages of `blocks` reversible blocks on the halves of the channels, up and down.
 
     y1 = x1 + F(x2) and y2 = x2 + G(y1), where F and G are mobile inverted bottlenecks of half the
-    width, `expand` times as wide inside. One of stride `task.strides` leads to the next stage; the
-    decoder narrows by 1 x 1, brings up linearly, adds the skip. Large: widths=48x96x192x384.
+    width, `expand` times as wide inside. A further one, strided by `task.strides`, leads to the
+    next stage; the decoder narrows by 1 x 1, brings up linearly and adds the skip. Large:
+    widths=48x96x192x384.
     """
 
     def __init__(

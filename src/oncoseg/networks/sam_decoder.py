@@ -33,7 +33,7 @@ SHARP = 2.0  # gain of queries and keys at the start, in attention between promp
 class SamDecoder(Network):
     """Prompts and image attend to one another on level `level` of the encoder's pyramid.
 
-    Coordinates are shown by random Fourier features of the patch, `width` numbers a token. Padding
+    Places in the patch are coded by random Fourier features, `width` numbers a token. Padding
     (a point of kind -1, a box that ends before it starts) changes nothing.
     """
 

@@ -40,7 +40,7 @@ class Sat(Network):
     exclusive ones), so the logits are those of the task. With `batch.prompts.text`, a phrase an
     item, the one logit map (B, 1, *S) is the phrase's: positive where the phrase is. For regions it
     is the query's own logit. Beside exclusive classes it is the log-odds of the phrase against all
-    of the task's classes but the one whose name is nearest to it: the name of a class so gives
+    of the task's classes but the one whose name is nearest to it: the name of a class gives
     exactly the log-odds of that class. Queries do not see one another: what a region says depends
     neither on the others nor on their order.
 

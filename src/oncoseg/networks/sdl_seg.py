@@ -29,7 +29,7 @@ CARD = Card(
 class SdlSeg(Network):
     """Any `network` with exp(-d^2 / (2 `sigma`^2)) as one modality more, d in mm to a marker.
 
-    Markers are voxels of `modality` ("" the first) above `threshold` in normalised intensity that
+    Markers are voxels of `modality` ("": the first) above `threshold` in normalised intensity that
     belong to nothing wider than `largest` mm along every axis. Where the modality is absent, so is
     the map. A modality whose unit is absolute, as `ct`, is refused: preparing clips it. Without
     `saliency` it is the network inside alone.

@@ -31,11 +31,9 @@ CARD = Card(
 class Unet(Network):
     """Stages of `blocks` convolutions, each but the first strided by `task.strides`.
 
-    Widths double up to `limit`.
-
-    The image (B, M, *S) enters with its presence mask, as 2 M channels. Logits come at every
-    resolution but the two coarsest, for deep supervision. `residual` replaces each pair of
-    convolutions in the encoder by a residual block.
+    Widths double up to `limit`. With `residual`, a stage of the encoder has `blocks` residual
+    blocks of two convolutions instead. The image (B, M, *S) enters with its presence mask, as 2 M
+    channels. Logits come at every resolution but the two coarsest, for deep supervision.
     """
 
     def __init__(

@@ -27,7 +27,7 @@ HEADS = 3
 
 
 class UnetMss(Network):
-    """Two convolutions a stage, pooling by `task.strides`; above, repeated voxels and one more.
+    """Two convolutions a stage, pooling by `task.strides`; up by repeated voxels and one more.
 
     Coarser logits are brought to full size by repeating voxels, so that thin vessels are compared
     where they are. The last of `widths` repeats. Published: `widths=64x128x256x512x1024`.

@@ -31,7 +31,7 @@ CARD = Card(
 class Wau(Network):
     """A U-Net of two convolutions a stage that goes up by `Upsample` in windows of `window`.
 
-    Widths double from `width` to `limit`. Where `concat` is false, skips are heard of as queries
+    Widths double from `width` to `limit`. Where `concat` is false, skips enter as queries
     alone.
     """
 
