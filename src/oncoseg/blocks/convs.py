@@ -46,6 +46,8 @@ CONV: dict[int, Any] = {2: Conv2d, 3: Conv3d}
 TRANSPOSED: dict[int, Any] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 NORM: dict[int, Any] = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
 POOL: dict[int, Any] = {2: nn.functional.avg_pool2d, 3: nn.functional.avg_pool3d}
+CONVOLVE: dict[int, Any] = {2: nn.functional.conv2d, 3: nn.functional.conv3d}
+LARGEST: dict[int, Any] = {2: nn.functional.max_pool2d, 3: nn.functional.max_pool3d}
 
 
 class ConvNormAct(nn.Sequential):

@@ -8,9 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from oncoseg.blocks.convs import CONVOLVE
 from oncoseg.blocks.resize import LINEAR
-
-CONVOLVE = {2: F.conv2d, 3: F.conv3d}
 
 
 def smooth_field(shape: Sequence[int], cells: Sequence[int], channels: int, like: Tensor) -> Tensor:

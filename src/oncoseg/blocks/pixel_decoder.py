@@ -46,5 +46,5 @@ class PixelDecoder(nn.Module):
 
     def forward(self, pyramid: Sequence[Tensor]) -> list[Tensor]:
         """[(B, widths[i], *S_i)] -> as many, finest first; the coarsest is the encoder's own."""
-        finer = [features for _, features in descended(pyramid, self.up, self.stages)]
-        return [*finer[::-1], pyramid[-1]]
+        found = [features for _, features in descended(pyramid, self.up, self.stages)]
+        return found[::-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from oncoseg.blocks.resize import fitted
+from oncoseg.blocks.resize import fitted, resized
 
 AREA: dict[int, Any] = {2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d}
 
@@ -29,21 +30,43 @@ def climbed(
     return pyramid
 
 
+def beside(above: Tensor, skip: Tensor) -> Tensor:
+    """What was brought up, cut to the size of the skip, and the skip: (B, C + C', *S)."""
+    return torch.cat([fitted(above, skip), skip], dim=1)
+
+
+def stretched(above: Tensor, skip: Tensor) -> Tensor:
+    """What lies below, interpolated to the size of the skip, and the skip: (B, C + C', *S)."""
+    return torch.cat([resized(above, skip.shape[2:]), skip], dim=1)
+
+
+def summed(above: Tensor, skip: Tensor) -> Tensor:
+    """The sum of what lies below, interpolated to the size of the skip, and the skip."""
+    return resized(above, skip.shape[2:]) + skip
+
+
 def descended(
     pyramid: Sequence[Tensor],
-    up: nn.ModuleList,
+    up: Sequence[nn.Module] | nn.ModuleList,
     stages: nn.ModuleList,
-    fit: Callable[[Tensor, Tensor], Tensor] = fitted,
+    join: Callable[[Tensor, Tensor], Tensor] = beside,
 ) -> Iterator[tuple[int, Tensor]]:
-    """The decoder of a U-Net: level and features of all levels but the coarsest, coarse ones first.
+    """The decoder of a U-Net: each level and its features, the coarsest, which is as it was, first.
 
-    What comes up is given the size of the skip by `fit`, and goes beside it through a stage.
+    What lies below goes through `up`, if that is not empty, is joined with the skip, and goes
+    through a stage.
     """
     features = pyramid[-1]
+    yield len(stages), features
     for level in reversed(range(len(stages))):
-        above = fit(up[level](features), pyramid[level])
-        features = stages[level](torch.cat([above, pyramid[level]], dim=1))
+        above = up[level](features) if len(up) else features
+        features = stages[level](join(above, pyramid[level]))
         yield level, features
+
+
+def finest(levels: Iterable[tuple[int, Tensor]]) -> Tensor:
+    """The last features of a decoder, none of the others held."""
+    return deque(levels, maxlen=1)[0][1]
 
 
 def logits_of(

@@ -8,11 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from oncoseg.blocks.convs import CONV
+from oncoseg.blocks.convs import CONV, CONVOLVE
 from oncoseg.blocks.pyramid import climbed
 from oncoseg.errors import BadOption
 
-APPLY = {2: F.conv2d, 3: F.conv3d}
 EPS = 1e-6
 
 
@@ -39,7 +38,7 @@ class Standardised(nn.Module):
         axes = tuple(range(1, weight.ndim))
         variance, mean = torch.var_mean(weight, dim=axes, keepdim=True, correction=0)
         weight = ((weight - mean) * torch.rsqrt(variance + 1e-5)).to(features.dtype)
-        found: Tensor = APPLY[self.dims](
+        found: Tensor = CONVOLVE[self.dims](
             features, weight, None, stride=self.stride, padding=self.padding
         )
         return found

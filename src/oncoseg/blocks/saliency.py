@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-WIDEST: dict[int, Any] = {2: F.max_pool2d, 3: F.max_pool3d}
+from oncoseg.blocks.convs import LARGEST
+
 REACH = 4.0  # deviations, beyond which exp(-d^2 / 2 sigma^2) < 0.0004 is 0
 
 
@@ -52,7 +52,7 @@ def _widest(values: Tensor, axis: int, before: int, after: int, outside: float =
     """The largest from so many voxels before to so many after each along an axis."""
     dims = values.ndim - 2
     kernel = [before + after + 1 if at == axis else 1 for at in range(2, values.ndim)]
-    pooled: Tensor = WIDEST[dims](_widened(values, axis, before, after, outside), kernel, 1)
+    pooled: Tensor = LARGEST[dims](_widened(values, axis, before, after, outside), kernel, 1)
     return pooled
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from oncoseg.blocks.convs import CONV, initialise, seen
 from oncoseg.blocks.scan import ALONE
 from oncoseg.blocks.strided import strided_stage
+from oncoseg.blocks.units import WIDEST
 from oncoseg.case import Batch, Task
 from oncoseg.errors import BadData, BadOption
 from oncoseg.trainable import Network
@@ -37,7 +38,7 @@ class SequenceUnet(Network):
             raise BadOption(f"{name} has where of {', '.join(PLACES)}, not '{where}'")
         if min(width, blocks, further) < 1:
             raise BadOption(f"{name} takes widths, blocks and the like of at least 1")
-        dims, limit = task.dims, limit or {2: 512, 3: 320}[task.dims]
+        dims, limit = task.dims, limit or WIDEST[task.dims]
         strides = [(1,) * dims, *task.strides]
         last = len(task.strides)
         self.patch = task.patch if PLACES[where] == "encoder" else ()

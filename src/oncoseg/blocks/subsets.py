@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-import torch.nn.functional as F
 from torch import Tensor
 
-POOL: dict[int, Any] = {2: F.max_pool2d, 3: F.max_pool3d}
+from oncoseg.blocks.convs import LARGEST
 
 
 def key(modality: str) -> str:
@@ -38,5 +36,5 @@ def variance_over(features: Tensor, there: Tensor) -> Tensor:
 def coarser(there: Tensor, stride: Sequence[int]) -> Tensor:
     """Presence (B, M, *S) as 0 or 1 -> (B, M, *ceil(S / stride)): 1 where any voxel is there."""
     steps = tuple(stride)
-    pooled: Tensor = POOL[there.ndim - 2](there, steps, steps, ceil_mode=True)
+    pooled: Tensor = LARGEST[there.ndim - 2](there, steps, steps, ceil_mode=True)
     return pooled

@@ -12,6 +12,7 @@ from oncoseg.blocks.convs import CONV, NORM, TRANSPOSED
 BATCH: dict[int, Any] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 POOL: dict[int, Any] = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
 MEAN: dict[int, Any] = {2: nn.AvgPool2d, 3: nn.AvgPool3d}
+WIDEST = {2: 512, 3: 320}  # channels that a stage of nnU-Net has at most
 SPATIAL: dict[int, Any] = {2: nn.Dropout2d, 3: nn.Dropout3d}
 ACTS: dict[str, Callable[[int], nn.Module]] = {
     "relu": lambda width: nn.ReLU(),

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from oncoseg.blocks.convs import CONV
 from oncoseg.blocks.diffusion import Diffusion, Known, histogram, jumps, sinusoids
 from oncoseg.blocks.implants import is_painted
-from oncoseg.blocks.resize import resized
+from oncoseg.blocks.pyramid import stretched
 from oncoseg.case import Batch, Task
 from oncoseg.errors import BadOption, BadRun
 from oncoseg.registry import Card
@@ -225,7 +225,6 @@ class DiffusionUnet(Network):
     def _up(self, pyramid: list[Tensor], known: Tensor) -> Tensor:
         features = pyramid[-1]
         for skip, block in reversed(list(zip(pyramid, self.up))):
-            above = resized(features, skip.shape[2:])
-            features = block(torch.cat([above, skip], dim=1), known)
+            features = block(stretched(features, skip), known)
         told: Tensor = self.head(features)
         return told

@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from oncoseg.blocks.convs import CONV
-from oncoseg.blocks.resize import resized
+from oncoseg.blocks.pyramid import descended, finest, summed
 from oncoseg.blocks.scan import ALONE, Mamba
-from oncoseg.blocks.units import POOL
+from oncoseg.blocks.units import POOL, levels
 from oncoseg.case import Batch, Task
 from oncoseg.errors import BadOption
 from oncoseg.registry import Card
@@ -43,7 +43,7 @@ class LightmUnet(Network):
             Layer(before, after, states) for before, after in zip(self.widths, self.widths[1:])
         )
         self.pool = nn.ModuleList(POOL[dims](step, step, ceil_mode=True) for step in strides)
-        counts = [*BLOCKS, *[BLOCKS[-1]] * len(strides)]
+        counts = levels(BLOCKS, len(strides) + 1)
         self.encoder = nn.ModuleList(
             nn.Sequential(*(Block(width, states) for _ in range(count)))
             for width, count in zip(self.widths, counts)
@@ -69,12 +69,7 @@ class LightmUnet(Network):
 
     def decode(self, pyramid: list[Tensor], batch: Batch) -> list[Tensor]:
         """Logits (B, outputs, *S)."""
-        features = pyramid[-1]
-        for level in reversed(range(len(self.decoder))):
-            skip = pyramid[level]
-            above = resized(self.narrow[level](features), skip.shape[2:])
-            features = self.decoder[level](above + skip)
-        return [self.head(features)]
+        return [self.head(finest(descended(pyramid, self.narrow, self.decoder, summed)))]
 
 
 class Layer(nn.Module):

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from oncoseg.blocks.convs import CONV, seen
 from oncoseg.blocks.pixel_decoder import ConvEncoder, PixelDecoder
 from oncoseg.blocks.queries import QueryLayer, mlp, tokens
+from oncoseg.blocks.units import levels
 from oncoseg.blocks.vit import sincos_positions
 from oncoseg.case import Batch, Task
 from oncoseg.errors import BadOption
@@ -72,7 +73,7 @@ class Maxquery(Network):
         count = len(task.strides) + 1
         self.exclusive, self.temperature = task.exclusive, temperature
         self.sizes = (queries - groups * share, *[share] * groups)
-        self.widths = [*widths, *[widths[-1]] * count][:count]
+        self.widths = levels(widths, count)
         self.encoder = ConvEncoder(2 * task.inputs, self.widths, task.strides, blocks)
         self.voxels = PixelDecoder(self.widths, task.strides, blocks)
         self.point = CONV[task.dims](self.widths[0], features, 1)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from oncoseg.blocks.convs import CONV, TRANSPOSED, ConvNormAct, ResidualBlock
-from oncoseg.blocks.pyramid import descended
+from oncoseg.blocks.pyramid import descended, finest
 from oncoseg.blocks.resize import fitted, padded
 from oncoseg.blocks.subsets import key, mean_over
 from oncoseg.blocks.vit import Vit, patchify, sincos_positions
@@ -129,7 +129,7 @@ class MultimodalUnetr(Network):
 
     def decode(self, pyramid: list[Tensor], batch: Batch) -> list[Tensor]:
         """Logits [(B, outputs, *S)]."""
-        *_, (_, features) = descended(pyramid, self.up, self.decoder)
+        features = finest(descended(pyramid, self.up, self.decoder))
         return [fitted(self.head(features), batch.image)]
 
 

@@ -18,6 +18,7 @@ from oncoseg.blocks.convs import (
 )
 from oncoseg.blocks.pyramid import climbed, descended, logits_of
 from oncoseg.blocks.strided import StridedBlock
+from oncoseg.blocks.units import WIDEST, levels
 from oncoseg.case import Batch, Task
 from oncoseg.errors import BadOption
 from oncoseg.registry import Card
@@ -32,7 +33,6 @@ CARD = Card(
     "its ensemble of folds, whose logits are averaged. Residual blocks that are `strided` are "
     "those of MONAI's DynUNet.",
 )
-DEEPEST = {2: 512, 3: 320}
 RESIDUAL = (1, 3, 4, 6)  # blocks of the first stages, then as many as in the last of these
 
 
@@ -63,8 +63,8 @@ class Nnunet(Network):
     ) -> None:
         super().__init__()
         stages = len(task.strides) + 1
-        limit = DEEPEST[task.dims]
-        usual = (*RESIDUAL, *[RESIDUAL[-1]] * stages)[:stages] if residual else (2,) * stages
+        limit = WIDEST[task.dims]
+        usual = tuple(levels(RESIDUAL, stages)) if residual else (2,) * stages
         widths = widths or tuple(min(limit, width * 2**level) for level in range(stages))
         blocks = blocks or usual
         decoder = decoder or (1 if residual else 2,) * (stages - 1)

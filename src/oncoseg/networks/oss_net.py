@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from oncoseg.blocks.convs import CONV
-from oncoseg.blocks.implicit import MEAN, ConditionalNorm, Fourier, Pade, around, every, in_stages
+from oncoseg.blocks.convs import CONV, POOL
+from oncoseg.blocks.implicit import ConditionalNorm, Fourier, Pade, around, every, in_stages
 from oncoseg.blocks.pyramid import climbed
 from oncoseg.blocks.resize import resized
 from oncoseg.blocks.units import BATCH
@@ -172,7 +172,7 @@ class Residual(nn.Module):
         self.acts = nn.ModuleList(Pade() for _ in range(2))
         same = inputs == width
         self.project = nn.Identity() if same else CONV[dims](inputs, width, 1, bias=False)
-        self.pool = MEAN[dims]
+        self.pool = POOL[dims]
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, inputs, *S) -> (B, width, *S/2), rounded up."""

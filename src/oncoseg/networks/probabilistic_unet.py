@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from oncoseg.blocks.convs import CONV, POOL, seen, stage
-from oncoseg.blocks.resize import resized
+from oncoseg.blocks.pyramid import descended, finest, stretched
 from oncoseg.case import Batch, Task
 from oncoseg.errors import BadOption
 from oncoseg.registry import Card
@@ -86,11 +86,7 @@ class ProbabilisticUnet(Network):
 
     def features(self, pyramid: list[Tensor]) -> Tensor:
         """Pyramid -> finest features (B, widths[0], *S), before anything is drawn."""
-        features = pyramid[-1]
-        for level in reversed(range(len(self.decoder))):
-            up = resized(features, pyramid[level].shape[2:])
-            features = self.decoder[level](torch.cat([up, pyramid[level]], dim=1))
-        return features
+        return finest(descended(pyramid, (), self.decoder, stretched))
 
     def at(self, features: Tensor, code: Tensor) -> Tensor:
         """Finest features and z (B, latent) -> logits (B, outputs, *S)."""

@@ -6,8 +6,7 @@ from torch import Tensor, nn
 
 from oncoseg.blocks.convs import CONV
 from oncoseg.blocks.mbconv import MbConv
-from oncoseg.blocks.pyramid import climbed
-from oncoseg.blocks.resize import resized
+from oncoseg.blocks.pyramid import climbed, descended, finest, summed
 from oncoseg.blocks.reversible import Reversible
 from oncoseg.blocks.units import levels
 from oncoseg.case import Batch, Task
@@ -76,9 +75,4 @@ class RevMbconvUnet3d(Network):
 
     def decode(self, pyramid: list[Tensor], batch: Batch) -> list[Tensor]:
         """Logits (B, outputs, *S)."""
-        features = pyramid[-1]
-        for level in reversed(range(len(self.decoder))):
-            skip = pyramid[level]
-            above = resized(self.narrow[level](features), skip.shape[2:])
-            features = self.decoder[level](above + skip)
-        return [self.head(features)]
+        return [self.head(finest(descended(pyramid, self.narrow, self.decoder, summed)))]

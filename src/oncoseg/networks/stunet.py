@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -69,6 +70,6 @@ class Stunet(Network):
         return logits_of(self.heads, levels, every=self.training)
 
 
-def repeated(features: Tensor, like: Tensor) -> Tensor:
-    """Each voxel as often as another map has it."""
-    return F.interpolate(features, size=like.shape[2:], mode="nearest")
+def repeated(above: Tensor, skip: Tensor) -> Tensor:
+    """Voxels as often as the skip has them, and the skip."""
+    return torch.cat([F.interpolate(above, size=skip.shape[2:], mode="nearest"), skip], dim=1)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from oncoseg.blocks.convs import CONV
-from oncoseg.blocks.resize import doubled, fitted, padded, resized
+from oncoseg.blocks.pyramid import descended, finest, stretched
+from oncoseg.blocks.resize import doubled, fitted, padded
 from oncoseg.blocks.resnet_v2 import ResnetV2
 from oncoseg.blocks.units import twice
 from oncoseg.blocks.vit import VitBlock
@@ -76,10 +76,5 @@ class SwtrUnet(Network):
 
     def decode(self, pyramid: list[Tensor], batch: Batch) -> list[Tensor]:
         """Logits [(B, outputs, *S)]."""
-        features = pyramid[-1]
-        for level in reversed(range(len(self.decoder))):
-            skip = pyramid[level]
-            features = resized(features, skip.shape[2:])
-            features = self.decoder[level](torch.cat([features, skip], dim=1))
-        features = doubled(features)
+        features = doubled(finest(descended(pyramid, (), self.decoder, stretched)))
         return [fitted(self.head(self.last(features)), batch.image)]
