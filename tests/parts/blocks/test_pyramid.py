@@ -39,8 +39,9 @@ def test_without_a_way_up_what_lies_below_is_interpolated():
     fine, coarse = torch.zeros(1, 2, 5, 7), torch.ones(1, 2, 3, 4)
     same = nn.ModuleList([nn.Identity()])
     beside = finest(descended([fine, coarse], (), same, stretched))
-    assert torch.equal(beside, torch.cat([torch.ones_like(fine), fine], dim=1))
-    assert torch.equal(finest(descended([fine, coarse], (), same, summed)), torch.ones_like(fine))
+    torch.testing.assert_close(beside, torch.cat([torch.ones_like(fine), fine], dim=1))
+    both = finest(descended([fine, coarse], (), same, summed))
+    torch.testing.assert_close(both, torch.ones_like(fine))
 
 
 def test_logits_come_finest_first_of_levels_with_a_head_and_of_one_alone_where_not_every():
