@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from oncoseg.blocks.convs import CONV
-from oncoseg.blocks.resize import fitted, padded, resized
+from oncoseg.blocks.resize import fitted, padded
 from oncoseg.blocks.units import levels, norm_of
+from oncoseg.blocks.vit import Positions
 from oncoseg.blocks.windows import PatchMerging, SwinBlock
 from oncoseg.case import Batch, Task
 from oncoseg.registry import Card
@@ -51,8 +52,8 @@ class BarlowSwin(Network):
         self.widths = [width * 2**stage for stage in range(STAGES)]
         self.embed = CONV[dims](task.inputs, width, PATCH, PATCH)
         self.grid = tuple(math.ceil(size / self.step) * self.step // PATCH for size in task.patch)
-        self.positions = nn.Parameter(torch.empty(1, width, *self.grid))
-        nn.init.uniform_(self.positions, -0.05, 0.05)
+        self.positions = Positions(width, self.grid)
+        nn.init.uniform_(self.positions.codes, -0.05, 0.05)
         self.stages = nn.ModuleList(
             nn.Sequential(
                 SwinBlock(wide, heads, sides, shifted=False),
@@ -75,8 +76,7 @@ class BarlowSwin(Network):
 
     def encode(self, batch: Batch) -> list[Tensor]:
         """Features at 1/4, 1/8 and 1/16; S is padded to multiples of 16."""
-        features = self.embed(padded(batch.image * batch.present, self.step))
-        features = features + resized(self.positions, features.shape[2:])
+        features = self.positions(self.embed(padded(batch.image * batch.present, self.step)))
         features = self.stages[0](features.movedim(1, -1))
         pyramid = [features.movedim(-1, 1)]
         for merge, stage in zip(self.merge, list(self.stages)[1:]):

@@ -28,7 +28,7 @@ def test_parameters_are_the_published_ones():
         name: sum(value.numel() for value in module.parameters())
         for name, module in network.named_children()
     }
-    encoder = network.positions.numel() + sum(sizes[name] for name in ("embed", "stages", "merge"))
+    encoder = network.positions.codes.numel() + sum(sizes[name] for name in ("embed", "stages", "merge"))
     assert encoder == ENCODER
     widths = [(384 + 192, 192), (192 + 96, 128), (128, 64), (64, 32)]
     assert sizes["decoder"] == sum(
@@ -74,7 +74,7 @@ def test_positions_are_learned_and_fit_other_sizes():
     network = registry.build("networks", small, classes_task(2, 64)).eval()
     batch = make_batch(classes_task(2, 64))
     before = network.encode(batch)[0]
-    network.positions.data.normal_()
+    network.positions.codes.data.normal_()
     assert not torch.allclose(network.encode(batch)[0], before)
     assert network(make_batch(classes_task(2, 90)))[0].shape[2:] == (90, 90)
 

@@ -36,7 +36,7 @@ def test_attention_starts_as_nothing_and_then_mixes_all_places(dims):
 @pytest.mark.parametrize("exclusive", [True, False])
 def test_the_answer_is_the_mean_probability_of_four_maps(exclusive):
     torch.manual_seed(0)
-    maps = [torch.randn(2, 3, 5, 5, dtype=torch.float64) for _ in range(4)]
+    maps = [torch.randn(2, 3, 5, 5) for _ in range(4)]
 
     def chance(logits):
         return logits.softmax(1) if exclusive else logits.sigmoid()
