@@ -38,6 +38,16 @@ def test_of_each_pair_one_sees_all_and_one_what_is_near(dims):
     assert (flat.grad[0].abs().sum(-1) > 0).all()
 
 
-def test_heads_must_divide_the_width():
-    with pytest.raises(BadOption, match="5 heads do not divide a width of 12"):
-        built(",heads=5", classes_task(2))
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("heads=5", "5 heads do not divide a width of 12"),
+        ("heads=0", "0 heads do not divide"),
+        ("width=12", "a width of 4, 8, 16 or a multiple of 32, not 12"),
+        ("window=1", "windows are at least 2 wide, not 1"),
+        ("units=1x1", "three units"),
+    ],
+)
+def test_what_its_blocks_cannot_be_is_refused(options, said):
+    with pytest.raises(BadOption, match=said):
+        built(f",{options}", classes_task(2))
