@@ -28,7 +28,9 @@ def test_parameters_are_the_published_ones():
         name: sum(value.numel() for value in module.parameters())
         for name, module in network.named_children()
     }
-    encoder = network.positions.codes.numel() + sum(sizes[name] for name in ("embed", "stages", "merge"))
+    encoder = network.positions.codes.numel() + sum(
+        sizes[name] for name in ("embed", "stages", "merge")
+    )
     assert encoder == ENCODER
     widths = [(384 + 192, 192), (192 + 96, 128), (128, 64), (64, 32)]
     assert sizes["decoder"] == sum(
