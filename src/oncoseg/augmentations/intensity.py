@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from oncoseg.blocks.noise import LINEAR, blur, smooth_field
+from oncoseg.blocks.noise import blur, smooth_field
+from oncoseg.blocks.resize import LINEAR
 from oncoseg.case import Batch, Task
 from oncoseg.registry import Card
 from oncoseg.trainable import Augmentation

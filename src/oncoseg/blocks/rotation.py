@@ -32,6 +32,7 @@ def sampled(parts: Sequence[Tensor], grid: Tensor) -> list[Tensor]:
     filled = [place for place, row in enumerate(rows) if row.any()]
     moved = grid.new_zeros(len(rows), *grid.shape[1:-1])
     if filled:
-        wide = torch.stack([rows[place].to(grid) for place in filled])[None]
+        # Channels of one place lie side by side, as they are read.
+        wide = torch.stack([rows[place].to(grid) for place in filled], dim=-1)[None].movedim(-1, 1)
         moved[filled] = F.grid_sample(wide, grid, align_corners=True)[0]
     return list(moved.split([len(part) for part in parts]))

@@ -5,11 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from oncoseg.blocks.convs import CONV, NORM, TRANSPOSED
 
-BATCH: dict[int, Any] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+
+class _BatchNorm(nn.modules.batchnorm._BatchNorm):
+    """Batch normalisation; one value a channel has no variance: it takes the running statistics."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, C, *S) -> the same."""
+        if not self.training or features.numel() > features.shape[1]:
+            return super().forward(features)
+        known = self.running_mean, self.running_var, self.weight, self.bias
+        return F.batch_norm(features, *known, training=False, eps=self.eps)
+
+
+class BatchNorm2d(_BatchNorm, nn.BatchNorm2d):
+    """On images (B, C, H, W)."""
+
+
+class BatchNorm3d(_BatchNorm, nn.BatchNorm3d):
+    """On volumes (B, C, *S)."""
+
+
+BATCH: dict[int, Any] = {2: BatchNorm2d, 3: BatchNorm3d}
 POOL: dict[int, Any] = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
 MEAN: dict[int, Any] = {2: nn.AvgPool2d, 3: nn.AvgPool3d}
 WIDEST = {2: 512, 3: 320}  # channels that a stage of nnU-Net has at most

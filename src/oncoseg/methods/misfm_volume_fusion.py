@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from oncoseg.blocks.mixing import block_grid, random_box
-from oncoseg.blocks.noise import LINEAR
+from oncoseg.blocks.resize import LINEAR
 from oncoseg.blocks.supervision import deep_loss
 from oncoseg.case import Batch, Task
 from oncoseg.registry import Card
