@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from oncoseg import __version__
-from oncoseg.report.courses import Course
+from oncoseg.report.cohort.courses import Course
+from oncoseg.report.cohort.measures import DICE, RULE, Measure, measures, outliers
+from oncoseg.report.cohort.plots import Strip, spider, strips, waterfall
+from oncoseg.report.cohort.sheet import Entry
 from oncoseg.report.page import CSS, STAMP
 from oncoseg.report.pictures import colours
-from oncoseg.report.plots import Strip, spider, strips, waterfall
-from oncoseg.report.sheet import Entry
-from oncoseg.report.spread import DICE, RULE, Measure, measures, outliers
 from oncoseg.report.tables import short
 
-OWN = Path(__file__).with_name("many.css")
+OWN = Path(__file__).with_name("page.css")
 LISTED = 12  # cases to look at first
 LINE = 24  # letters that stay on one line
 
@@ -80,7 +79,7 @@ def page(cohort: Cohort) -> str:
 
 def _header(cohort: Cohort) -> str:
     patients = len({entry.patient for entry in cohort.entries})
-    models = _each(cohort, lambda plain: " ".join(_model(plain)) or "not named")
+    models = Counter(entry.model or "not named" for entry in cohort.done)
     facts = [cohort.date, f"{_count(len(cohort.entries), 'case')}, {_count(patients, 'patient')}"]
     facts += [f"model {name}" for name in models][:2]
     return (
@@ -88,14 +87,6 @@ def _header(cohort: Cohort) -> str:
         f'<p class="meta">{escape("  ·  ".join(facts))}</p></div>'
         f'<p class="stamp">{STAMP}</p></header>'
     )
-
-
-def _model(plain: Mapping[str, Any]) -> list[str]:
-    return [str(plain["model"][key]) for key in ("name", "version") if plain["model"].get(key)]
-
-
-def _each(cohort: Cohort, key: Any) -> Counter[str]:
-    return Counter(key(entry.plain) for entry in cohort.done)
 
 
 def _answer(cohort: Cohort) -> str:
@@ -244,7 +235,7 @@ def _listed(found: Counter[str]) -> str:
 
 
 def _modalities(cohort: Cohort) -> str:
-    missing = _each(cohort, lambda plain: " + ".join(plain["missing"]))
+    missing = Counter(" + ".join(entry.plain["missing"]) for entry in cohort.done)
     if not missing:
         return ""
     if set(missing) == {""}:

@@ -11,7 +11,7 @@ import numpy as np
 
 from oncoseg.blocks.axes import framed, ticks
 from oncoseg.case import Array
-from oncoseg.report.courses import Course
+from oncoseg.report.cohort.courses import Course
 
 WIDE, LEFT, ROW, FOOT = 520, 118, 46, 30
 BROAD, TALL, TOP = 1000, 260, 16

@@ -50,7 +50,7 @@ def printer() -> Any:
         raise MissingExtra(PANGO) from error
 
 
-def pdf(page: str) -> bytes:
+def printed(page: str) -> bytes:
     """A page of `oncoseg.report.page` as the bytes of a PDF."""
     weasyprint = printer()
     # A style sheet given to WeasyPrint itself would yield to those of the page.
