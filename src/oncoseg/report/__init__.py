@@ -11,6 +11,7 @@ import numpy as np
 
 from oncoseg import files, registry, results
 from oncoseg.bar import bar
+from oncoseg.blocks.document import STAMP, today
 from oncoseg.blocks.planes import tilt
 from oncoseg.case import Array, Case, Prediction, Volume
 from oncoseg.errors import BadData, OncosegError, unknown
@@ -20,9 +21,9 @@ from oncoseg.report import cohort, pdf, private
 from oncoseg.report.beside import beside
 from oncoseg.report.cohort.sheet import SHEETS
 from oncoseg.report.cohort.visits import read_visits
-from oncoseg.report.content import EVERY, bare, content, today
+from oncoseg.report.content import EVERY, bare, content
 from oncoseg.report.key_images import key_images, store
-from oncoseg.report.page import STAMP, page
+from oncoseg.report.page import page
 from oncoseg.report.plates import plates
 from oncoseg.report.records import Content, Plate
 from oncoseg.report.sentences import said, words

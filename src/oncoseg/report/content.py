@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
 from oncoseg import __version__
+from oncoseg.blocks.document import today
 from oncoseg.blocks.planes import unit
 from oncoseg.case import Prediction
 from oncoseg.report.pictures import colours
@@ -68,11 +68,6 @@ def bare(text: str, prediction: Prediction) -> str:
         text = text.replace(str(path.parent), path.parent.name) if path.parent.name else text
     alone = PureWindowsPath(text) if "\\" in text else PurePosixPath(text)
     return alone.name if alone.is_absolute() else text
-
-
-def today() -> str:
-    """The date of this machine."""
-    return dt.datetime.now().astimezone().strftime("%Y-%m-%d")
 
 
 def _measurements(prediction: Prediction, found: Mapping[str, Mapping[str, Any]]) -> Section:
