@@ -83,7 +83,7 @@ def _measurements(prediction: Prediction, found: Mapping[str, Mapping[str, Any]]
     order = list(prediction.task.regions)
     rows.sort(key=lambda row: (COLUMNS.index(row["name"]), order.index(row["region"])))
     methods = [*(found[name]["method"] for name in FINDINGS), *_unsure(prediction)]
-    return tabled({"title": "Measurements", "method": "", "rows": rows}, methods)
+    return tabled("Measurements", rows, methods)
 
 
 def _region(prediction: Prediction, region: str, found: Mapping[str, Mapping[str, Any]]) -> Region:
