@@ -9,7 +9,7 @@ import pytest
 
 from oncoseg import Grid, Prediction, Task, results
 from oncoseg.errors import MissingExtra, UnknownName
-from oncoseg.report import paper, report
+from oncoseg.report import pdf, report
 from oncoseg.write import write_volume
 
 
@@ -67,15 +67,15 @@ def test_the_sheets_are_a4(made):
 
 
 def test_contours_are_drawn_where_they_were_in_voxels_of_any_shape():
-    placed = paper._placed("M2 4l2 0 0 6 -2 0zM0 0l1 1z", "translate(10 20) scale(0.5 2)")
+    placed = pdf._placed("M2 4l2 0 0 6 -2 0zM0 0l1 1z", "translate(10 20) scale(0.5 2)")
     assert placed == "M11.00 28.00l1.00 0.00 0.00 12.00 -1.00 0.00zM10.00 20.00l0.50 2.00z"
-    assert paper._placed("M2 4l2 0z", "scale(0.50000 1.00000)") == "M1.00 4.00l1.00 0.00z"
+    assert pdf._placed("M2 4l2 0z", "scale(0.50000 1.00000)") == "M1.00 4.00l1.00 0.00z"
 
 
 def test_every_class_of_line_in_the_pictures_has_its_look(made):
     page = made[0].read_text(encoding="utf-8")
     drawn = set(re.findall(r'<path class="([^"]*)"', page))
-    assert drawn <= paper.LOOKS.keys()
+    assert drawn <= pdf.LOOKS.keys()
 
 
 def test_only_a_pdf_and_what_there_is_not(tmp_path):
@@ -96,7 +96,7 @@ def test_a_missing_package_or_library_is_one_sentence_before_any_work(tmp_path, 
             raise OSError("cannot load library 'libpango-1.0-0'")
         raise MissingExtra("run: pip install 'oncoseg[report]'")
 
-    monkeypatch.setattr(paper, "require", required)
+    monkeypatch.setattr(pdf, "require", required)
     with pytest.raises(MissingExtra, match=r"libpango|oncoseg\[report\]"):
         report(out, to=tmp_path / "pages", kinds=("html", "pdf"))
     assert not (tmp_path / "pages").exists()

@@ -4,7 +4,7 @@ import re
 
 from oncoseg.report.page import WIDE, _section
 from oncoseg.report.records import Region
-from oncoseg.report.tables import short, tabled, tables, worded
+from oncoseg.report.tables import short, tables, worded
 
 
 def row(name, value, unit="", **more):
@@ -12,17 +12,13 @@ def row(name, value, unit="", **more):
 
 
 def test_lines_are_regions_or_lesions_and_columns_are_measurements():
-    section = {
-        "title": "Shape",
-        "method": "By counting.",
-        "rows": [
-            row("slice thickness", 5.0, "mm"),
-            row("sphericity", 0.71234, region="core"),
-            row("volume", 12.3, "ml", region="core", low=10.0, high=14.9, level=0.9),
-            row("sphericity", 0.9, lesion="core 1"),
-        ],
-    }
-    found = tabled(section)
+    rows = [
+        row("slice thickness", 5.0, "mm"),
+        row("sphericity", 0.71234, region="core"),
+        row("volume", 12.3, "ml", region="core", low=10.0, high=14.9, level=0.9),
+        row("sphericity", 0.9, lesion="core 1"),
+    ]
+    (found,) = tables({"title": "Shape", "method": "By counting.", "rows": rows})
     assert (found.title, found.methods) == ("Shape", ["By counting."])
     assert found.facts == {"slice thickness": "5.00 mm"}
     assert found.columns == [("sphericity", ""), ("volume", "ml")]
@@ -42,8 +38,8 @@ def test_words_stay_words():
     assert worded(row("side", "left")) == "left"
 
 
-def test_what_would_be_too_wide_is_turned_and_images_stand_side_by_side():
-    features = [f"feature {number}" for number in range(12)]
+def test_what_was_measured_in_images_has_a_table_apart_in_which_they_are_compared():
+    features = [f"feature {number}" for number in range(WIDE + 1)]
     rows = [row("volume", float(place), "ml", region=name) for place, name in enumerate("ab")]
     rows += [
         row(f"{image} {feature}", 1.5, "mm", region="a", image=image)
@@ -53,19 +49,20 @@ def test_what_would_be_too_wide_is_turned_and_images_stand_side_by_side():
     facts = [row("bins", 32)]
     shape, inside = tables({"title": "Radiomics", "method": "So.", "rows": facts + rows})
     assert (shape.title, shape.facts, shape.methods) == ("Radiomics", {"bins": "32"}, [])
-    assert (shape.columns, shape.rows) == ([("a", ""), ("b", "")], [("volume, ml", ["0", "1.00"])])
+    assert (shape.columns, shape.rows) == ([("volume", "ml")], [("a", ["0"]), ("b", ["1.00"])])
     assert (inside.title, inside.methods) == ("Radiomics: a", ["So."])
-    assert inside.columns == [("t1", ""), ("t2", "")]
-    assert inside.rows == [(f"{feature}, mm", ["1.50", "1.50"]) for feature in features]
-    assert tables({"title": "Few", "method": "So.", "rows": rows[:2]})[0].columns == [
-        ("volume", "ml")
+    assert inside.columns == [(feature, "mm") for feature in features]
+    assert inside.rows == [(image, ["1.50"] * (WIDE + 1)) for image in ("t1", "t2")]
+    assert drawn({"title": "Toy", "method": ".", "rows": rows})[-1] == [
+        ["", "t1", "t2"],
+        *([f"{feature}, mm", "1.50", "1.50"] for feature in features),
     ]
 
 
 def drawn(section):
-    """Each table of a section: its head, then its lines, as texts."""
+    """Each table of a finding: its head, then its lines, as texts."""
     region = Region("core", "", "#fff", "1", "ml", "")
-    text = _section(tabled(section), [region])
+    text = "".join(_section(one, [region]) for one in tables(section))
     rows = [
         [
             re.sub("<[^>]*>", "|", cell).strip("|")

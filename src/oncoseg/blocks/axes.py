@@ -17,6 +17,15 @@ def ticks(low: float, high: float) -> list[float]:
     return [round(place * step, 12) for place in range(first, max(last, first + 1) + 1)]
 
 
+def decades(low: float, high: float) -> list[float]:
+    """Round numbers between two powers of ten, the fewer the further they are apart."""
+    span = high - low
+    steps = (1, 1.5, 2, 3, 4, 5, 7) if span < 0.8 else (1, 2, 5) if span <= 2 else (1,)
+    powers = range(math.floor(low), math.floor(high) + 2)
+    every = [step * 10.0**power for power in powers for step in steps]
+    return [one for one in every if low - 1e-9 <= math.log10(one) <= high + 1e-9]
+
+
 def framed(width: float, height: float, inside: str, title: str) -> str:
     """A plot of so many pixels at most; `title` is read to those who cannot see it."""
     return (

@@ -38,11 +38,11 @@ class Registration:
     overlap: Dice of both bodies (brighter than Otsu's threshold) within the common field of view;
     1 if outlines agree. covered: share of the fixed body that `moving` shows at all. information:
     normalised mutual information as the entropy correlation coefficient, 2 - 2 H(a, b) / (H(a) +
-    H(b)), from 0 (independent) to 1; before: the same without any motion. likeness: the median
-    correlation |r| of neighbourhoods 18 mm wide within the body, so whether fine structure agrees,
-    whatever the brightness; high for one person, low for two. residual_mm: the inverse consistency,
-    how far a corner of the body's box at most ends from where it began when taken there and back by
-    the registration computed the other way round.
+    H(b)), from 0 (independent) to 1. likeness: the median correlation |r| of neighbourhoods 18 mm
+    wide within the body, so whether fine structure agrees, whatever the brightness; high for one
+    person, low for two. residual_mm: the inverse consistency, how far a corner of the body's box at
+    most ends from where it began when taken there and back by the registration computed the other
+    way round.
     """
 
     matrix: Array
@@ -50,7 +50,6 @@ class Registration:
     overlap: float
     covered: float
     information: float
-    before: float
     likeness: float
     residual_mm: float
 
@@ -103,14 +102,12 @@ def assess(
     there = covered & (values > _threshold(moving))
     common = inside & covered
     sum_ = int(common.sum() + there.sum())
-    still, seen = moved(moving, fixed.grid, np.eye(4))
     return Registration(
         matrix=matrix,
         kind=kind,
         overlap=2 * int((common & there).sum()) / sum_ if sum_ else 0.0,
         covered=float(common.sum() / max(1, inside.sum())),
         information=_information(fixed.array[covered], values[covered]),
-        before=_information(fixed.array[seen], still[seen]),
         likeness=_likeness(fixed.array, values, common),
         residual_mm=residual_mm,
     )

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from oncoseg.blocks.document import section
 from oncoseg.compare import plots
 from oncoseg.compare.advice import CLEARLY
-from oncoseg.compare.markup import averaged, measured, named, section, tabled
+from oncoseg.compare.markup import averaged, measured, named, tabled
 from oncoseg.compare.records import Comparison
 from oncoseg.compare.told import KINDS, priced
 

@@ -1,4 +1,4 @@
-"""Pieces of a comparison's page as markup: sections, tables, names, measures and means."""
+"""Pieces of a comparison's page as markup: tables, names, measures and means."""
 
 from __future__ import annotations
 
@@ -6,33 +6,22 @@ import math
 from collections.abc import Sequence
 from html import escape
 
+from oncoseg.blocks.document import swatch, table
 from oncoseg.compare import plots
 from oncoseg.compare.records import Comparison
 from oncoseg.compare.told import minus
 from oncoseg.evaluate.table import Summary
 
 
-def section(heading: str, text: str, inside: str) -> str:
-    """A part of the page; `inside` is markup."""
-    return (
-        f'<section class="long"><h2>{escape(heading)}</h2><p class="sub">{escape(text)}</p>'
-        f"{inside}</section>"
-    )
-
-
 def tabled(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Cells are markup."""
-    top = "".join(f"<th>{cell}</th>" for cell in head)
-    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
-    return (
-        f'<div class="wide"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
-    )
+    """A table that is scrolled where it is too wide; cells are markup."""
+    return f'<div class="wide">{table(head, rows)}</div>'
 
 
 def named(comparison: Comparison, name: str) -> str:
     """An algorithm with its colour."""
     tint = plots.colour(comparison.table.algorithms.index(name))
-    return f'<span class="swatch" style="--colour:{tint}"></span>{escape(name)}'
+    return swatch(tint) + escape(name)
 
 
 def measured(comparison: Comparison, measure: tuple[str, str]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import math
 from collections.abc import Sequence
 from html import escape
@@ -10,18 +9,17 @@ from pathlib import Path
 
 import numpy as np
 
-from oncoseg import __version__
+from oncoseg.blocks.document import alert, document, footer, header, section, today
 from oncoseg.compare import plots
 from oncoseg.compare.budget import costs
-from oncoseg.compare.markup import averaged, measured, named, number, section, tabled
+from oncoseg.compare.markup import averaged, measured, named, number, tabled
 from oncoseg.compare.method import method
 from oncoseg.compare.pictures import Panel, panels, worst
 from oncoseg.compare.ranking import ALPHA, Pair
 from oncoseg.compare.records import Comparison, Standing
 from oncoseg.evaluate.table import Summary
-from oncoseg.report.page import CSS, STAMP
 
-OWN = Path(__file__).with_name("page.css")
+CSS = Path(__file__).with_name("page.css")
 SHOWN, LISTED = 3, 8  # worst cases as pictures, and in the table
 DRAWN = 12  # measures up to which all are drawn, beyond it those that count
 SCHEMES = {
@@ -36,7 +34,7 @@ def page(comparison: Comparison) -> str:
     body = [
         _header(comparison),
         f'<div class="choice">{escape(comparison.advice())}</div>',
-        _alert(comparison),
+        alert(comparison.notes, 4),
         _leaderboard(comparison),
         *_extras(comparison),
         _means(comparison),
@@ -47,17 +45,9 @@ def page(comparison: Comparison) -> str:
         costs(comparison),
         _worst(comparison),
         method(comparison),
-        f"<footer><p>{STAMP} Made by oncoseg {__version__}.</p></footer>",
+        footer(),
     ]
-    css = CSS.read_text(encoding="utf-8") + OWN.read_text(encoding="utf-8")
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta http-equiv="Content-Security-Policy" '
-        "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">\n"
-        f"<title>{escape(_title(comparison))} - comparison</title>\n<style>\n{css}</style>\n"
-        "</head>\n<body>\n" + "\n".join(filter(None, body)) + "\n</body>\n</html>\n"
-    )
+    return document(f"{_title(comparison)} - comparison", body, CSS)
 
 
 def _title(comparison: Comparison) -> str:
@@ -68,25 +58,13 @@ def _title(comparison: Comparison) -> str:
 
 
 def _header(comparison: Comparison) -> str:
-    date = dt.datetime.now().astimezone().strftime("%Y-%m-%d")
     facts = [
-        date,
+        today(),
         f"{len(comparison.table.cases)} cases, {comparison.patients} patients",
         f"truth {Path(comparison.reference).name}",
         f"protocol {comparison.protocol.name}",
     ]
-    return (
-        '<header><div><p class="brand">oncoseg comparison</p>'
-        f'<h1>{escape(_title(comparison))}</h1><p class="meta">{escape("  ·  ".join(facts))}</p>'
-        f'</div><p class="stamp">{STAMP}</p></header>'
-    )
-
-
-def _alert(comparison: Comparison) -> str:
-    told = "".join(f"<p>{escape(note)}</p>" for note in comparison.notes[:4])
-    more = len(comparison.notes) - 4
-    told += f'<p><a href="#notes">{more} more</a></p>' if more > 0 else ""
-    return f'<div class="alert">{told}</div>' if told else ""
+    return header("oncoseg comparison", facts, _title(comparison))
 
 
 def _leaderboard(comparison: Comparison) -> str:

@@ -8,7 +8,7 @@ from html import escape
 
 import numpy as np
 
-from oncoseg.blocks.axes import framed, ticks
+from oncoseg.blocks.axes import decades, framed, ticks
 from oncoseg.case import Array
 from oncoseg.evaluate.table import Summary
 
@@ -118,7 +118,7 @@ def scatter(
     parts += [
         f'<path class="grid" d="M{along(cost):.1f} {TOP}V{TOP + HIGH}"/>'
         f'<text class="name" x="{along(cost):.0f}" y="{height - 10}">{_short(cost)}</text>'
-        for cost in _decades(first, last)
+        for cost in decades(first, last)
     ]
     points = [(along(cost), down(one.mean)) for cost, one in zip(costs, found)]
     line = "L".join(f"{points[place][0]:.1f} {points[place][1]:.1f}" for place in front)
@@ -133,14 +133,6 @@ def scatter(
         parts.append(_mean(x, found[place], down, tints[place]))
         parts.append(f'<text x="{x + 9:.0f}" y="{y:.1f}">{escape(short)}</text>')
     return framed(width, height, "".join(parts), title)
-
-
-def _decades(first: float, last: float) -> list[float]:
-    """Round numbers between two powers of ten, the fewer the further they are apart."""
-    span = last - first
-    steps = (1, 2, 3, 4, 5, 7) if span < 0.8 else (1, 2, 5) if span <= 2 else (1,)
-    every = (step * 10.0**power for power in range(-9, 19) for step in steps)
-    return [one for one in every if first <= math.log10(one) <= last]
 
 
 def _short(value: float) -> str:

@@ -2,37 +2,21 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import math
-from collections.abc import Sequence
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from oncoseg import __version__
+from oncoseg.blocks.document import alert, document, footer, header, section, table, today
 from oncoseg.blocks.froc import RATES
 from oncoseg.blocks.statistics import percentiles
 from oncoseg.froc.curves import Curve, Curves, told_of
-from oncoseg.report.page import CSS, STAMP
 
 LEFT, TOP, WIDE, HIGH, FOOT = 58, 14, 640, 330, 52
 DENSE = 81  # places along the curve
-STYLE = """
-.curves figure { max-width: 760px; }
-.curves table + h2 { margin-top: 28px; }
-svg.plot { background: none; border-radius: 0; height: auto; }
-svg.plot text { fill: var(--soft); stroke: none; font-weight: 400; font-size: 13px; }
-svg.plot .grid { stroke: var(--line); stroke-width: 1; fill: none; }
-svg.plot .curve { stroke: #0072B2; stroke-width: 2.4; fill: none; stroke-linejoin: round; }
-svg.plot .band { fill: #0072B2; fill-opacity: .16; }
-svg.plot .dot { fill: #0072B2; }
-svg.plot .point { fill: #D55E00; stroke: #fff; stroke-width: 1.5; }
-svg.plot .end { text-anchor: end; }
-svg.plot .middle { text-anchor: middle; }
-svg.plot .strong { fill: var(--ink); font-weight: 600; stroke: #fff; stroke-width: 4; stroke-opacity: 1; }
-code { font: 13px ui-monospace, Menlo, Consolas, "Liberation Mono", monospace; overflow-wrap: anywhere; }
-"""  # noqa: E501
+CSS = Path(__file__).with_name("page.css")
 ABOUT = (
     "Candidates are connected components of voxels with a probability of at least {floor:g}; each "
     "scores its highest probability (Jaeger 2018, arXiv 1811.08661). It finds a lesion that it "
@@ -46,31 +30,16 @@ ABOUT = (
 
 def page(curves: Curves) -> str:
     """The whole page."""
-    date = dt.datetime.now().astimezone().strftime("%Y-%m-%d")
     how = f"an intersection over union of at least {curves.iou:g}" if curves.iou else "any voxel"
     about = ABOUT.format(floor=curves.floor, how=how)
-    notes = "".join(f"<p>{escape(note)}</p>" for note in curves.notes)
-    header = (
-        '<header><div><p class="brand">oncoseg froc</p><h1>Lesions found and invented</h1>'
-        f'<p class="meta">{date}</p></div><p class="stamp">{STAMP}</p></header>'
-    )
     body = [
-        header,
-        f'<div class="alert">{notes}</div>' if notes else "",
+        header("oncoseg froc", [today()], "Lesions found and invented"),
+        alert(curves.notes),
         *(_section(curve) for curve in curves.curves),
-        f'<section><h2>Method</h2><p class="sub">{escape(about)}</p></section>',
-        f"<footer><p>{STAMP} Made by oncoseg {__version__}.</p></footer>",
+        section("Method", about, ""),
+        footer(),
     ]
-    css = CSS.read_text(encoding="utf-8") + STYLE
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta http-equiv="Content-Security-Policy" '
-        "content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
-        f"<title>FROC</title>\n<style>\n{css}</style>\n</head>\n<body>\n"
-        + "\n".join(filter(None, body))
-        + "\n</body>\n</html>\n"
-    )
+    return document("FROC", body, CSS)
 
 
 def _section(curve: Curve) -> str:
@@ -89,28 +58,18 @@ def _section(curve: Curve) -> str:
         for row in said["sizes"]
     ]
     how = f"<p>To use it: <code>{escape(use)}</code></p>" if use else ""
-    return (
-        f'<section class="long curves"><h2>{escape(curve.region)}</h2>'
-        f'<p class="sub">{escape(what)}</p><figure>{_plot(curve)}</figure>'
-        f"<p>{escape(told)}.</p>{how}"
-        + _table(("False positives a case", "Sensitivity", "95 % interval"), rows)
+    inside = (
+        f"<figure>{_plot(curve)}</figure><p>{escape(told)}.</p>{how}"
+        + table(("False positives a case", "Sensitivity", "95 % interval"), rows)
         + "<h2>By size, at the point</h2>"
-        + _table(("Lesions", "Size", "Found", "Sensitivity"), sizes)
-        + "</section>"
+        + table(("Lesions", "Size", "Found", "Sensitivity"), sizes)
     )
+    return section(curve.region, what, inside, "long curves")
 
 
 def _cells(one: dict[str, Any]) -> tuple[str, str]:
     between = "-" if one["low"] is None else f"{one['low']:.3f} to {one['high']:.3f}"
     return f"{one['value']:.3f}", between
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    top = "".join(f"<th>{escape(cell)}</th>" for cell in head)
-    body = "".join(
-        f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows
-    )
-    return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def _across(rate: float) -> float:

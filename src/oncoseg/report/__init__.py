@@ -11,22 +11,22 @@ import numpy as np
 
 from oncoseg import files, registry, results
 from oncoseg.bar import bar
+from oncoseg.blocks.document import STAMP, today
 from oncoseg.blocks.planes import tilt
 from oncoseg.case import Array, Case, Prediction, Volume
 from oncoseg.errors import BadData, OncosegError, unknown
 from oncoseg.extras import require
 from oncoseg.read import read_volume
-from oncoseg.report import cohort, private
+from oncoseg.report import cohort, pdf, private
 from oncoseg.report.beside import beside
-from oncoseg.report.content import EVERY, bare, content, today
-from oncoseg.report.courses import read_visits
+from oncoseg.report.cohort.sheet import SHEETS
+from oncoseg.report.cohort.visits import read_visits
+from oncoseg.report.content import EVERY, bare, content
 from oncoseg.report.key_images import key_images, store
-from oncoseg.report.page import STAMP, page
-from oncoseg.report.paper import pdf, printer
+from oncoseg.report.page import page
 from oncoseg.report.plates import plates
 from oncoseg.report.records import Content, Plate
 from oncoseg.report.sentences import said, words
-from oncoseg.report.sheet import SHEETS
 from oncoseg.response import Earlier, compare
 from oncoseg.verb import called
 from oncoseg.write import Pseudonyms
@@ -55,10 +55,10 @@ def report(
     (`report.key_images`), and `cohort.parquet`. They go beside the predictions or into the folder
     `to`; with more than one case, `cohort.csv` has a row and `index.html` a line of each, also of
     one that failed. `visits` is a CSV file that says whose each case is, and of when
-    (`report.courses.read_visits`). `findings` (`name:option=value`) are measured further to those
-    of every report, and sentences are in a `language` of `report/words/`. `key` is the file of a
-    key: what names the patients is then replaced or taken out (`report.private`). `earlier` names
-    the scans that each case is compared with, and how.
+    (`report.cohort.visits`). `findings` (`name:option=value`) are measured further to those of
+    every report, and sentences are in a `language` of `report/words/`. `key` is the file of a key:
+    what names the patients is then replaced or taken out (`report.private`). `earlier` names the
+    scans that each case is compared with, and how.
     Returns the files for people, the list last. Raises `BadData` if there is no prediction, and,
     after all others have been written, if a prediction could not be reported on.
     """
@@ -107,7 +107,7 @@ def _check(kinds: Sequence[str], findings: Sequence[str], language: str) -> None
         if kind not in KINDS:
             raise unknown("kind of report", kind, KINDS)
     if "pdf" in kinds:
-        printer()
+        pdf.printer()
     if "key-images" in kinds:
         require("highdicom", "dicom")
     for text in findings:
@@ -172,7 +172,7 @@ def _one(
     if "html" in kinds or "pdf" not in kinds:
         written.append(files.write_text(to / f"{stem}.html", text))
     if "pdf" in kinds:
-        written.append(files.write_bytes(to / f"{stem}.pdf", pdf(text)))
+        written.append(files.write_bytes(to / f"{stem}.pdf", pdf.printed(text)))
     written += store(keys, to, stem)
     plain = _plain(prediction, seen, found) | {"pictures": bool(images)}
     files.write_json(to / f"{stem}.report.json", plain | {"pseudonymised": bool(pseudonyms)})

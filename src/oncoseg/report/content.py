@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
 from oncoseg import __version__
+from oncoseg.blocks.document import today
 from oncoseg.blocks.planes import unit
 from oncoseg.case import Prediction
 from oncoseg.report.pictures import colours
@@ -70,11 +70,6 @@ def bare(text: str, prediction: Prediction) -> str:
     return alone.name if alone.is_absolute() else text
 
 
-def today() -> str:
-    """The date of this machine."""
-    return dt.datetime.now().astimezone().strftime("%Y-%m-%d")
-
-
 def _measurements(prediction: Prediction, found: Mapping[str, Mapping[str, Any]]) -> Section:
     """The table of every report: a line a region; of an empty one only that it is."""
     empty = {row["region"] for row in found["volumes"]["rows"] if row["value"] == 0}
@@ -88,7 +83,7 @@ def _measurements(prediction: Prediction, found: Mapping[str, Mapping[str, Any]]
     order = list(prediction.task.regions)
     rows.sort(key=lambda row: (COLUMNS.index(row["name"]), order.index(row["region"])))
     methods = [*(found[name]["method"] for name in FINDINGS), *_unsure(prediction)]
-    return tabled({"title": "Measurements", "method": "", "rows": rows}, methods)
+    return tabled("Measurements", rows, methods)
 
 
 def _region(prediction: Prediction, region: str, found: Mapping[str, Mapping[str, Any]]) -> Region:

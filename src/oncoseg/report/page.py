@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
-from pathlib import Path
 
+from oncoseg.blocks.document import STAMP, alert, card, document, header, legend, swatch, table
 from oncoseg.report.records import DASH, Content, Plate, Region, Section
 
-CSS = Path(__file__).with_name("page.css")
-STAMP = "Research use only. Not a medical device."
 WIDE = 8  # columns that fit on a sheet
 MODEL = {
     "name": "Model",
@@ -34,29 +32,13 @@ def page(content: Content) -> str:
     body += [_plate(plate, content.regions) for plate in content.plates]
     body += [_section(section, content.regions) for section in content.sections]
     body += [_inputs(content), _notes(content), _background(content)]
-    title = f"{content.case} - tumour report"
-    return _document(title, "\n".join(body), content.said.language)
-
-
-def _document(title: str, body: str, language: str = "en") -> str:
-    return (
-        f'<!DOCTYPE html>\n<html lang="{language}">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta http-equiv="Content-Security-Policy" '
-        "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">\n"
-        f"<title>{escape(title)}</title>\n<style>\n{CSS.read_text(encoding='utf-8')}</style>\n"
-        f"</head>\n<body>\n{body}\n</body>\n</html>\n"
-    )
+    return document(f"{content.case} - tumour report", body, language=content.said.language)
 
 
 def _header(content: Content) -> str:
     model = " ".join(content.model[key] for key in ("name", "version") if content.model.get(key))
     facts = [content.date, content.task, f"model {model}" if model else "model not named"]
-    return (
-        f'<header><div><p class="brand">{escape(content.case)}</p>'
-        f'<p class="meta">{escape("  ·  ".join(["tumour report", *facts]))}</p></div>'
-        f'<p class="stamp">{STAMP}</p></header>'
-    )
+    return header(content.case, ["tumour report", *facts])
 
 
 def _answer(content: Content) -> str:
@@ -65,11 +47,7 @@ def _answer(content: Content) -> str:
     parts = [f'<h1 class="answer">{escape(said.answer)}</h1>']
     if said.sentences:
         parts.append(f'<p class="said">{escape(" ".join(said.sentences))}</p>')
-    if content.notes:
-        lines = "".join(f"<p>{escape(line)}</p>" for line in content.notes[:3])
-        rest = len(content.notes) - 3
-        more = f'<p><a href="#notes">{rest} more</a></p>' if rest > 0 else ""
-        parts.append(f'<div class="alert">{lines}{more}</div>')
+    parts.append(alert(content.notes, 3))
     if said.unassessed:
         text = escape(" ".join(said.unassessed))
         parts.append(f'<p class="unassessed"><b>Not assessed.</b> {text}</p>')
@@ -79,12 +57,8 @@ def _answer(content: Content) -> str:
 
 def _card(region: Region) -> str:
     members = f" <small>{escape(region.members)}</small>" if region.members else ""
-    return (
-        f'<div class="card" style="--colour:{region.colour}"><div class="name">'
-        f'{escape(region.name)}{members}</div><div class="value">{escape(region.size)} '
-        f"<small>{escape(region.unit)}</small></div>"
-        f'<div class="more">{escape(region.across)}</div></div>'
-    )
+    size = f"{escape(region.size)} <small>{escape(region.unit)}</small>"
+    return card(escape(region.name) + members, size, region.across, region.colour)
 
 
 def _plate(plate: Plate, regions: Sequence[Region]) -> str:
@@ -93,21 +67,13 @@ def _plate(plate: Plate, regions: Sequence[Region]) -> str:
         f"{escape(figure.caption)}</figcaption></figure>"
         for figure in plate.figures
     )
+    names = legend({one.name: one.colour for one in regions})
     return (
-        f'<section><div class="head"><h2>{escape(plate.heading)}</h2>{_legend(regions)}</div>'
+        f'<section><div class="head"><h2>{escape(plate.heading)}</h2>{names}</div>'
         f'<p class="sub">{escape(plate.text)}</p>'
         f'<div class="grid {plate.kind}" style="--columns:{plate.columns}">'
         f"{figures}</div></section>"
     )
-
-
-def _legend(regions: Sequence[Region]) -> str:
-    items = "".join(f"<li>{_swatch(one)}{escape(one.name)}</li>" for one in regions)
-    return f'<ul class="legend">{items}</ul>'
-
-
-def _swatch(region: Region) -> str:
-    return f'<span class="swatch" style="--colour:{region.colour}"></span>'
 
 
 def _section(section: Section, regions: Sequence[Region]) -> str:
@@ -131,18 +97,15 @@ def _measured(
     """A line each region or lesion; where a sheet is too narrow for that, a column each."""
     whose = [_whose(name, known) for name, _ in rows]
     kept = [at for at in range(len(columns)) if any(cells[at] != DASH for _, cells in rows)]
-    what = [f"{escape(columns[at][0])}<small>{escape(columns[at][1])}</small>" for at in kept]
+    what = [tuple(map(escape, columns[at])) for at in kept]
     cells = [[escape(cells[at]) for at in kept] for _, cells in rows]
     if len(kept) <= WIDE:
-        return _table(what, zip(whose, cells))
+        head = ["", *(f"{name}<small>{unit}</small>" for name, unit in what)]
+        return table(head, ([one, *line] for one, line in zip(whose, cells)))
+    lines = [[", ".join(filter(None, names)), *line] for names, line in zip(what, zip(*cells))]
     return "".join(
-        _table(
-            whose[start : start + WIDE],
-            zip(
-                what, ([row[at] for row in cells[start : start + WIDE]] for at in range(len(kept)))
-            ),
-        )
-        for start in range(0, len(whose), WIDE)
+        table(["", *whose[at : at + WIDE]], ([one, *line[at : at + WIDE]] for one, *line in lines))
+        for at in range(0, len(whose), WIDE)
     )
 
 
@@ -150,17 +113,9 @@ def _whose(name: str, known: Mapping[str, Region]) -> str:
     """A region has its colour and what it is made of."""
     if name not in known:
         return escape(name)
-    members = escape(known[name].members)
-    return _swatch(known[name]) + escape(name) + (f"<small>{members}</small>" if members else "")
-
-
-def _table(head: Iterable[str], lines: Iterable[tuple[str, Sequence[str]]]) -> str:
-    top = "".join(f"<th>{text}</th>" for text in head)
-    rows = "".join(
-        f"<tr><td>{first}</td>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
-        for first, cells in lines
-    )
-    return f"<table><thead><tr><th></th>{top}</tr></thead><tbody>{rows}</tbody></table>"
+    one = known[name]
+    members = f"<small>{escape(one.members)}</small>" if one.members else ""
+    return swatch(one.colour) + escape(name) + members
 
 
 def _inputs(content: Content) -> str:
@@ -189,9 +144,9 @@ def _background(content: Content) -> str:
         for key, value in content.model.items()
         if key not in TECHNICAL and not key.startswith("intensities_")
     }
-    card = _facts(model) if model else "<p>The record does not say which model this was.</p>"
+    shown = _facts(model) if model else "<p>The record does not say which model this was.</p>"
     return (
-        f'<section class="two"><div><h2>Model</h2>{card}</div><div><h2>Provenance</h2>'
+        f'<section class="two"><div><h2>Model</h2>{shown}</div><div><h2>Provenance</h2>'
         f"{_facts(content.provenance)}</div></section>{_footer()}"
     )
 

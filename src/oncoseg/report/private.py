@@ -7,10 +7,9 @@ patient and study, every date and every UID is removed, if need be with a harmle
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,6 @@ from oncoseg.case import Prediction
 from oncoseg.errors import BadRun, OncosegError
 from oncoseg.report.plates import SURFACES
 from oncoseg.report.records import Plate
-from oncoseg.report.sheet import Entry
 from oncoseg.write import Pseudonyms
 from oncoseg.write.provenance import renamed
 from oncoseg.write.source import IDENTITY, silent
@@ -44,7 +42,6 @@ DATES = (
     r"(?<!\d)\d{1,2}([-./])\d{1,2}\2(?:19|20)\d\d(?!\d)",
 )
 UID = r"(?<![\d.])[0-2](?:\.\d+){4,}(?![\d.]*\d)"
-UNTOLD = "The command said why, to whom it was given; the reason may name the patient."
 LONG = 5  # letters from which a word is removed also within others
 NOTE = (
     "Pseudonymised: what names the patient, dates and UIDs were taken out, also of sentences. "
@@ -179,25 +176,6 @@ def veiled(
     more += [part for prior in priors for part in (prior.stem, *prior.absolute().parts[1:])]
     veil = Veil.over(prediction, path, pseudonyms, more)
     return veil.prediction(prediction), veil.record(record), veil.plain(found)
-
-
-def entries(found: Sequence[Entry], pseudonyms: Pseudonyms, *, dated: bool) -> list[Entry]:
-    """Cases of a cohort under their new names; dates of visits become days since the first."""
-    first: dict[str, float] = {}
-    for one in found:
-        first[one.patient] = min(one.day, first.get(one.patient, math.inf))
-    hidden = []
-    for one in found:
-        days = f"day {one.day - first[one.patient]:g}" if one.visit and dated else one.visit
-        made = replace(
-            one,
-            case=named(one.case, pseudonyms),
-            patient=patient(one.patient, pseudonyms),
-            reason=UNTOLD if one.reason else "",
-            visit=days,
-        )
-        hidden.append(made)
-    return sorted(hidden, key=lambda one: one.case)
 
 
 def shown(drawn: Sequence[Plate], pseudonyms: Pseudonyms) -> list[Plate]:

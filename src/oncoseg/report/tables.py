@@ -8,59 +8,44 @@ from typing import Any
 
 from oncoseg.report.records import DASH, Section
 
-WIDE = 12  # columns: a table of more has a line each measurement instead
 
-
-def tabled(section: Mapping[str, Any], methods: Sequence[str] = ()) -> Section:
-    """A finding's plain data as it stands on the page, below it how it was measured.
+def tabled(title: str, rows: Sequence[Mapping[str, Any]], methods: Sequence[str]) -> Section:
+    """Rows as they stand on the page, below them how they were measured.
 
     Rows that name no region and no lesion are facts of the case, and stand before the table.
     """
     facts: dict[str, str] = {}
     lines: dict[str, dict[str, str]] = {}
     columns: dict[str, str] = {}
-    for row in section["rows"]:
+    for row in rows:
         whose = row.get("lesion") or row.get("region")
         if whose is None:
             facts[row["name"]] = measured(row)
             continue
         columns.setdefault(row["name"], row["unit"])
         lines.setdefault(whose, {})[row["name"]] = worded(row)
-    rows = [(name, [cells.get(key, DASH) for key in columns]) for name, cells in lines.items()]
-    return Section(
-        section["title"], methods or [section["method"]], facts, list(columns.items()), rows
-    )
+    cells = [(name, [line.get(key, DASH) for key in columns]) for name, line in lines.items()]
+    return Section(title, methods, facts, list(columns.items()), cells)
 
 
 def tables(section: Mapping[str, Any]) -> list[Section]:
-    """A finding as one table, or turned into several where one would be too wide for a page.
+    """A finding as a table; what was measured in images (`image` in a row) has tables of its own.
 
-    Then a line is a measurement. What was measured in images (`image` in a row) has a table each
-    region or lesion, whose columns are images; the rest has one whose columns are regions.
+    Of these there is one each region or lesion, and its lines are images.
     """
-    whole = tabled(section)
-    if len(whole.columns) <= WIDE:
-        return [whole]
-    cells: dict[str, dict[str, dict[str, str]]] = {}
+    title: str = section["title"]
+    parts: dict[str, list[Mapping[str, Any]]] = {}
     for row in section["rows"]:
-        whose = row.get("lesion") or row.get("region")
-        if whose is None:
-            continue
-        image = row.get("image", "")
-        title = f"{section['title']}: {whose}" if image else section["title"]
-        line = ", ".join(filter(None, (row["name"].removeprefix(f"{image} "), row["unit"])))
-        cells.setdefault(title, {}).setdefault(line, {})[image or whose] = worded(row)
-    found = [_turned(title, lines) for title, lines in cells.items()]
-    found[0] = replace(found[0], facts=whole.facts)
-    found[-1] = replace(found[-1], methods=whole.methods)
+        if image := row.get("image"):
+            whose = row.get("lesion") or row["region"]
+            name = row["name"].removeprefix(f"{image} ")
+            line = {**row, "name": name, "lesion": image}
+            parts.setdefault(f"{title}: {whose}", []).append(line)
+        else:
+            parts.setdefault(title, []).append(row)
+    found = [tabled(title, rows, []) for title, rows in (parts or {title: []}).items()]
+    found[-1] = replace(found[-1], methods=[section["method"]])
     return found
-
-
-def _turned(title: str, lines: Mapping[str, Mapping[str, str]]) -> Section:
-    """A table from the cells of each line by column."""
-    columns = list(dict.fromkeys(name for cells in lines.values() for name in cells))
-    rows = [(name, [cells.get(one, DASH) for one in columns]) for name, cells in lines.items()]
-    return Section(title, [], {}, [(name, "") for name in columns], rows)
 
 
 def worded(row: Mapping[str, Any]) -> str:

@@ -183,3 +183,53 @@ def told_of(found: Followed, rule: Rule, count: int) -> str:
     if error and change <= error and not found.last.missing:
         text += f"; the change since the least is within measurement error (±{error:.1f})"
     return text
+
+
+def appeared(course: Sequence[Visit], rule: Rule) -> tuple[str, ...]:
+    """Ids of lesions at the last visit that are not at the first; what the rule clears is none."""
+    before, now = course[0].lesions, course[-1].lesions
+    return tuple(
+        name
+        for name, one in now.items()
+        if not rule.clear(one) and (name not in before or not before[name].seen)
+    )
+
+
+def concluded(
+    rule: Rule,
+    targets: Sequence[str],
+    found: Followed | None,
+    category: str,
+    why: str,
+    *,
+    new: tuple[str, ...],
+    possible: tuple[str, ...],
+    unassessed: tuple[str, ...],
+    target: str,
+) -> Response:
+    """The category and `why`, with the sums of target lesions; None were there to be followed."""
+    numbers = "no lesion of the first visit is measurable, so there is no sum to follow"
+    sums: dict[str, float | None] = {}
+    if found:
+        numbers = told_of(found, rule, len(targets))
+        current = None if found.last.missing else found.last.value
+        sums = {"baseline": found.first.value, "nadir": found.least.value, "current": current}
+    sentence = f"{category} by {rule.name}, for {why}: {numbers}."
+    if possible:
+        sentence += f" Measurement error leaves {' and '.join(possible)} open."
+    if unassessed:
+        sentence += f" Not assessed: {'; '.join(unassessed)}."
+    return Response(
+        rule.name,
+        category,
+        target,
+        sentence,
+        rule.limits,
+        rule.unit,
+        tuple(targets),
+        new,
+        **sums,
+        error=found.error if found else 0.0,
+        possible=possible,
+        unassessed=unassessed,
+    )

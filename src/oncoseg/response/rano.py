@@ -33,9 +33,10 @@ from oncoseg.response.course import (
     Response,
     Rule,
     Visit,
+    appeared,
     checked,
+    concluded,
     follow_targets,
-    told_of,
 )
 
 # By what a sum is made of: rise of PD, fall of PR, fall of MR, and from what size alone it counts
@@ -132,54 +133,29 @@ def combine(enhancing: str, other: str) -> str:
 
 
 def _one(course: Sequence[Visit], targets: Sequence[str], used: Rule) -> Response:
-    visit, new = course[-1], appeared(course)
+    new = appeared(course, used)
     found = follow_targets(course, targets, used) if targets else None
     alone = found.category if found else NE
-    category, why = _overall(alone, visit, course, targets)
-    if found:
-        numbers = told_of(found, used, len(targets))
-    else:
-        numbers = "no lesion of the first visit is measurable, so there is no sum to follow"
-    possible = found.possible if found and category == alone else ()
-    unassessed = _unassessed(visit, category, new)
-    sentence = f"{category} by RANO 2.0, for {why}: {numbers}."
-    if possible:
-        sentence += f" Measurement error leaves {' and '.join(possible)} open."
-    if unassessed:
-        sentence += f" Not assessed: {'; '.join(unassessed)}."
-    return Response(
-        used.name,
+    category, why = _overall(alone, course, targets, new)
+    return concluded(
+        used,
+        targets,
+        found,
         category,
-        alone,
-        sentence,
-        used.limits,
-        used.unit,
-        tuple(targets),
-        new,
-        found.first.value if found else None,
-        found.least.value if found else None,
-        found.last.value if found and not found.last.missing else None,
-        found.error if found else 0.0,
-        possible,
-        unassessed,
-    )
-
-
-def appeared(course: Sequence[Visit]) -> tuple[str, ...]:
-    """Ids of lesions at the last visit that are not at the first, measurable or not."""
-    before, now = course[0].lesions, course[-1].lesions
-    return tuple(
-        name
-        for name, one in now.items()
-        if one.seen and (name not in before or not before[name].seen)
+        why,
+        new=new,
+        possible=found.possible if found and category == alone else (),
+        unassessed=_unassessed(course[-1], category, new),
+        target=alone,
     )
 
 
 def _overall(
-    alone: str, visit: Visit, course: Sequence[Visit], targets: Sequence[str]
+    alone: str, course: Sequence[Visit], targets: Sequence[str], new: Sequence[str]
 ) -> tuple[str, str]:
-    """The category with all that was told, and what decided."""
-    measurable = [name for name in appeared(course) if rano_measurable(visit.lesions[name])]
+    """The category with all that was told, and what decided; `new` are measurable or not."""
+    visit = course[-1]
+    measurable = [name for name in new if rano_measurable(visit.lesions[name])]
     if measurable:
         return PD, f"new measurable lesion {', '.join(measurable)}"
     if visit.nontarget == PD:

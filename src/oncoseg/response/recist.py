@@ -17,13 +17,13 @@ from oncoseg.response.course import (
     PR,
     REST,
     SD,
-    Followed,
     Response,
     Rule,
     Visit,
+    appeared,
     checked,
+    concluded,
     follow_targets,
-    told_of,
 )
 
 FALL, RISE, RISE_MM = 0.30, 0.20, 5.0
@@ -72,16 +72,6 @@ def follow(course: Sequence[Visit], targets: Sequence[str] = ()) -> tuple[Respon
     return tuple(found)
 
 
-def appeared(course: Sequence[Visit]) -> tuple[str, ...]:
-    """Ids of lesions at the last visit that are not at the first; a normal node is none."""
-    before, now = course[0].lesions, course[-1].lesions
-    return tuple(
-        name
-        for name, one in now.items()
-        if not recist_clear(one) and (name not in before or not before[name].seen)
-    )
-
-
 def others(course: Sequence[Visit], targets: Sequence[str]) -> str:
     """The state of lesions of the first visit that are no targets, as measured: "" without any.
 
@@ -106,7 +96,7 @@ def _rest(course: Sequence[Visit], targets: Sequence[str]) -> list[str]:
 
 
 def _one(course: Sequence[Visit], targets: Sequence[str], before: Sequence[Response]) -> Response:
-    visit, new = course[-1], appeared(course)
+    visit, new = course[-1], appeared(course, RULE)
     state = visit.nontarget or others(course, targets)
     rest = [visit.lesions.get(name, GONE) for name in _rest(course, targets)]
     left = state == REST or not all(map(recist_clear, rest))
@@ -115,42 +105,20 @@ def _one(course: Sequence[Visit], targets: Sequence[str], before: Sequence[Respo
     once = any(one.category == CR for one in before)
     back = once and (alone in (PR, SD) or (alone in ("", CR) and left))
     category, why = _overall(alone, state, new, back=back)
-    numbers = (
-        told_of(followed, RULE, len(targets))
-        if followed
-        else "no lesion of the first visit is measurable, so there is no sum to follow"
-    )
     if followed and alone != followed.category:
         why += ", since a partial response goes on until progression"
-    unassessed = _unassessed(visit, category, new)
-    sentence = f"{category} by RECIST 1.1, for {why}: {numbers}."
     possible = followed.possible if followed and category == alone else ()
-    possible = tuple(one for one in possible if _kept(one, before) == one)
-    if possible:
-        sentence += f" Measurement error leaves {' and '.join(possible)} open."
-    if unassessed:
-        sentence += f" Not assessed: {'; '.join(unassessed)}."
-    return Response(
-        RULE.name,
+    return concluded(
+        RULE,
+        targets,
+        followed,
         category,
-        alone or NE,
-        sentence,
-        LIMITS,
-        RULE.unit,
-        tuple(targets),
-        new,
-        *_sums(followed),
-        possible=possible,
-        unassessed=unassessed,
+        why,
+        new=new,
+        possible=tuple(one for one in possible if _kept(one, before) == one),
+        unassessed=_unassessed(visit, category, new),
+        target=alone or NE,
     )
-
-
-def _sums(found: Followed | None) -> tuple[float | None, float | None, float | None, float]:
-    """First, least and last sum and the error of the last change, as `Response` has them."""
-    if found is None:
-        return None, None, None, 0.0
-    last = None if found.last.missing else found.last.value
-    return found.first.value, found.least.value, last, found.error
 
 
 def _kept(category: str, before: Sequence[Response]) -> str:

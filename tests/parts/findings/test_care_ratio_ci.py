@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 
@@ -31,6 +33,18 @@ def test_voxels_are_divided_exactly_and_told_to_have_no_interval():
     assert not any("low" in row for row in found["rows"])
     assert len(found["notes"]) == 1
     assert found["notes"][0].startswith("How far off the ratios of regions can be is not ")
+
+
+@pytest.mark.parametrize("step", [0.3, 0.37, 0.6, 0.7, 0.9, 1.1, 1.3, 2.7])
+def test_the_order_of_labels_changes_no_digit(step):
+    labels = {f"part {number}": number for number in range(1, 11)}
+    counts = [number**3 for number in labels.values()]
+    grid = Grid((sum(counts), 1, 1), np.diag([0.7, 0.9, step, 1]))
+    values = np.repeat(list(labels.values()), counts)
+    found = section(Task("t", ("t1",), labels, {"all": tuple(labels)}), values, grid=grid)
+    sizes = [count * (grid.voxel_volume / 1000) for count in counts]
+    shares = {size / math.fsum(sizes) for size in sizes}
+    assert {row["value"] for row in found["rows"]} == shares
 
 
 def test_a_known_interval_is_shown_and_the_others_are_named():

@@ -14,11 +14,11 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from oncoseg import __version__, files
-from oncoseg.compare.markup import section, tabled
-from oncoseg.compare.page import OWN
+from oncoseg import files
+from oncoseg.blocks.document import card, document, footer, header, legend, section
+from oncoseg.compare import page as comparison
+from oncoseg.compare.markup import tabled
 from oncoseg.report import slices
-from oncoseg.report.page import CSS, STAMP
 from oncoseg.report.pictures import colours
 from oncoseg.train.page import curves, history
 from oncoseg.train.page.curves import Clock, Curve
@@ -31,7 +31,7 @@ DICE = "Dice is twice the overlap of prediction and truth over the sum of both: 
 SHOWN = 20  # pictures of a case
 REFRESH = 60  # seconds after which a page of a running training is loaded again
 LOSSES = ("#1f5f8b", "#b4540a", "#5b6875", "#7A5195", "#009E73")
-STYLE = Path(__file__).with_name("page.css")
+CSS = Path(__file__).with_name("page.css")
 
 
 def write(folder: Path) -> Path:
@@ -52,30 +52,19 @@ def page(story: History) -> str:
         _final(story),
         _facts(story),
         _numbers(story),
-        f"<footer><p>{STAMP} {DICE} Made by oncoseg {__version__}.</p></footer>",
+        footer(DICE),
     ]
-    css = "".join(path.read_text(encoding="utf-8") for path in (CSS, OWN, STYLE))
     again = "" if story.finished else f'<meta http-equiv="refresh" content="{REFRESH}">\n'
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta http-equiv="Content-Security-Policy" '
-        f"content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">\n{again}"
-        f"<title>{escape(story.folder.stem)} - training</title>\n<style>\n{css}</style>\n"
-        "</head>\n<body>\n" + "\n".join(filter(None, body)) + "\n</body>\n</html>\n"
-    )
+    title = f"{story.folder.stem} - training"
+    return document(title, body, comparison.CSS, CSS, head=again)
 
 
 def _header(story: History) -> str:
     date = dt.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M")
     told = story.kept.get("trained", {})
     facts = [date, *(told[name] for name in ("Data", "Network", "Parameters") if name in told)]
-    return (
-        '<header><div><p class="brand">oncoseg training</p>'
-        f'<h1>{escape(story.folder.stem)}</h1><p class="meta"><span class="state">'
-        f"{escape(state(story))}</span>  ·  {escape('  ·  '.join(facts))}</p></div>"
-        f'<p class="stamp">{STAMP}</p></header>'
-    )
+    first = f'<span class="state">{escape(state(story))}</span>  ·  '
+    return header("oncoseg training", facts, story.folder.stem, first)
 
 
 def _answer(story: History) -> str:
@@ -151,9 +140,12 @@ def _cards(story: History) -> str:
     tints = colours(story.regions)
     found = [(name, story.spread(rows, name)) for name in story.regions]
     cards = "".join(
-        f'<div class="card" style="--colour:{tints[name]}"><div class="name">{escape(name)}</div>'
-        f'<div class="value">{one.mean:.3f} <small>Dice</small></div>'
-        f'<div class="more">{escape(_interval(one))}, {one.cases} held-out cases</div></div>'
+        card(
+            escape(name),
+            f"{one.mean:.3f} <small>Dice</small>",
+            f"{_interval(one)}, {one.cases} held-out cases",
+            tints[name],
+        )
         for name, one in found
         if one.cases
     )
@@ -191,7 +183,7 @@ def _plots(story: History) -> str:
             for name in story.regions
         ]
         title = "Dice of held-out cases <small>higher is better; bands: 95 % over patients</small>"
-        figures.append((title, [(name, tints[name]) for name in story.regions], drawn))
+        figures.append((title, {name: tints[name] for name in story.regions}, drawn))
     losses = story.losses()
     if losses:
         shades = {name: LOSSES[at % len(LOSSES)] for at, name in enumerate(losses)}
@@ -201,7 +193,7 @@ def _plots(story: History) -> str:
             even = [(at, v, math.nan, math.nan) for at, v in curves.smoothed(points)]
             drawn += [Curve(flat, shades[name], dots=True), Curve(even, shades[name], thin=True)]
         title = "Loss of training patches <small>lower is better; dots: single steps</small>"
-        figures.append((title, list(shades.items()), drawn))
+        figures.append((title, shades, drawn))
     rates = [
         (line["seconds"], line["rate"], math.nan, math.nan)
         for line in story.lines
@@ -209,9 +201,9 @@ def _plots(story: History) -> str:
     ]
     if len(rates) > 1:
         title = "Learning rate <small>rises at first, then falls to zero by the end</small>"
-        figures.append((title, [], [Curve(rates, LOSSES[2], thin=True)]))
+        figures.append((title, {}, [Curve(rates, LOSSES[2], thin=True)]))
     inside = "".join(
-        f"<figure><figcaption>{title}</figcaption>{_legend(names)}"
+        f"<figure><figcaption>{title}</figcaption>{legend(names)}"
         f"{curves.draw(drawn, clock, marks, title.partition(' <')[0])}</figure>"
         for title, names, drawn in figures
     )
@@ -232,14 +224,6 @@ def _point(story: History, look: Look, region: str) -> tuple[float, float, float
     return look.seconds, one.mean, one.low, one.high
 
 
-def _legend(names: Sequence[tuple[str, str]]) -> str:
-    items = "".join(
-        f'<li><span class="swatch" style="--colour:{tint}"></span>{escape(name)}</li>'
-        for name, tint in names
-    )
-    return f'<ul class="legend">{items}</ul>' if items else ""
-
-
 def _examples(story: History) -> str:
     """Up to three held-out cases, a picture a validation."""
     kept: Mapping[str, Any] = story.kept.get("examples", {})
@@ -256,12 +240,12 @@ def _examples(story: History) -> str:
             f'<div class="strip" style="--columns:{_columns(len(example["seen"]))}">'
             f"{_strip(story, case, example, place, tints)}</div>"
         )
-    legend = _legend([("truth", "#FFFFFF"), *tints.items()])
+    names = legend({"truth": "#FFFFFF", **tints})
     text = (
         "Left to right, as it learned: the slice with the most truth. What is marked in others "
         "or far away is not shown, but counts in the Dice below: that of the whole case."
     )
-    return section("Held-out cases while it learned", text, legend + "".join(parts))
+    return section("Held-out cases while it learned", text, names + "".join(parts))
 
 
 def _chosen(story: History, cases: Sequence[str]) -> list[tuple[str, str]]:

@@ -49,6 +49,12 @@ class Entry:
         return not self.plain
 
     @property
+    def model(self) -> str:
+        """Name and version of the model, "" if neither is known."""
+        model = self.plain.get("model", {})
+        return " ".join(str(model[key]) for key in ("name", "version") if model.get(key))
+
+    @property
     def rows(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """Name of the finding, and each row that is of a region or of the case.
 
@@ -132,7 +138,6 @@ def measured(entry: Entry) -> dict[Column, Value]:
 def facts(entry: Entry) -> dict[str, Value]:
     """What a row says before its measurements; of a case that failed little is known."""
     plain = entry.plain
-    model = plain.get("model", {})
     return {
         "case": entry.case,
         "patient": entry.patient,
@@ -142,7 +147,7 @@ def facts(entry: Entry) -> dict[str, Value]:
         "report": entry.page,
         "reported": plain.get("date", ""),
         "task": plain.get("task", ""),
-        "model": " ".join(str(model[key]) for key in ("name", "version") if model.get(key)),
+        "model": entry.model,
         "used": ", ".join(plain.get("used", ())),
         "missing": ", ".join(plain.get("missing", ())),
         "notes": float(len(plain["notes"])) if plain else math.nan,

@@ -9,9 +9,9 @@ from html import escape
 
 import numpy as np
 
-from oncoseg.blocks.axes import framed, ticks
+from oncoseg.blocks.axes import decades, framed, ticks
 from oncoseg.case import Array
-from oncoseg.report.courses import Course
+from oncoseg.report.cohort.courses import Course
 
 WIDE, LEFT, ROW, FOOT = 520, 118, 46, 30
 BROAD, TALL, TOP = 1000, 260, 16
@@ -51,7 +51,7 @@ def _axis(values: Array, *, log: bool) -> tuple[Callable[[float], float], list[f
     if log:
         low, high = math.log10(low), math.log10(high)
         low, high = (low, high) if high - low > 0.3 else (low - 0.15, high + 0.15)
-        marks = _decades(low, high)
+        marks = decades(low, high)
     else:
         marks = ticks(low, high)
         low, high = marks[0], marks[-1]
@@ -64,15 +64,6 @@ def _axis(values: Array, *, log: bool) -> tuple[Callable[[float], float], list[f
         )
 
     return along, marks
-
-
-def _decades(low: float, high: float) -> list[float]:
-    """Round numbers between two powers of ten, the fewer the further they are apart."""
-    span = high - low
-    steps = (1, 1.5, 2, 3, 4, 5, 7) if span < 0.8 else (1, 2, 5) if span <= 2 else (1,)
-    first = int(np.floor(low))
-    every = [step * 10.0**power for power in range(first, int(high) + 2) for step in steps]
-    return [one for one in every if low - 1e-9 <= np.log10(one) <= high + 1e-9]
 
 
 def _strip(row: Strip, middle: float, along: Callable[[float], float]) -> str:

@@ -12,10 +12,11 @@ import pytest
 
 from oncoseg.errors import BadFile
 from oncoseg.report import cohort
-from oncoseg.report.courses import Visit, courses, read_visits
-from oncoseg.report.many import Cohort, page
-from oncoseg.report.sheet import Entry, as_csv, as_parquet, table
-from oncoseg.report.spread import measures, outliers
+from oncoseg.report.cohort.courses import courses
+from oncoseg.report.cohort.measures import measures, outliers
+from oncoseg.report.cohort.page import Cohort, page
+from oncoseg.report.cohort.sheet import Entry, as_csv, as_parquet, table
+from oncoseg.report.cohort.visits import Visit, read_visits
 
 END = ("low", "high", "level")
 GRADE = "texture.grade_day_ml_per_percent"

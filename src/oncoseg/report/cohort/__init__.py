@@ -12,14 +12,16 @@ from typing import Any
 
 from oncoseg import files
 from oncoseg.blocks.layouts import patient_of
-from oncoseg.report import many, private
-from oncoseg.report.courses import Visit, courses
-from oncoseg.report.followed import followed
-from oncoseg.report.sheet import SHEETS, Entry
+from oncoseg.report import private
+from oncoseg.report.cohort.courses import courses, followed
+from oncoseg.report.cohort.page import Cohort, Plot, page
+from oncoseg.report.cohort.sheet import SHEETS, Entry
+from oncoseg.report.cohort.visits import Visit
 from oncoseg.write import Pseudonyms
 
 PAGE = "index.html"
 NAMED = 5  # cases or patients that a sentence names
+UNTOLD = "The command said why, to whom it was given; the reason may name the patient."
 
 
 def gather(
@@ -37,15 +39,15 @@ def gather(
     for case in sorted({*reports, *failed}, key=_natural):
         entry = Entry(case, patient_of(case), reason=_bare(failed.get(case, "")))
         if case in reports:
-            page = reports[case]
-            plain = files.read_json(page.with_name(f"{page.stem}.report.json"))
-            entry = replace(entry, page=page.name, plain=plain)
+            path = reports[case]
+            plain = files.read_json(path.with_name(f"{path.stem}.report.json"))
+            entry = replace(entry, page=path.name, plain=plain)
         if case in visits:
             told = visits[case]
             entry = replace(entry, patient=told.patient, visit=told.text, day=told.day)
         found.append(entry)
     found = found if visits else _numbered(found)
-    return private.entries(found, pseudonyms, dated=bool(visits)) if pseudonyms else found
+    return _hidden(found, pseudonyms, dated=bool(visits)) if pseudonyms else found
 
 
 def _bare(reason: str) -> str:
@@ -72,6 +74,25 @@ def _numbered(entries: Sequence[Entry]) -> list[Entry]:
     return found
 
 
+def _hidden(found: Sequence[Entry], pseudonyms: Pseudonyms, *, dated: bool) -> list[Entry]:
+    """Cases of a cohort under their new names; dates of visits become days since the first."""
+    first: dict[str, float] = {}
+    for one in found:
+        first[one.patient] = min(one.day, first.get(one.patient, math.inf))
+    made = []
+    for one in found:
+        days = f"day {one.day - first[one.patient]:g}" if one.visit and dated else one.visit
+        hidden = replace(
+            one,
+            case=private.named(one.case, pseudonyms),
+            patient=private.patient(one.patient, pseudonyms),
+            reason=UNTOLD if one.reason else "",
+            visit=days,
+        )
+        made.append(hidden)
+    return sorted(made, key=lambda one: one.case)
+
+
 def write(
     to: Path,
     entries: Sequence[Entry],
@@ -86,21 +107,21 @@ def write(
     """
     plots, told = _plots(entries, dated=dated)
     notes = [*_notes(entries), *told]
-    page = many.page(many.Cohort(entries, date, plots, notes))
+    text = page(Cohort(entries, date, plots, notes))
     made = [
         files.write_bytes(to / f"cohort.{kind}", sheet(entries))
         for kind, sheet in SHEETS.items()
         if kind == "csv" or kind in kinds
     ]
-    return [*made, files.write_text(to / PAGE, page)]
+    return [*made, files.write_text(to / PAGE, text)]
 
 
-def _plots(entries: Sequence[Entry], *, dated: bool) -> tuple[list[many.Plot], list[str]]:
+def _plots(entries: Sequence[Entry], *, dated: bool) -> tuple[list[Plot], list[str]]:
     found, told = [], []
     for one in followed(entries, dated=dated):
         made, said = courses(one.rows)
         told += [f"Over time, {one.what}: {sentence}" for sentence in said]
-        found.append(many.Plot(one.what, made, "months" if one.dated else "visit", one.lines))
+        found.append(Plot(one.what, made, "months" if one.dated else "visit", one.lines))
     alone = [entry.case for entry in entries if dated and math.isnan(entry.day)]
     if alone:
         number = f"{len(alone)} cases have" if alone[1:] else "1 case has"
@@ -122,8 +143,9 @@ def _notes(entries: Sequence[Entry]) -> Iterator[str]:
             f"{len(lost)} of {len(entries)} cases could not be reported: {_some(lost)}. They are "
             "listed with the reason, and are in no number below."
         )
-    for what, key in (("models", _model), ("tasks", lambda plain: str(plain["task"]))):
-        kinds = Counter(key(entry.plain) for entry in done)
+    models = Counter(entry.model for entry in done)
+    tasks = Counter(str(entry.plain["task"]) for entry in done)
+    for what, kinds in (("models", models), ("tasks", tasks)):
         if len(kinds) > 1:
             each = [f"{name or 'not named'} ({count})" for name, count in kinds.most_common()]
             yield f"Cases are of different {what}: {_some(each)}; their measures may not compare."
@@ -138,12 +160,6 @@ def _notes(entries: Sequence[Entry]) -> Iterator[str]:
     for cases in scans.values():
         if cases[1:]:
             yield f"The same scan was measured as {' and as '.join(cases)}: only one should count."
-
-
-def _model(plain: Mapping[str, Any]) -> str:
-    return " ".join(
-        str(plain["model"][key]) for key in ("name", "version") if plain["model"].get(key)
-    )
 
 
 def _inputs(plain: Mapping[str, Any]) -> tuple[str, ...]:

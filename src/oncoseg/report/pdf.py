@@ -20,7 +20,7 @@ CSS = Path(__file__).with_name("print.css")
 SVG = "{http://www.w3.org/2000/svg}"
 WIDE = 220.0  # pixels of style that a picture is wide; its strokes are in shares of it
 UNDER = {"fill": "none", "stroke": "#000", "stroke-opacity": ".5", "stroke-linejoin": "round"}
-# What page.css says of a class: its width in pixels, and what else.
+# What document.css says of a class: its width in pixels, and what else.
 LOOKS: dict[str, tuple[float, dict[str, str]]] = {
     "under": (0, UNDER),
     "line": (0, {"fill": "none", "stroke-linejoin": "round"}),
@@ -50,7 +50,7 @@ def printer() -> Any:
         raise MissingExtra(PANGO) from error
 
 
-def pdf(page: str) -> bytes:
+def printed(page: str) -> bytes:
     """A page of `oncoseg.report.page` as the bytes of a PDF."""
     weasyprint = printer()
     # A style sheet given to WeasyPrint itself would yield to those of the page.

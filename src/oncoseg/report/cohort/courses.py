@@ -1,7 +1,7 @@
-"""What is followed over time in a cohort: sums of a rule, and the size of the first region.
+"""Courses: what is followed of patients over time, as change from the first visit.
 
-They come from the comparison with earlier scans where reports hold one, and else from several cases
-of one patient.
+Sums of a rule, and the size of the first region, come from the comparison with earlier scans where
+reports hold one, and else from several cases of one patient.
 """
 
 from __future__ import annotations
@@ -11,16 +11,56 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from oncoseg.report.courses import MONTH
-from oncoseg.report.sheet import Entry
+from oncoseg.report.cohort.sheet import Entry
 
+MONTH = 365.25 / 12  # days
 RECIST = (-30.0, 20.0)  # partial response, progression; in percent, of a sum of diameters
 RECIST_SUM = "sum of diameters"
 
 
 @dataclass(frozen=True)
+class Course:
+    """A patient's `points`: time since baseline, and change from it in percent, baseline first."""
+
+    patient: str
+    points: tuple[tuple[float, float], ...]
+    link: str = ""
+
+    @property
+    def best(self) -> float:
+        """The least of the changes after baseline: most fall, or least rise."""
+        return min(change for _, change in self.points[1:])
+
+
+def courses(rows: Sequence[Mapping[str, Any]]) -> tuple[list[Course], list[str]]:
+    """Rows of `patient`, `when`, `sum` and maybe `link` -> courses, and what is not among them.
+
+    The earliest row of a patient is baseline, unless rows state theirs as `baseline`. The link is
+    that of the last. Who has one row alone has no course.
+    """
+    known = [row for row in rows if math.isfinite(row["when"]) and math.isfinite(row["sum"])]
+    patients: dict[str, list[Mapping[str, Any]]] = {}
+    for row in sorted(known, key=lambda row: float(row["when"])):
+        patients.setdefault(row["patient"], []).append(row)
+    found, told = [], []
+    for patient, visits in patients.items():
+        first, times = visits[0], [float(row["when"]) for row in visits]
+        if len(visits) < 2:
+            continue
+        if len(set(times)) < len(times):
+            told.append(f"{patient} has two cases of one time, so no course.")
+        elif not (base := float(first.get("baseline", first["sum"]))) > 0:
+            told.append(f"{patient} has nothing to measure at baseline, so no change in percent.")
+        else:
+            points = [(when - times[0], row["sum"]) for when, row in zip(times, visits)]
+            changes = tuple((when, 100 * (value - base) / base) for when, value in points)
+            found.append(Course(patient, changes, str(visits[-1].get("link", ""))))
+    return found, told
+
+
+@dataclass(frozen=True)
 class Followed:
-    """`rows` as `courses.courses` takes them; `what` was measured; `lines` are thresholds in %.
+    """`rows` as `courses` takes them; `what` was measured; `lines` are thresholds in %.
 
     Times are in months, or visits where not all are `dated`.
     """

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from oncoseg.report.sheet import BARE, Entry
+from oncoseg.report.cohort.sheet import BARE, Entry
 
 # What is drawn of the findings that every report has; of further ones all, if they are so few.
 DRAWN = ("volume", "area", "longest diameter", "3-D diameter", "components")

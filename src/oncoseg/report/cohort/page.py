@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from oncoseg import __version__
-from oncoseg.report.courses import Course
-from oncoseg.report.page import CSS, STAMP
+from oncoseg.blocks.document import alert, card, document, footer, header, section, table
+from oncoseg.report.cohort.courses import Course
+from oncoseg.report.cohort.measures import DICE, RULE, Measure, measures, outliers
+from oncoseg.report.cohort.plots import Strip, spider, strips, waterfall
+from oncoseg.report.cohort.sheet import Entry
 from oncoseg.report.pictures import colours
-from oncoseg.report.plots import Strip, spider, strips, waterfall
-from oncoseg.report.sheet import Entry
-from oncoseg.report.spread import DICE, RULE, Measure, measures, outliers
 from oncoseg.report.tables import short
 
-OWN = Path(__file__).with_name("many.css")
+CSS = Path(__file__).with_name("page.css")
 LISTED = 12  # cases to look at first
 LINE = 24  # letters that stay on one line
 
@@ -56,7 +54,7 @@ def page(cohort: Cohort) -> str:
     body = [
         _header(cohort),
         _answer(cohort),
-        _alert(cohort),
+        alert(cohort.notes),
         _first(cohort, found),
         _spread(found),
         _responses(cohort),
@@ -64,38 +62,17 @@ def page(cohort: Cohort) -> str:
         _modalities(cohort),
         _cases(cohort),
         _method(cohort, found),
-        f"<footer><p>{STAMP} Made by oncoseg {__version__}.</p></footer>",
+        footer(),
     ]
-    css = CSS.read_text(encoding="utf-8") + OWN.read_text(encoding="utf-8")
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta http-equiv="Content-Security-Policy" '
-        "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">\n"
-        f"<title>Cohort of tumour reports</title>\n<style>\n{css}</style>\n</head>\n<body>\n"
-        + "\n".join(filter(None, body))
-        + "\n</body>\n</html>\n"
-    )
+    return document("Cohort of tumour reports", body, CSS)
 
 
 def _header(cohort: Cohort) -> str:
     patients = len({entry.patient for entry in cohort.entries})
-    models = _each(cohort, lambda plain: " ".join(_model(plain)) or "not named")
+    models = Counter(entry.model or "not named" for entry in cohort.done)
     facts = [cohort.date, f"{_count(len(cohort.entries), 'case')}, {_count(patients, 'patient')}"]
     facts += [f"model {name}" for name in models][:2]
-    return (
-        '<header><div><p class="brand">oncoseg cohort report</p><h1>Tumour reports</h1>'
-        f'<p class="meta">{escape("  ·  ".join(facts))}</p></div>'
-        f'<p class="stamp">{STAMP}</p></header>'
-    )
-
-
-def _model(plain: Mapping[str, Any]) -> list[str]:
-    return [str(plain["model"][key]) for key in ("name", "version") if plain["model"].get(key)]
-
-
-def _each(cohort: Cohort, key: Any) -> Counter[str]:
-    return Counter(key(entry.plain) for entry in cohort.done)
+    return header("oncoseg cohort report", facts, "Tumour reports")
 
 
 def _answer(cohort: Cohort) -> str:
@@ -103,9 +80,9 @@ def _answer(cohort: Cohort) -> str:
     done, failed = cohort.done, len(cohort.entries) - len(cohort.done)
     none = sum(entry.empty == set(entry.sizes) for entry in done)
     cards = [
-        _card("Reported", str(len(done)), f"of {_count(len(cohort.entries), 'case')}", "#1f5f8b"),
-        _card("Failed", str(failed), "listed below" if failed else "none", "#d55e00"),
-        _card("Nothing found", str(none), "of those reported", "#17212b"),
+        card("Reported", str(len(done)), f"of {_count(len(cohort.entries), 'case')}", "#1f5f8b"),
+        card("Failed", str(failed), "listed below" if failed else "none", "#d55e00"),
+        card("Nothing found", str(none), "of those reported", "#17212b"),
     ]
     sizes = [one for one in measures(done) if one.name in ("volume", "area")]
     for measure in sizes[:1]:
@@ -115,20 +92,8 @@ def _answer(cohort: Cohort) -> str:
                 low, half, high = np.percentile([value for _, value in values], (25, 50, 75))
                 more = f"median of {len(values)}; middle half {short(low)}-{short(high)}"
                 text = f"{short(float(half))} <small>{escape(measure.unit)}</small>"
-                cards.append(_card(region, text, more, palette[region]))
+                cards.append(card(escape(region), text, more, palette[region]))
     return f'<div class="cards">{"".join(cards)}</div>'
-
-
-def _card(name: str, value: str, more: str, colour: str) -> str:
-    return (
-        f'<div class="card" style="--colour:{colour}"><div class="name">{escape(name)}</div>'
-        f'<div class="value">{value}</div><div class="more">{escape(more)}</div></div>'
-    )
-
-
-def _alert(cohort: Cohort) -> str:
-    lines = "".join(f"<p>{escape(note)}</p>" for note in cohort.notes)
-    return f'<div class="alert">{lines}</div>' if lines else ""
 
 
 def _first(cohort: Cohort, found: Sequence[Measure]) -> str:
@@ -141,7 +106,7 @@ def _first(cohort: Cohort, found: Sequence[Measure]) -> str:
     for entry, sentence in outliers(found):
         told.setdefault(entry.case, (entry, []))[1].append(sentence)
     if not told:
-        return _section("To look at first", RULE, "<p>No case failed, and none stands out.</p>")
+        return section("To look at first", RULE, "<p>No case failed, and none stands out.</p>")
     order = sorted(told.values(), key=lambda one: (not one[0].failed, -len(one[1]), one[0].case))
     shown = max(failed, LISTED)
     rows = [
@@ -150,7 +115,7 @@ def _first(cohort: Cohort, found: Sequence[Measure]) -> str:
     ]
     more = f"<p>{len(order) - shown} more are ringed below.</p>" if len(order) > shown else ""
     body = f'<table class="list"><tbody>{"".join(rows)}</tbody></table>{more}'
-    return _section("To look at first", RULE, body)
+    return section("To look at first", RULE, body)
 
 
 def _spread(found: Sequence[Measure]) -> str:
@@ -178,7 +143,7 @@ def _spread(found: Sequence[Measure]) -> str:
         "Cases that stand out are ringed; click a dot for its report."
     )
     text += f" The same in all: {', '.join(same)}." if same else ""
-    return _section("How measures spread", text, f'<div class="plots">{"".join(figures)}</div>')
+    return section("How measures spread", text, f'<div class="plots">{"".join(figures)}</div>')
 
 
 def _row(measure: Measure, region: str) -> Strip:
@@ -216,7 +181,7 @@ def _courses(cohort: Cohort) -> str:
             f"{spider(courses, f'change of {what} over time', time, lines)}</figure>"
         )
         heading = f"Over time: {what}"
-        parts.append(_section(heading, text, f'<div class="courses">{body}</div>'))
+        parts.append(section(heading, text, f'<div class="courses">{body}</div>'))
     return "".join(parts)
 
 
@@ -224,10 +189,10 @@ def _responses(cohort: Cohort) -> str:
     """How many patients have which category, by each rule that reports hold."""
     counts: dict[str, Counter[str]] = {}
     for entry in cohort.done:
-        section = entry.plain["findings"].get("response", {"title": "", "rows": ()})
-        rows = [row for row in section["rows"] if str(row["name"]).startswith("category")]
+        finding = entry.plain["findings"].get("response", {"title": "", "rows": ()})
+        rows = [row for row in finding["rows"] if str(row["name"]).startswith("category")]
         for row in rows:
-            what = section["title"] + str(row["name"]).removeprefix("category")
+            what = finding["title"] + str(row["name"]).removeprefix("category")
             counts.setdefault(what, Counter())[str(row["value"])] += 1
     if not counts:
         return ""
@@ -236,7 +201,7 @@ def _responses(cohort: Cohort) -> str:
         for what, found in counts.items()
     )
     text = "Categories as each report gives them, with its reasons and what was not assessed."
-    return _section("Response", text, f'<table class="list"><tbody>{lines}</tbody></table>')
+    return section("Response", text, f'<table class="list"><tbody>{lines}</tbody></table>')
 
 
 def _listed(found: Counter[str]) -> str:
@@ -244,23 +209,19 @@ def _listed(found: Counter[str]) -> str:
 
 
 def _modalities(cohort: Cohort) -> str:
-    missing = _each(cohort, lambda plain: " + ".join(plain["missing"]))
+    missing = Counter(" + ".join(entry.plain["missing"]) for entry in cohort.done)
     if not missing:
         return ""
     if set(missing) == {""}:
         body = "<p>No modality was missing in any case.</p>"
     else:
-        rows = "".join(
-            f"<tr><td>{escape(names or 'none')}</td><td>{count}</td>"
-            f"<td>{count / len(cohort.done):.0%}</td></tr>"
+        rows = [
+            (escape(names or "none"), str(count), f"{count / len(cohort.done):.0%}")
             for names, count in missing.most_common()
-        )
-        body = (
-            "<table><thead><tr><th>Missing</th><th>Cases</th><th>Share</th></tr></thead>"
-            f"<tbody>{rows}</tbody></table>"
-        )
+        ]
+        body = table(("Missing", "Cases", "Share"), rows)
     text = "Volumes of cases that lack different modalities are not alike to compare."
-    return _section("Missing modalities", text, body)
+    return section("Missing modalities", text, body)
 
 
 def _cases(cohort: Cohort) -> str:
@@ -294,7 +255,7 @@ def _cases(cohort: Cohort) -> str:
         f'<table class="list"><thead><tr>{names}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
     )
     text = "Dice as predicted, or else expected, of the region for which it is lowest."
-    return _section("All cases", text, body, "long")
+    return section("All cases", text, body)
 
 
 def _kind(text: str) -> str:
@@ -321,20 +282,13 @@ def _method(cohort: Cohort, found: Sequence[Measure]) -> str:
     lines.append("Every case counts once, also where a patient has several.")
     lines += list(
         dict.fromkeys(
-            f"{section['title']}: {section['method']}"
+            f"{finding['title']}: {finding['method']}"
             for entry in cohort.done[:1]
-            for section in entry.plain["findings"].values()
+            for finding in entry.plain["findings"].values()
         )
     )
     items = "".join(f"<li>{escape(line)}</li>" for line in lines if line)
     return f'<section><h2>How this was measured</h2><ul class="methods">{items}</ul></section>'
-
-
-def _section(heading: str, text: str, body: str, kind: str = "") -> str:
-    return (
-        f'<section class="{kind}"><h2>{escape(heading)}</h2><p class="sub">{escape(text)}</p>{body}'
-        "</section>"
-    )
 
 
 def _name(entry: Entry) -> str:
