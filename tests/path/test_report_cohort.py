@@ -15,6 +15,7 @@ from oncoseg.report import cohort
 from oncoseg.report.cohort.courses import courses
 from oncoseg.report.cohort.measures import measures, outliers
 from oncoseg.report.cohort.page import Cohort, page
+from oncoseg.report.cohort.plots import Strip, strips
 from oncoseg.report.cohort.sheet import Entry, as_csv, as_parquet, table
 from oncoseg.report.cohort.visits import Visit, read_visits
 
@@ -223,6 +224,16 @@ def test_the_page_shows_all_and_needs_nothing_else(tmp_path):
     for one in entries:
         assert one.failed or f"./{one.case}.html".replace("#", "%23") in text
     assert len(parsed(cohort.gather({}, {"a": "x", "b": "y"}, {}))) == 2
+
+
+def test_there_is_no_half_of_a_lesion():
+    def marks(values):
+        row = Strip("WT", "#000000", values, ["a", "b"], ["", ""], [False, False])
+        drawn = strips([row], "plot")
+        return re.findall(r">([\d.]+)</text>", drawn)
+
+    assert marks([1.0, 2.0]) == ["1", "2"]
+    assert marks([1.0, 1.5]) == ["1", "1.1", "1.2", "1.3", "1.4", "1.5"]
 
 
 def test_dates_that_were_given_make_courses(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from oncoseg.blocks.held_out import bound, least, made, unlike
@@ -46,7 +47,9 @@ class CareRatioCi(Posthoc):
         for prediction, truth in zip(predictions, truths):
             true = sizes(prediction, truth)
             for share, found in expected(prediction).items():
-                part, whole = (sum(true[x] for x in side) for side in (share.inner, share.outer))
+                part, whole = (
+                    math.fsum(true[x] for x in side) for side in (share.inner, share.outer)
+                )
                 if whole:
                     real = (part, whole) if self.volumes else (part / whole,)
                     beyond = [

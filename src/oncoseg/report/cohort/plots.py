@@ -55,6 +55,8 @@ def _axis(values: Array, *, log: bool) -> tuple[Callable[[float], float], list[f
     else:
         marks = ticks(low, high)
         low, high = marks[0], marks[-1]
+        if (values == values.round()).all():  # there is no half of a lesion
+            marks = [mark for mark in marks if mark == round(mark)]
 
     def along(value: float) -> float:
         return (
