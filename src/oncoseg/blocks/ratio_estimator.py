@@ -8,7 +8,7 @@ the mean and the variance of A / B from these (Cochran 1977, Sampling Techniques
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -33,6 +33,13 @@ class Share:
     def name(self) -> str:
         """Such as `NCR / TC`."""
         return f"{self.part} / {self.whole}"
+
+    def of(self, sizes: Mapping[str, float]) -> tuple[float, float]:
+        """Part and whole, from the size of each label; the same in whatever order."""
+        part, whole = (
+            math.fsum(sizes[name] for name in names) for names in (self.inner, self.outer)
+        )
+        return part, whole
 
 
 def shares(task: Task) -> list[Share]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from oncoseg.blocks.ratio_estimator import MOST, shares, sizes
@@ -36,14 +35,14 @@ class CareRatioCi(Finding):
         empty, bare = [], []
         for share in pairs:
             row: dict[str, Any] = {"name": share.name, "unit": ""}
-            whole = math.fsum(there[name] for name in share.outer)
+            part, whole = share.of(there)
             if not whole:
                 empty.append(share.name)
                 continue
             if share.name in prediction.ratios:
                 row |= prediction.ratios[share.name]
             else:
-                row["value"] = math.fsum(there[name] for name in share.inner) / whole
+                row["value"] = part / whole
                 bare.append(share.name)
             section["rows"].append(row)
         if empty:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from oncoseg.blocks.held_out import bound, least, made, unlike
@@ -47,9 +46,7 @@ class CareRatioCi(Posthoc):
         for prediction, truth in zip(predictions, truths):
             true = sizes(prediction, truth)
             for share, found in expected(prediction).items():
-                part, whole = (
-                    math.fsum(true[x] for x in side) for side in (share.inner, share.outer)
-                )
+                part, whole = share.of(true)
                 if whole:
                     real = (part, whole) if self.volumes else (part / whole,)
                     beyond = [
