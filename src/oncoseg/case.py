@@ -86,7 +86,8 @@ class Source:
     modality on whose grid a label map was drawn to that file; empty means that the case is not
     labelled. `annotated` names the labels or regions that were looked for in it, all if none is
     named; of voxels of the value `ignore` nothing is known (0: there are none). `weights`, numbers
-    from 0 to 1 or files of them, multiply what its voxels count in training.
+    from 0 to 1 or files of them, multiply what its voxels count in training. With `instances` each
+    value above 0 of its label maps is one more of the same, as in maps of nuclei.
     """
 
     case: str
@@ -97,6 +98,7 @@ class Source:
     annotated: tuple[str, ...] = ()
     ignore: int = 0
     weights: tuple[float | Path, ...] = ()
+    instances: bool = False
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from oncoseg.blocks import layouts
@@ -15,14 +16,16 @@ CARD = Card(
     2026,
     reading="Our reading of a habit, not of a standard: images/NAME.ext with labels/NAME.ext.",
 )
+INSTANCES = "instances"
 IMAGES = ("images", "image", "imgs")
-LABELS = ("labels", "label", "masks", "mask", "annotations", "segmentations", "instances")
+LABELS = ("labels", "label", "masks", "mask", "annotations", "segmentations", INSTANCES)
 
 
 class Pairs(Dataset):
     """`images/NAME.nii.gz` with `labels/NAME.nii.gz`; pictures with `masks/NAME.png` just so.
 
-    Also a bare folder of scans whose names say nothing but the case. The modality is `image`;
+    In a folder named `instances` each value is one more of the same, as nuclei are numbered. Also a
+    bare folder of scans whose names say nothing but the case. The modality is `image`;
     colour pictures are `red`, `green` and `blue`.
     """
 
@@ -43,7 +46,11 @@ class Pairs(Dataset):
         labels = {_case(name, images): path for name, path in labels.items()}
         for name in labels.keys() - images.keys():
             raise BadData(f"{labels[name]}: has no image of the same name; add or rename it")
-        return [_source(name, path, labels.get(name)) for name, path in images.items()]
+        counted = beside is not None and beside.name.lower() == INSTANCES
+        return [
+            replace(_source(name, path, labels.get(name)), instances=counted)
+            for name, path in images.items()
+        ]
 
 
 def _source(name: str, image: Path, label: Path | None) -> Source:

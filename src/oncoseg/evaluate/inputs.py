@@ -147,7 +147,9 @@ class Inputs:
         return self._known("prediction", *_tried(read_prediction, self.predictions[case]))
 
     def _truths(self, case: str) -> tuple[list[Volume], str]:
-        read = _read_truths(self.truths[case], self.labels) if case in self.truths else []
+        counted = self.scheme.instances
+        found = self.truths.get(case)
+        read = _read_truths(found, self.labels, apart=counted) if found else []
         checked = [self._known("truth", *one) for one in read]
         found = [volume for volume, _ in checked if volume is not None]
         return found, next((failure for _, failure in checked if failure), "")
@@ -288,10 +290,13 @@ def _one_task(folder: Path, tasks: Mapping[str, Task]) -> Task:
     return task
 
 
-def _read_truths(source: Source, labels: Mapping[str, int]) -> list[tuple[Volume | None, str]]:
-    """The label maps of a case; named structures of DICOM by their values."""
+def _read_truths(
+    source: Source, labels: Mapping[str, int], *, apart: bool = False
+) -> list[tuple[Volume | None, str]]:
+    """The label maps of a case, instances `apart` or as one; DICOM's structures by values."""
+    given = {"labels": labels or None, "instances": source.instances and not apart}
     return [
-        _tried(partial(read_label, labels=labels or None, image=source.images.get(name)), path)
+        _tried(partial(read_label, image=source.images.get(name), **given), path)
         for name, path in source.labels.items()
     ]
 

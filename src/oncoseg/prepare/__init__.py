@@ -38,6 +38,7 @@ __all__ = [
 ]
 
 IGNORE = "ignore"  # the label of voxels of which nothing is known
+MANY = 20  # things that a case may hold before they are taken for instances
 
 
 def prepare(
@@ -208,14 +209,29 @@ def held_out(
 
 
 def _values(sources: Sequence[Source]) -> dict[str, int]:
-    """Label values found in the files, named by their number; a single label is called `tumour`."""
-    seen: set[int] = set()
-    paths = [path for source in sources for path in source.labels.values()]
-    for values in each(lambda path: np.unique(read_label(path).array), paths, "labels"):
-        seen |= {int(value) for value in values}
-    seen -= {0, *(source.ignore for source in sources)}
+    """Label values found in the files, named by their number; a single one is called `tumour`.
+
+    Raises `BadData` on maps that seem to number instances.
+    """
+    drawn = [(path, source) for source in sources for path in source.labels.values()]
+
+    def values(one: tuple[Path, Source]) -> set[int]:
+        path, source = one
+        found = np.unique(read_label(path, instances=source.instances).array)
+        return {int(value) for value in found} - {0, source.ignore}
+
+    found = list(each(values, drawn, "labels"))
+    counts = [len(one) for one in found if one == set(range(1, len(one) + 1))]
+    if len(counts) == len(found) and max(counts, default=0) > MANY and min(counts) < max(counts):
+        raise BadData(
+            f"label maps hold 1 to N, with N from {min(counts)} to {max(counts)}, as those that "
+            "number instances do; put such maps into a folder 'instances' beside 'images', or "
+            "name what the numbers mean, for example --labels liver=1,spleen=2"
+        )
+    seen = set().union(*found)
     if seen in ({1}, {255}):
-        return {"tumour": seen.pop()}
+        counted = all(source.instances for _, source in drawn)
+        return {"instances" if counted else "tumour": seen.pop()}
     return {f"label_{value}": value for value in sorted(seen)}
 
 

@@ -31,6 +31,7 @@ from oncoseg.prepare.store import Stored
 from oncoseg.read import digest, read_case
 
 POINTS = 5000  # intensities of a modality that a case gives
+NAMED = 5  # cases that cannot be used which an error names
 KEPT = 1 << 30  # bytes of scans that are held from their reading to their writing
 EACH = 3 << 30  # bytes that a thread may need for a large scan
 UNKNOWN = 8 << 30  # bytes taken to be free where a system does not tell
@@ -90,10 +91,11 @@ class Looks:
             else:
                 problems.append(str(result))
         if problems:
-            listed = "\n  ".join(problems)
+            more = len(problems) - NAMED
+            listed = [*problems[:NAMED], *([f"and {more} more"] if more > 0 else [])]
             raise BadData(
-                f"{len(problems)} of {len(sources)} cases cannot be used; mend or remove "
-                f"them:\n  {listed}"
+                f"{len(problems)} of {len(sources)} cases cannot be used; mend or remove them, "
+                f"'oncoseg check' lists all: {'; '.join(listed)}"
             )
         return seen
 

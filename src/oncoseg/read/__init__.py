@@ -125,14 +125,18 @@ def read_channels(path: Path) -> list[Volume]:
 
 
 def read_label(
-    path: Path, *, labels: Mapping[str, int] | None = None, image: Path | None = None
+    path: Path,
+    *,
+    labels: Mapping[str, int] | None = None,
+    image: Path | None = None,
+    instances: bool = False,
 ) -> Volume:
     """A label map: whole numbers of 0 and above, as an integer type.
 
     A picture of 0 and 255 is a mask and comes as 0 and 1. Structures of an RTSTRUCT or a DICOM SEG
     are taken by name, as `labels` has them (name -> value; without it, all of them), on the grid of
-    `image`, the series they were drawn on (else looked for beside). Raises `BadFile` for anything
-    else.
+    `image`, the series they were drawn on (else looked for beside). Of `instances`, all are 1.
+    Raises `BadFile` for anything else.
     """
     path = Path(path)
     is_picture = layouts.ending(path) in layouts.PICTURES
@@ -149,7 +153,8 @@ def read_label(
         array = array.astype(np.int32)
     if array.size and int(array.min()) < 0:
         raise BadFile(path, f"is no label map: it holds {array.min()}", "use values from 0 up")
-    if is_picture and array.max() == 255 and not ((array > 0) & (array < 255)).any():
+    mask = is_picture and array.max() == 255 and not ((array > 0) & (array < 255)).any()
+    if mask or instances:
         array = (array > 0).astype(np.uint8)
     return Volume(array, grid, path, notes)
 
@@ -258,7 +263,8 @@ def _labels(
     maps: dict[str, Volume] = {}
     for name, path in (chosen or there).items():
         with _listed(failures):
-            label = read_label(path, labels=scheme, image=source.images.get(name))
+            image, instances = source.images.get(name), source.instances
+            label = read_label(path, labels=scheme, image=image, instances=instances)
             _check_values(label, scheme, source.ignore)
             own = images if name in images else _images(source, {name}, failures)
             if name in own:

@@ -63,3 +63,12 @@ def test_scans_alone_are_a_case_each_unless_names_say_more(tmp_path):
     assert [source.case for source in find(tmp_path)] == ["one", "two"]
     put(tmp_path / "two_seg.nii.gz")
     assert not build("datasets", "pairs").matches(tmp_path)
+
+
+def test_what_a_folder_numbers_is_one_thing(tmp_path):
+    put(*(tmp_path / name / "a.nii.gz" for name in ("images", "Instances")))
+    (source,) = find(tmp_path)
+    assert source.instances
+    assert source.labels
+    (tmp_path / "Instances").rename(tmp_path / "labels")
+    assert not find(tmp_path)[0].instances
