@@ -82,12 +82,10 @@ class Volume:
 class Source:
     """Where a case lies on disk, before anything is read.
 
-    `images` maps a modality's name to its file (or to a folder of DICOM slices). `labels` maps the
-    modality on whose grid a label map was drawn to that file; empty means that the case is not
-    labelled. `annotated` names the labels or regions that were looked for in it, all if none is
-    named; of voxels of the value `ignore` nothing is known (0: there are none). `weights`, numbers
-    from 0 to 1 or files of them, multiply what its voxels count in training. With `instances` each
-    value above 0 of its label maps is one more of the same, as in maps of nuclei.
+    `images` maps a modality's name to its file or folder of DICOM slices; `labels` maps the one on
+    whose grid a label map was drawn to that file (empty: not labelled). `annotated` names labels or
+    regions that were looked for, all if none is named; of voxels of the value `ignore` nothing is
+    known. `weights` (0 to 1, or files) multiply what voxels count. Of `instances` all labels are 1.
     """
 
     case: str

@@ -21,6 +21,7 @@ from oncoseg.evaluate.stream import streamed
 from oncoseg.read import find, read_label
 
 NOWHERE = Grid((0, 0, 0), np.eye(4))
+Reading = Callable[[], Any]
 Claims = Callable[[str, Grid], Array]
 
 
@@ -147,9 +148,7 @@ class Inputs:
         return self._known("prediction", *_tried(read_prediction, self.predictions[case]))
 
     def _truths(self, case: str) -> tuple[list[Volume], str]:
-        counted = self.scheme.instances
-        found = self.truths.get(case)
-        read = _read_truths(found, self.labels, apart=counted) if found else []
+        read = _read_truths(self.truths[case], self.labels) if case in self.truths else []
         checked = [self._known("truth", *one) for one in read]
         found = [volume for volume, _ in checked if volume is not None]
         return found, next((failure for _, failure in checked if failure), "")
@@ -184,6 +183,7 @@ def gather(
         theirs = f"{_some(given)}, those in {truth} {_some(sorted(truths))}"
         raise BadData(f"{predictions}: no case is in both; cases here are {theirs}; rename them")
     if instances:
+        truths = {case: replace(source, instances=False) for case, source in truths.items()}
         _refuse_structures(predictions, task, regions, ignore)
         scheme = Scheme.of_instances()
     elif regions is not None:
@@ -290,13 +290,11 @@ def _one_task(folder: Path, tasks: Mapping[str, Task]) -> Task:
     return task
 
 
-def _read_truths(
-    source: Source, labels: Mapping[str, int], *, apart: bool = False
-) -> list[tuple[Volume | None, str]]:
-    """The label maps of a case, instances `apart` or as one; DICOM's structures by values."""
-    given = {"labels": labels or None, "instances": source.instances and not apart}
+def _read_truths(source: Source, labels: Mapping[str, int]) -> list[tuple[Volume | None, str]]:
+    """The label maps of a case; named structures of DICOM by their values."""
+    read = partial(read_label, labels=labels or None, instances=source.instances)
     return [
-        _tried(partial(read_label, image=source.images.get(name), **given), path)
+        _tried(partial(read, image=source.images.get(name)), path)
         for name, path in source.labels.items()
     ]
 
@@ -340,16 +338,11 @@ def _found_regions(
     labels: Mapping[str, int],
 ) -> Scheme:
     """A region for each label value in any file that can be read, named by its number."""
-    one_side: list[Callable[[], Any]] = [
-        partial(_tried, read_label, path) for path in predicted.values()
-    ]
-    other: list[Callable[[], Any]] = [
-        partial(_read_truths, source, labels) for source in truths.values()
-    ]
-
+    one_side: list[Reading] = [partial(_tried, read_label, path) for path in predicted.values()]
+    other: list[Reading] = [partial(_read_truths, source, labels) for source in truths.values()]
     failures: list[str] = []
 
-    def held(read: Callable[[], Any]) -> set[int]:
+    def held(read: Reading) -> set[int]:
         found = read()
         both = found if isinstance(found, list) else [found]
         # A file that cannot be read is told later, as the status of its case.

@@ -108,7 +108,7 @@ def read_volume(path: Path) -> Volume:
     """
     array, grid, notes = _load(Path(path))
     if layouts.ending(Path(path)) in layouts.PICTURES:
-        array = _grey(array)
+        array = picture.grey(array)
     if array.shape != grid.shape:
         cause = f"holds {array.shape[-1]} images, not one"
         raise BadFile(path, cause, "name its channels (dataset.json), or split it")
@@ -141,7 +141,7 @@ def read_label(
     path = Path(path)
     is_picture = layouts.ending(path) in layouts.PICTURES
     array, grid, notes = _load(path, _label_reader(path, labels, image))
-    array = _grey(array) if is_picture else array
+    array = picture.grey(array) if is_picture else array
     if array.shape != grid.shape:
         raise BadFile(path, "is no label map: it has channels or colours", "save one value a voxel")
     if array.dtype.kind == "f":
@@ -153,8 +153,7 @@ def read_label(
         array = array.astype(np.int32)
     if array.size and int(array.min()) < 0:
         raise BadFile(path, f"is no label map: it holds {array.min()}", "use values from 0 up")
-    mask = is_picture and array.max() == 255 and not ((array > 0) & (array < 255)).any()
-    if mask or instances:
+    if instances or (is_picture and array.max() == 255 and np.isin(array, (0, 255)).all()):
         array = (array > 0).astype(np.uint8)
     return Volume(array, grid, path, notes)
 
@@ -260,11 +259,11 @@ def _labels(
     """Label maps of the images that were read; else those whose own image has the same grid."""
     there = {canonical(name): path for name, path in source.labels.items()}
     chosen = {name: path for name, path in there.items() if name in images}
+    read = partial(read_label, labels=scheme, instances=source.instances)
     maps: dict[str, Volume] = {}
     for name, path in (chosen or there).items():
         with _listed(failures):
-            image, instances = source.images.get(name), source.instances
-            label = read_label(path, labels=scheme, image=image, instances=instances)
+            label = read(path, image=source.images.get(name))
             _check_values(label, scheme, source.ignore)
             own = images if name in images else _images(source, {name}, failures)
             if name in own:
@@ -297,13 +296,6 @@ def _check_grid(label: Volume, image: Volume, name: str) -> None:
         difference = f"its affine differs from that of {name} by up to {apart:.4g} mm"
     remedy = f"resample it onto {image.path.name}, or export both again"
     raise BadFile(label.path, f"does not lie on its image: {difference}", remedy)
-
-
-def _grey(array: Array) -> Array:
-    """A picture whose colours are equal everywhere is grey, however it is stored."""
-    if array.ndim == 3 and bool((array == array[..., :1]).all()):
-        return np.ascontiguousarray(array[..., 0])
-    return array
 
 
 def _load(path: Path, reader: Reader | None = None) -> tuple[Array, Grid, tuple[str, ...]]:

@@ -52,6 +52,13 @@ def read(path: Path, *, label: bool = False) -> tuple[Array, Grid, list[str]]:
     return array, Grid(array.shape[:2], np.eye(3)), []
 
 
+def grey(array: Array) -> Array:
+    """A picture whose colours are equal everywhere is grey, however it is stored."""
+    if array.ndim == 3 and bool((array == array[..., :1]).all()):
+        return np.ascontiguousarray(array[..., 0])
+    return array
+
+
 def read_label(path: Path) -> tuple[Array, Grid, list[str]]:
     """As `read`, for label maps."""
     return read(path, label=True)
