@@ -10,12 +10,15 @@ from collections.abc import Iterable
 from pathlib import Path
 
 
-def shown(text: object) -> str:
-    """Text on one line that no terminal obeys: what cannot be printed is escaped."""
+def printable(text: object) -> str:
+    """Text that cannot steer a terminal: control and direction characters become escapes.
+
+    Names of files and what stands in headers may hold anything.
+    """
     return "".join(
         letter
-        if letter.isprintable()
-        else letter.encode("unicode_escape", "backslashreplace").decode()
+        if letter.isprintable() or letter == "\N{NO-BREAK SPACE}"
+        else letter.encode("unicode_escape", "surrogatepass").decode("ascii")
         for letter in str(text)
     )
 
@@ -28,7 +31,7 @@ class BadFile(OncosegError):
     """A file that cannot be trusted: names it, says what is wrong and what to do."""
 
     def __init__(self, path: str | Path, cause: str, remedy: str) -> None:
-        super().__init__(f"{shown(path)}: {cause}; {remedy}")
+        super().__init__(f"{printable(path)}: {cause}; {remedy}")
         self.path, self.cause, self.remedy = Path(path), cause, remedy
 
 
@@ -62,19 +65,6 @@ class MissingExtra(OncosegError):
 
 class UnknownName(OncosegError):
     """No part of that name; the message offers the nearest one."""
-
-
-def printable(text: str) -> str:
-    """Text that cannot steer a terminal: control and direction characters become escapes.
-
-    Names of files and what stands in headers may hold anything.
-    """
-    return "".join(
-        letter
-        if letter.isprintable() or letter == "\N{NO-BREAK SPACE}"
-        else letter.encode("unicode_escape", "surrogatepass").decode("ascii")
-        for letter in text
-    )
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UnknownName:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from oncoseg.check.records import MENTIONED, Problem, Seen, base, few, numbers
-from oncoseg.errors import shown
+from oncoseg.errors import printable
 
 SEVERITIES = ("error", "warning", "note")
 
@@ -46,7 +46,7 @@ class Checked:
     def table(self) -> str:
         """What there is, and every problem: equal ones share a line, which shows the first."""
         lines = [
-            f"{shown(self.folder)}: {len(self.cases)} cases, layout {self.layout or 'unknown'}"
+            f"{printable(self.folder)}: {len(self.cases)} cases, layout {self.layout or 'unknown'}"
         ]
         lines += _overview(self.cases) if self.cases else []
         grouped: dict[tuple[str, str, str], list[Problem]] = defaultdict(list)
@@ -94,7 +94,7 @@ def _span(several: Sequence[tuple[float, ...]]) -> str:
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    clean = [[shown(cell) for cell in row] for row in rows]
+    clean = [[printable(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in clean) for column in range(len(clean[0]))]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in clean

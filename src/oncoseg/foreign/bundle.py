@@ -146,7 +146,7 @@ def prepared(config: Config, channels: int) -> Preparation:
     found = Preparation(whole)
     for name, where, step in config.steps("preprocessing"):
         if name not in (*IDLE, *CHANGES):
-            named = printable(str(step.get("_target_") or name or where))
+            named = printable(step.get("_target_") or name or where)
             raise Otherwise(f"its scans go through {named} ({where})")
         key = config(f"{where}::keys", step.get("keys"))
         key = key[0] if isinstance(key, list) and len(key) == 1 else key
@@ -171,7 +171,7 @@ def idle(config: Config, where: str, step: Mapping[str, Any], known: Mapping[str
         if not any(
             plain is each or (plain == each and type(plain) is type(each)) for each in allowed
         ):
-            raise Otherwise(f"its {where} has {name}={printable(str(value))[:60]}")
+            raise Otherwise(f"its {where} has {name}={printable(value)[:60]}")
 
 
 def orientation(
@@ -216,7 +216,7 @@ def spacing(
     }
     idle(config, where, rest, known)
     if mode not in ("bilinear", ["bilinear"]):
-        raise Otherwise(f"its {where} has mode={printable(str(mode))[:60]}")
+        raise Otherwise(f"its {where} has mode={printable(mode)[:60]}")
     lengths = given if isinstance(given, list) else [given]
     lengths = [float(length) for length in (*lengths, *[lengths[-1]] * 2)[:3]]
     if min(lengths) <= 0:
@@ -344,9 +344,9 @@ def outputs(config: Config) -> str:
             rest = {key: each for key, each in step.items() if key not in ("threshold", "argmax")}
             idle(config, where, rest, {"to_onehot": ANY, "rounding": (None,)})
             if threshold not in (None, 0.5):
-                raise Otherwise(f"its {where} has threshold={printable(str(threshold))[:60]}")
+                raise Otherwise(f"its {where} has threshold={printable(threshold)[:60]}")
         elif name not in AFTERWARDS:
-            named = printable(str(step.get("_target_") or name or where))
+            named = printable(step.get("_target_") or name or where)
             raise Otherwise(f"its answers go through {named} ({where})")
     if len(said) != 1:
         raise Otherwise("its postprocessing does not say whether outputs are exclusive classes")

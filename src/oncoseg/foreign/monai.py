@@ -83,11 +83,11 @@ def convert(folder: Path, to: Path) -> Path:
         plan = Plan.from_dict(plan.as_dict(), path)
         options = config("network_def")
     except NONSENSE as error:
-        told = printable(str(error))[:200]
+        told = printable(error)[:200]
         told = f"it lacks {told}" if isinstance(error, KeyError) else told
         raise BadFile(folder / "configs", f"is not that of a bundle ({told})", REMEDY) from error
     except Otherwise as error:
-        cause = f"cannot be answered here as MONAI does: {printable(str(error))}"
+        cause = f"cannot be answered here as MONAI does: {printable(error)}"
         raise BadFile(path, cause, ELSEWHERE) from error
     weights, _ = read(checkpoint(folder), KEYS, bare=True)
     network = registry.build("networks", spelled, plan.task)
@@ -154,7 +154,7 @@ def network_of(config: Config) -> tuple[str, tuple[tuple[int, ...], ...]]:
     raw = config.content["network_def"]
     kind = raw.get("_target_") if isinstance(raw, dict) else raw
     if of_monai(kind) not in ("DynUNet", "DynUnet", "Dynunet"):
-        named = printable(str(kind))[:80]
+        named = printable(kind)[:80]
         raise Otherwise(f"its network is {named}, and only DynUNet equals a network here")
     shapes = ("spatial_dims", "in_channels", "out_channels")  # its weights tell them
     config.content["network_def"] = {key: raw[key] for key in raw if key not in shapes}
@@ -216,7 +216,7 @@ def windows(config: Config, strides: Sequence[Sequence[int]]) -> tuple[int, ...]
     raw = config.content.get("inferer")
     kind = raw.get("_target_") if isinstance(raw, dict) else raw
     if not isinstance(raw, dict) or of_monai(kind) not in INFERERS:
-        named = printable(str(kind))[:80]
+        named = printable(kind)[:80]
         raise Otherwise(f"its inferer is {named}, and only SlidingWindowInferer is known")
     given = config("inferer::roi_size", raw.get("roi_size"))
     patch = _three(given)
@@ -246,7 +246,7 @@ def _defined(given: Mapping[str, Any], *keys: str) -> list[str]:
     numbers = sorted(int(key) for key in table)
     if numbers != list(range(len(numbers))):
         raise Otherwise(f"its metadata numbers the {keys[0]} other than 0, 1, 2, ...")
-    return [printable(str(table[str(number)])).strip() for number in numbers]
+    return [printable(table[str(number)]).strip() for number in numbers]
 
 
 def modalities(said: Any) -> tuple[str, ...]:
@@ -344,19 +344,19 @@ def described(config: Config, said: Mapping[str, Any]) -> dict[str, Any]:
     inferer, blended = config.content["inferer"], {"overlap": "0.25", "mode": "constant"}
     for name in inferer.keys() & blended:
         with suppress(Otherwise):
-            blended[name] = printable(str(config(f"inferer::{name}", inferer[name])))[:60]
+            blended[name] = printable(config(f"inferer::{name}", inferer[name]))[:60]
     named = {"version": "version", "authors": "authors", "copyright": "copyright"}
     named |= {"data_source": "trained_on", "intended_use": "intended", "description": "title"}
     references = said.get("references")
     return {
         "name": str(said.get("name") or said.get("task") or ""),
-        **{ours: printable(str(said[key]))[:2000] for key, ours in named.items() if said.get(key)},
+        **{ours: printable(said[key])[:2000] for key, ours in named.items() if said.get(key)},
         "imported_from": "MONAI Bundle",
-        "citation": "; ".join(printable(str(each)) for each in references)[:4000]
+        "citation": "; ".join(printable(each) for each in references)[:4000]
         if isinstance(references, list)
         else "",
         "windows": f"overlap {blended['overlap']}, blending {blended['mode']} (not repeated here)",
         "answers": "those of its network in each window; windows lie and are blended as usual in "
         "oncoseg, and logits, not probabilities, are brought back to the scan",
-        "licence": printable(str(said.get("license") or "that of the bundle")),
+        "licence": printable(said.get("license") or "that of the bundle"),
     }

@@ -85,7 +85,7 @@ def convert(folder: Path, to: Path, *, fold: str = "") -> Path:
         cause = f"is not a plan of nnU-Net v2 ({_told(error)})"
         raise BadFile(folder / "plans.json", cause, REMEDY) from error
     except Otherwise as error:
-        cause = f"cannot be answered here as nnU-Net does: {printable(str(error))}"
+        cause = f"cannot be answered here as nnU-Net does: {printable(error)}"
         raise BadFile(folder / "plans.json", cause, "predict with nnU-Net itself") from error
     network: Network = registry.build("networks", spelled, plan.task)
     own = network.state_dict()
@@ -104,7 +104,7 @@ def convert(folder: Path, to: Path, *, fold: str = "") -> Path:
 
 
 def _told(error: Exception) -> str:
-    text = printable(str(error))[:200]
+    text = printable(error)[:200]
     return f"it lacks {text}" if isinstance(error, KeyError) else text
 
 

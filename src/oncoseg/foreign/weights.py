@@ -87,9 +87,7 @@ def _check(path: Path) -> None:
     except FileNotFoundError as error:
         raise BadFile(path, "does not exist", "check the folder") from error
     except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise BadFile(
-            path, f"is not a whole checkpoint ({printable(str(error))})", REMEDY
-        ) from error
+        raise BadFile(path, f"is not a whole checkpoint ({printable(error)})", REMEDY) from error
     if not plain:
         raise BadFile(path, "is packed as torch packs no checkpoint", REMEDY)
     if size > LARGEST:
