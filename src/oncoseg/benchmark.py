@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -149,7 +150,7 @@ def tried(trial: Trial, store: Path, cases: Sequence[str], limit: int) -> None:
 
 def _alone(work: Callable[..., None], *words: Any) -> int:
     """The exit code of a process that does it; of one that a signal ended as a shell says it."""
-    process = multiprocessing.get_context("spawn").Process(target=work, args=words)
+    process = multiprocessing.get_context("spawn").Process(target=_followed, args=(work, *words))
     process.start()
     try:
         process.join()
@@ -157,6 +158,19 @@ def _alone(work: Callable[..., None], *words: Any) -> int:
         process.terminate()  # of no effect once it has ended
     code = process.exitcode or 0
     return code if code >= 0 else 128 - code
+
+
+def _followed(work: Callable[..., None], *words: Any) -> None:
+    """Do it; be stopped as by SIGTERM when the process that asked for it is gone, however."""
+    asked = multiprocessing.parent_process()
+
+    def end() -> None:
+        if asked:
+            asked.join()
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=end, daemon=True).start()
+    work(*words)
 
 
 def learn(trial: Trial, store: Path, threads: int, limit: int) -> None:

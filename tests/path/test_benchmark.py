@@ -1,7 +1,12 @@
 """Networks on trial: the same for all, what fails is said, what is finished stays."""
 
 import json
+import os
+import subprocess
+import sys
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -102,6 +107,51 @@ def test_a_network_that_takes_more_memory_than_it_may_ends_alone(tmp_path):
     one = trial(tmp_path, "a")
     assert verb._alone(grown, one) == 1
     assert one.said["failed"].endswith("of memory, more than 1 MB")
+
+
+KILLED = """
+import os, sys, time
+from pathlib import Path
+from oncoseg import benchmark
+
+def work(folder):
+    Path(folder, "child").write_text(str(os.getpid()))
+    time.sleep(300)
+
+if __name__ == "__main__":
+    benchmark._alone(work, sys.argv[1])
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="asks for a process by its number")
+def test_no_training_goes_on_when_the_benchmark_was_killed(tmp_path):
+    (tmp_path / "script.py").write_text(KILLED)
+    parent = subprocess.Popen([sys.executable, str(tmp_path / "script.py"), str(tmp_path)])
+    told = tmp_path / "child"
+    assert waited(lambda: told.exists() and told.read_text())
+    child = int(told.read_text())
+    parent.kill()
+    parent.wait()
+    assert waited(lambda: gone(child))
+
+
+def waited(done):
+    for _ in range(600):
+        if done():
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def gone(process):
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    return (
+        Path(f"/proc/{process}/stat").exists()
+        and "Z" in Path(f"/proc/{process}/stat").read_text(encoding="utf-8").split()[2]
+    )
 
 
 def test_a_process_that_is_stopped_stops_all_and_one_that_dies_is_told(tmp_path, monkeypatch):
