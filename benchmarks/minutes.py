@@ -150,7 +150,8 @@ def child(order):
     split = json.loads((raw / "splits_final.json").read_text(encoding="utf-8"))
     (pre / "splits_final.json").write_text(json.dumps(split), encoding="utf-8")
     plans["continue_training"] = False
-    torch.set_num_threads(os.cpu_count() or 1)
+    cores = getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))(0)
+    torch.set_num_threads(len(cores))
     place = torch.device("cpu")
     trainer = nnUNetTrainer(plans, order["kind"], 0, said, device=place)
     trainer.initialize()
