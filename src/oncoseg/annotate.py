@@ -27,6 +27,7 @@ from oncoseg.predict import background
 from oncoseg.predict.engines import network_engine
 from oncoseg.predict.window import slide
 from oncoseg.prepare import Plan, Stored, held_out, open_store, splits
+from oncoseg.prepare.store import appearances
 from oncoseg.run import Run
 from oncoseg.train import LICENCE, prepared, resolved
 from oncoseg.train.loop import Loop, kept
@@ -308,7 +309,8 @@ def _save(pool: Pool, networks: Sequence[Network], number: int, boxes: int) -> N
             "rounds": number + 1,
             "licence": "research use only",
         }
-        save_model(path, network, run.network, pool.plan, card, LICENCE)
+        content = network, run.network, pool.plan, card, LICENCE
+        save_model(path, *content, seen=appearances(pool.cases))
 
 
 def _settings(run: Run, asking: Asking) -> dict[str, Any]:

@@ -23,7 +23,7 @@ FORMAT = "oncoseg-model-1"
 REMEDY = "fetch or train the model again"
 SUMS = "checksums.json"
 MEMBERS = ("weights.safetensors", "plan.json", "network.json", "card.json", "LICENSE")
-OPTIONAL = ("graph.onnx", "posthoc.json")
+OPTIONAL = ("graph.onnx", "posthoc.json", "appearance.json")
 LARGEST = 2 << 30
 RATIO, SPARE = 20, 64 << 20  # unpacked bytes: at most 20 times the file, and 64 MB
 KEPT = PIECE = 1 << 20  # bytes up to which a member is kept in memory, and read at once

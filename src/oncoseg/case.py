@@ -119,10 +119,7 @@ class Case:
 
     @property
     def reference(self) -> str:
-        """The modality on whose grid results are given back.
-
-        The one with the smallest voxels, then the first.
-        """
+        """The modality on whose grid results are given: of the smallest voxels, the first."""
         return min(self.images, key=lambda name: round(self.images[name].grid.voxel_volume, 4))
 
     @property
@@ -361,12 +358,12 @@ class Prediction:
     """What a model says of one case, on the grid of the case's own reference image.
 
     label (*S) uint8, values as in `task.labels`; probability (regions, *S) float16, in the order of
-    `task.regions`, or of none where not kept; `used` and `missing` name modalities; `images` maps
-    the used ones to their files; `notes` are sentences a reader must see; `maps` further maps (*S);
-    `intervals` hold a region's true volume (ml; 2-D: mm²) in a share `level` of cases; `inputs`
-    what identifies an image; `confidence` the Dice to be expected, `predicted_dice` its `value`,
-    `low`, `high` and `level` where held-out cases bound it, `ratios` those of shares as `NCR / TC`;
-    `lesions` their size and confidence; `samples` how many answers were averaged, `seconds` times.
+    `task.regions`, none if not kept; `used` and `missing` name modalities; `images` maps those used
+    to their files; `notes` are sentences a reader must see; `maps` further maps (*S); `intervals`
+    hold a region's true volume (ml; 2-D: mm²) in a share `level` of cases; `inputs` what identifies
+    an image; `confidence` the Dice to be expected, `predicted_dice` its `value`, `low`, `high` and
+    `level` where held-out cases bound it, `ratios` those of shares as `NCR / TC`; `lesions` their
+    size and confidence; `unlike` is said by `blocks.appearance`; `samples` counts answers averaged.
     """
 
     case: str
@@ -387,6 +384,7 @@ class Prediction:
     predicted_dice: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     ratios: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     lesions: tuple[Mapping[str, Any], ...] = ()
+    unlike: Mapping[str, Any] = field(default_factory=dict)
     samples: int = 0
     seconds: Mapping[str, float] = field(default_factory=dict)
 

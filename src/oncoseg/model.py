@@ -2,8 +2,8 @@
 
 weights.safetensors (float16), graph.onnx (the same network, exported for a patch, if it can be),
 plan.json, network.json (the name and options of the network), posthoc.json (what its post-hoc steps
-learned, if there are any), card.json, LICENSE and checksums.json. Nothing in it can run code; sizes
-are limited.
+learned, if there are any), appearance.json (how its training's scans look), card.json, LICENSE and
+checksums.json. Nothing in it can run code; sizes are limited.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from oncoseg import __version__, files, registry
 from oncoseg.archive import LARGEST, REMEDY, Members, opening, pack
+from oncoseg.blocks.appearance import Appearance, remembered, unlikeness
 from oncoseg.case import Task
 from oncoseg.errors import BadFile, unknown
 from oncoseg.extras import require
@@ -26,6 +27,7 @@ from oncoseg.prepare.plan import Plan
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from oncoseg.prepare.align import Aligned
     from oncoseg.trainable import Network
     from oncoseg.transfer import Transfer
 
@@ -100,6 +102,20 @@ class Model:
             cause = f"its posthoc.json makes no sense ({' '.join(str(error).split())})"
             raise BadFile(self.path, cause, REMEDY) from error
         return steps
+
+    def unlikeness(self, new: Aligned) -> dict[str, Any]:
+        """How unlike its training's scans an aligned one is: see `blocks.appearance.unlikeness`.
+
+        Nothing, if the model does not know how those look.
+        """
+        if "appearance.json" not in self.members:
+            return {}
+        try:
+            seen = self._json("appearance.json")["cases"]
+            return unlikeness(seen, new.appearance(self.task), self.task.dims)
+        except NONSENSE as error:
+            cause = f"its appearance.json makes no sense ({' '.join(str(error).split())})"
+            raise BadFile(self.path, cause, REMEDY) from error
 
     @property
     def described(self) -> dict[str, str]:
@@ -234,13 +250,15 @@ def save_model(
     licence: str,
     posthoc: Sequence[Mapping[str, Any]] = (),
     *,
+    seen: Sequence[Appearance] = (),
     whole: bool = False,
 ) -> Path:
     """Export a network, if it can be, and write its model file.
 
     `spelled` is its name with options, as on the command line; its parameters and operations, and
     how far its graph is from it, are written into the card, which may say others; `posthoc` holds
-    a record {"posthoc": spelt, "state": what it learned} a step. `whole` keeps weights as float32.
+    a record {"posthoc": spelt, "state": what it learned} a step, `seen` how its training's scans
+    look. `whole` keeps weights as float32.
     """
     from safetensors.torch import save
 
@@ -273,6 +291,8 @@ def save_model(
     members["card.json"] = _dump(card)
     if posthoc:
         members["posthoc.json"] = _dump({"steps": list(posthoc)})
+    if seen:
+        members["appearance.json"] = json.dumps({"cases": remembered(seen)}).encode()
     return pack(path, members)
 
 

@@ -63,6 +63,7 @@ def model(monkeypatch):
         described = {"name": "stand-in", "sha256": "0"}
         maps = ()
         posthoc = list
+        unlikeness = staticmethod(lambda scan: {})
 
     def infer(image, present):
         return np.concatenate([-image[:, :1], image[:, :1]], axis=1)

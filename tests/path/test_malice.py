@@ -7,6 +7,7 @@ import stat
 import struct
 import warnings
 import zipfile
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -174,6 +175,7 @@ def test_plans_of_nonsense_are_refused(members, tmp_path, what):
     refused(lambda: Plan.read(tmp_path / "plan.json"), r"plan\.json: ")
 
 
+TOLD = ([0.0] * 53, [1e300] * 54, [float("nan")] * 54, ["x"] * 54, 3, [[0.0]] * 54)
 OTHERS = {
     "card__json": (DEEP, "3", '{"dice_by_modalities": 3}', '{"dice_by_modalities": {"a": [1]}}'),
     "posthoc__json": (
@@ -181,6 +183,10 @@ OTHERS = {
         '{"steps": [{"posthoc": "../../x", "state": {}}]}',
         '{"steps": [{"posthoc": "temperature"}]}',
         '{"steps": [{"posthoc": "temperature", "state": 3}]}',
+    ),
+    "appearance__json": (
+        *(DEEP, "3", "{}", '{"cases": 3}', '{"cases": [3, 3, 3, 3, 3, 3, 3, 3, 3]}'),
+        *(json.dumps({"cases": [{"a": row}] * 9}) for row in TOLD),
     ),
     "network__json": (
         *(DEEP, '{"network": 3}', '{"network": "unet:width=2", "maps": 3}'),
@@ -196,7 +202,9 @@ OTHERS = {
 @pytest.mark.parametrize(("name", "text"), [(n, t) for n, row in OTHERS.items() for t in row])
 def test_what_a_model_says_of_itself_is_checked(members, tmp_path, name, text):
     model = open_model(forged(tmp_path / "m.onco", members, **{name: text.encode()}))
-    refused(lambda: (model.card, model.posthoc(), model.maps, model.network()))
+    scan = SimpleNamespace(appearance=lambda task: dict.fromkeys(task.modalities, [0.0] * 54))
+    asked = lambda: (model.card, model.posthoc(), model.maps, model.unlikeness(scan))  # noqa: E731
+    refused(lambda: (asked(), model.network()))
 
 
 def test_a_posthoc_step_that_learned_nonsense_is_one_sentence(members, tmp_path):

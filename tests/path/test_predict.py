@@ -193,6 +193,7 @@ def batch(tmp_path, monkeypatch):
         described = {"name": "stand-in", "sha256": "0"}
         maps = ()
         posthoc = list
+        unlikeness = staticmethod(lambda scan: {})
 
     Opened.task = Opened.plan.task
 

@@ -25,6 +25,7 @@ class Opened:
 
     maps, card, path = (), {}, Path("m.onco")
     posthoc = list
+    unlikeness = staticmethod(lambda scan: {})
 
     def __init__(self, task, sha256="0"):
         self.plan = Plan(

@@ -218,6 +218,7 @@ def test_a_batch_is_read_ahead_and_its_records_say_what_it_took(tmp_path, monkey
         )
         card, described, maps, path = {}, {"name": "stand-in", "sha256": "0"}, (), Path("m.onco")
         posthoc = list
+        unlikeness = staticmethod(lambda scan: {})
 
     Opened.task = Opened.plan.task
     threads = []

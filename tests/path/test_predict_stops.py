@@ -23,6 +23,7 @@ class Opened:
 
     maps, card, path, described = (), {}, Path("m.onco"), {"name": "stand-in", "sha256": "0"}
     posthoc = list
+    unlikeness = staticmethod(lambda scan: {})
 
     def __init__(self, task):
         scheme = {name: Normalisation() for name in task.modalities}

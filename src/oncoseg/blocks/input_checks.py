@@ -10,6 +10,7 @@ from itertools import combinations
 
 import numpy as np
 
+from oncoseg.blocks.appearance import LEAST, warning
 from oncoseg.blocks.image_quality import (
     ends_touched,
     foreground,
@@ -53,7 +54,6 @@ def every(prediction: Prediction, images: Images) -> Iterator[Check]:
         yield from check(prediction, images)
     if not images:
         yield Check("", fault="Images were not checked: none is there any more.")
-    yield Check("", fault="No score says how unlike the training this is: the model has none.")
 
 
 def field_of_view(prediction: Prediction, images: Images) -> Iterator[Check]:
@@ -160,6 +160,18 @@ def familiar(prediction: Prediction, images: Images) -> Iterator[Check]:
         yield Check(f"median of {name}", middle, fault=fault if outside else "")
 
 
+def unlike_training(prediction: Prediction, images: Images) -> Iterator[Check]:
+    """How unlike the scans of the training this one is, where the model knows those."""
+    told = prediction.unlike
+    if "share" in told:
+        name = f"of {told['cases']} training scans, less unlike the rest"
+        yield Check(name, 100 * told["share"], "%", "".join(warning(told)), noted=True)
+    else:
+        few = f"of its training, {told.get('cases')} have these images, and {LEAST} are needed"
+        cause = few if told else "the model does not know its training's scans"
+        yield Check("", fault=f"Nothing says how unlike the training this is: {cause}.")
+
+
 def signal(prediction: Prediction, images: Images) -> Iterator[Check]:
     """The foreground of each image, above air, beside its noise."""
     for name, image in images.items():
@@ -202,4 +214,5 @@ CHECKS: tuple[Callable[[Prediction, Images], Iterator[Check]], ...] = (
     familiar,
     signal,
     centre,
+    unlike_training,
 )

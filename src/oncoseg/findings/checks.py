@@ -22,7 +22,9 @@ METHOD = (
     "training, so that most of what the model saw is interpolated; a sequence is missing; an image "
     "is constant, given twice, or beyond what its unit allows; half of what was found is beyond "
     "99 % of its values in the training; the signal is below 5 times the noise (Rose 1948; "
-    "smoothing hides noise); the body is more than 5 mm off the image's middle."
+    "smoothing hides noise); the body is more than 5 mm off the image's middle; shades, sharpness "
+    "or layout are as unlike the training's scans as one in twenty of those at most is unlike the "
+    "rest (one in ten, if it had few)."
 )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from oncoseg import cluster as ray_cluster
 from oncoseg import files, results, write
+from oncoseg.blocks.appearance import warning
 from oncoseg.blocks.layouts import only
 from oncoseg.case import Case, Prediction, Source
 from oncoseg.errors import BadData, BadFile, OncosegError
@@ -153,10 +154,12 @@ class Predictor:
         prediction, told = self.segmenter(scan), list(known)
         if isinstance(self.infer, Samples):
             told.append(self.infer.told)
+        unlike = self.opened.unlikeness(scan.aligned)
         prediction = prediction.but(
             model=self.opened.described,
-            notes=(*prediction.notes, *told),
+            notes=(*prediction.notes, *told, *warning(unlike)),
             samples=self.samples,
+            unlike=unlike,
         )
         prediction = finished(self.opened, self.steps, prediction)
         return with_lesions(prediction) if self.uncertainty else prediction
@@ -226,6 +229,8 @@ def here(
             try:
                 prediction = predictor.segmented(*ahead.taken())
                 outcome.done.append(predictor.save(prediction, to))
+                for sentence in warning(prediction.unlike):
+                    say(f"case {source.case}: {sentence}")
             except OncosegError as error:
                 outcome.failed[source.case] = str(error)
             except MemoryError:

@@ -134,8 +134,10 @@ def _written(to: Path, plan: Plan, seen: Seen) -> None:
         "look": seen.record,
         "made": named(plan),
     }
+    aligned = align(case, plan)
+    record["appearance"] = aligned.appearance(task)
     # By its name, so that it stays the same when other cases come and go.
-    write(to / case.id, align(case, plan), task, record, seed=zlib.crc32(case.id.encode()))
+    write(to / case.id, aligned, task, record, seed=zlib.crc32(case.id.encode()))
 
 
 def define_task(

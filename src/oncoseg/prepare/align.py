@@ -16,6 +16,7 @@ import numpy as np
 from scipy import ndimage
 
 from oncoseg.blocks.annotated import cleared, counts, known
+from oncoseg.blocks.appearance import appearance
 from oncoseg.blocks.extents import body
 from oncoseg.blocks.surface import bounds
 from oncoseg.case import Array, Case, Grid, Task
@@ -52,6 +53,11 @@ class Aligned:
         return Relation.between(
             self.grid, target, sharp=self.stretched, alone=self.alone, wide=self.wide
         )
+
+    def appearance(self, task: Task) -> dict[str, list[float]]:
+        """How each modality that is there looks to a network."""
+        named = zip(task.modalities, self.image, self.present)
+        return {name: appearance(image, there) for name, image, there in named if there.any()}
 
 
 def align(case: Case, plan: Plan) -> Aligned:

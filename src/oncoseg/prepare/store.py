@@ -19,6 +19,7 @@ import numpy as np
 from scipy import ndimage
 
 from oncoseg import files
+from oncoseg.blocks.appearance import Appearance
 from oncoseg.blocks.surface import bounds
 from oncoseg.case import Array, Box, Task
 from oncoseg.errors import BadData, BadFile
@@ -182,6 +183,11 @@ def kept_in(points: Array, boxes: Sequence[Box] | None) -> Array:
     for box in boxes:
         inside |= ((points >= box.start) & (points < box.stop)).all(axis=1)
     return points[inside]
+
+
+def appearances(cases: Sequence[Stored]) -> list[Appearance]:
+    """How the scans of cases look, where their preparation told."""
+    return [case.record["appearance"] for case in cases if "appearance" in case.record]
 
 
 def open_store(folder: Path) -> list[Stored]:

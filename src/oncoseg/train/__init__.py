@@ -20,6 +20,7 @@ from oncoseg.parts import Posthoc
 from oncoseg.predict.engines import torch_device
 from oncoseg.prepare import Plan, Stored, agreed, held_out, open_store, prepare
 from oncoseg.prepare.plan import MOST
+from oncoseg.prepare.store import appearances
 from oncoseg.run import AUGMENTATIONS, EACH, Run
 from oncoseg.train.folds import each_fold
 from oncoseg.train.loop import Loop, kept
@@ -215,7 +216,8 @@ def finish(run: Run, plan: Plan, loop: Loop, held: Sequence[Stored]) -> Path:
     }
     fitted = [{"posthoc": text, "state": step.state} for text, step in zip(run.posthoc, steps)]
     trained = replace(plan, task=loop.trained)
-    return save_model(Path(run.to), network, run.network, trained, card, LICENCE, fitted)
+    content = network, run.network, trained, card, LICENCE, fitted
+    return save_model(Path(run.to), *content, seen=appearances(loop.training))
 
 
 called(__name__)

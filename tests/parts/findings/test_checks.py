@@ -13,7 +13,9 @@ from oncoseg.case import Volume
 from oncoseg.model import Model
 from oncoseg.prepare.plan import Normalisation, Plan
 
-NEVER = "No score says how unlike the training this is: the model has none."
+NEVER = (
+    "Nothing says how unlike the training this is: the model does not know its training's scans."
+)
 PATIENT = phantom.patient(0, shape=(64, 72, 60), spacing=(2.6, 2.6, 2.6))
 TASK = replace(phantom.TASK, spacing=(2.6, 2.6, 2.6))
 
