@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from oncoseg.blocks.clicks import asked, corrections, drawn_box, one_piece, sampled
-from oncoseg.blocks.pyramid import level_weights, shrink
+from oncoseg.blocks.supervision import deep_loss
 from oncoseg.case import Array, Batch, Task
 from oncoseg.errors import BadOption
 from oncoseg.registry import Card
@@ -68,12 +68,7 @@ class Clicks(Method):
         weight = batch.weight * torch.stack([row[1] for row in rows]).view(-1, *(1,) * goal[0].ndim)
         batch = self._prompted(batch, goal, [row[2] for row in rows], rng)
         label = torch.cat([1 - goal, goal], dim=1)
-        logits = self.network(batch)
-        total = logits[0].new_zeros((), dtype=weight.dtype)
-        for share, level in zip(level_weights(len(logits)), logits):
-            shape = tuple(level.shape[2:])
-            total = total + share * self.loss(level, shrink(label, shape), shrink(weight, shape))
-        return {"clicks": total}
+        return {"clicks": deep_loss(self.loss, self.network(batch), label, weight)}
 
     def _goal(
         self, batch: Batch, item: int, rng: np.random.Generator

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from oncoseg.blocks.pyramid import level_weights, shrink
+from oncoseg.blocks.supervision import deep_loss, labelled_weight
 from oncoseg.case import Batch
 from oncoseg.registry import Card
 from oncoseg.trainable import Method
@@ -19,15 +19,5 @@ class Supervised(Method):
 
     def losses(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """One loss, `segmentation`."""
-        logits = self.network(batch)
-        weight = batch.weight * batch.labeled.view(-1, *(1,) * (batch.weight.ndim - 1))
-        if not bool(batch.annotated.all()):
-            known = batch.annotated.view(*batch.annotated.shape, *(1,) * (weight.ndim - 2))
-            weight = weight * known
-        total = logits[0].new_zeros((), dtype=weight.dtype)
-        for share, coarse in zip(level_weights(len(logits)), logits):
-            shape = tuple(coarse.shape[2:])
-            total = total + share * self.loss(
-                coarse, shrink(batch.label, shape), shrink(weight, shape)
-            )
-        return {"segmentation": total}
+        given = self.network(batch), batch.label, labelled_weight(batch)
+        return {"segmentation": deep_loss(self.loss, *given)}
