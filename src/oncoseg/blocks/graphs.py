@@ -75,7 +75,8 @@ def looked_up(features: Tensor, places: Tensor) -> Tensor:
     steps = torch.arange(-1, 2, device=places.device, dtype=places.dtype)
     offsets = torch.stack(torch.meshgrid(steps, steps, indexing="ij"), dim=-1).flatten(0, 1)
     index = (places * size)[:, :, None] + offsets
-    grid = ((2 * index + 1) / size - 1).flip(-1)
+    # The gradient of torch's `grid_sample` writes beyond its memory where a place is no number.
+    grid = ((2 * index + 1) / size - 1).flip(-1).nan_to_num(0.0)
     found = F.grid_sample(features, grid, padding_mode="border", align_corners=False)
     return found.mean(-1).transpose(1, 2)
 

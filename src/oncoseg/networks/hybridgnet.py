@@ -39,6 +39,7 @@ CARD = Card(
     "slice by slice: all ours.",
 )
 WIDTHS = (2, 4, 8, 16, 32, 32)
+WIDEST = 10.0  # variance, as a logarithm: masks alone do not keep it from growing without end
 FIRST, LAST = 16, 32  # features of a node before and after the graph is refined
 
 
@@ -130,7 +131,7 @@ class Hybridgnet(Network):
         if tuple(deepest.shape[2:]) != self.grid:
             deepest = F.adaptive_avg_pool2d(deepest, self.grid)
         flat = deepest.flatten(1)
-        return self.mean(flat), self.spread(flat)
+        return self.mean(flat), self.spread(flat).clamp(max=WIDEST)
 
     def contours(self, pyramid: list[Tensor], code: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Places (B, N, 2) as (row, column) from 0 to 1 of the padded image, and two guesses.

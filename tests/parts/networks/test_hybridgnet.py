@@ -142,3 +142,21 @@ def test_sizes_and_volumes_come_back_whole():
 def test_too_few_nodes_are_refused():
     with pytest.raises(BadOption, match="at least 6 nodes"):
         registry.build("networks", "hybridgnet:nodes=4", classes_task(2))
+
+
+def test_a_code_that_runs_away_stays_in_numbers():
+    task = classes_task(2, 64)
+    torch.manual_seed(0)
+    network = registry.build("networks", "hybridgnet", task).train()
+    torch.nn.init.constant_(network.spread.bias, 1e4)
+    (logits,) = network(make_batch(task))
+    logits.square().mean().backward()
+    assert torch.isfinite(logits).all()
+    assert all(torch.isfinite(one.grad).all() for one in network.parameters())
+
+
+def test_a_place_that_is_no_number_writes_nowhere():
+    features = torch.randn(1, 8, 16, 16, requires_grad=True)
+    places = torch.full((1, 4096, 2), float("nan"), requires_grad=True)
+    graphs.looked_up(features, places).sum().backward()
+    assert torch.isfinite(features.grad).all()

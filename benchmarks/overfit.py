@@ -1,0 +1,97 @@
+"""Can each network learn four pictures by heart? One that cannot is mistaken, or its training is.
+
+    python benchmarks/overfit.py DATA --to W
+    python benchmarks/overfit.py DATA --to W --networks transunet att_swin_unet --steps 600
+
+A network that falls behind others in `oncoseg benchmark` may be a mistake, or want more cases or
+more time than it had. This tells the first from the rest: the four first pictures, made small,
+no augmentation, no case held out, and then Dice on those four cases. Prints a line of JSON
+a network, in W/overfit.jsonl; one that is there is not repeated.
+"""
+
+import argparse
+import json
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from oncoseg import registry
+from oncoseg.evaluate import evaluate
+from oncoseg.model import open_model
+from oncoseg.predict import predict
+from oncoseg.run import Run
+from oncoseg.train import train
+
+CASES, SIDE = 4, 96
+
+
+def few(data, to):
+    """A data set of the first pictures of one, with their masks, of `SIDE` pixels at the most."""
+    if to.exists():
+        return to
+    made = to.with_name(to.name + ".part")
+    shutil.rmtree(made, ignore_errors=True)
+    for folder in sorted(path for path in data.iterdir() if path.is_dir()):
+        (made / folder.name).mkdir(parents=True)
+        for path in sorted(folder.iterdir())[:CASES]:
+            picture = Image.open(path)
+            drawn = folder.name in ("masks", "labels")
+            size = [round(side * SIDE / max(picture.size)) for side in picture.size]
+            how = Image.Resampling.NEAREST if drawn else Image.Resampling.BOX
+            picture.resize(size, how).save((made / folder.name / path.stem).with_suffix(".png"))
+    return made.rename(to)
+
+
+def learned(network, data, to, steps):
+    """Dice of the cases it was trained on, and what it took."""
+    model = to / f"{network}.onco"
+    run = Run(
+        data=str(data),
+        to=str(model),
+        network=network,
+        steps=steps,
+        minutes=0,
+        augmentations=(),
+        average=0.9,
+        voxels=SIDE**2,
+        device="cpu",
+    )
+    began = time.monotonic()
+    train(run, resume=model.with_suffix(".run").exists())
+    took = time.monotonic() - began
+    predict(model, data, to=to / "predictions" / network, engine="torch")
+    task = open_model(model).task
+    means = evaluate(to / "predictions" / network, data, metrics=("dice",), regions=task).means
+    dice = {region: round(means[region]["dice"], 3) for region in task.regions}
+    mean = round(float(np.mean(list(dice.values()))), 3)
+    shutil.rmtree(model.with_suffix(".run"))
+    model.unlink()
+    return {"network": network, "dice": dice, "mean": mean, "seconds": round(took, 1)}
+
+
+def main():
+    """Each network in turn."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--to", type=Path, required=True)
+    parser.add_argument("--networks", nargs="+", default=registry.names("networks"))
+    parser.add_argument("--steps", type=int, default=200)
+    asked = parser.parse_args()
+    asked.to.mkdir(parents=True, exist_ok=True)
+    data, kept = few(asked.data, asked.to / "data"), asked.to / "overfit.jsonl"
+    lines = kept.read_text(encoding="utf-8").splitlines() if kept.exists() else []
+    done = {json.loads(line)["network"] for line in lines}
+    for network in asked.networks:
+        if network in done:
+            continue
+        row = learned(network, data, asked.to, asked.steps)
+        with kept.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        print(json.dumps(row), flush=True)
+
+
+if __name__ == "__main__":
+    main()
