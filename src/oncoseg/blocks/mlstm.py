@@ -13,7 +13,8 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
+
+from oncoseg.blocks.chunks import chunked
 
 CHUNK = 128
 State = tuple[Tensor, Tensor, Tensor]  # C (B, H, D, D), n (B, H, D), m (B, H)
@@ -58,15 +59,8 @@ def chunkwise(
     A `chunk` as long as the sequence is the form of the paper that is parallel throughout. Where
     there are several, each is computed again when gradients flow back.
     """
-    state, found = start(query), []
-    pieces = zip(*(each.split(chunk, dim=2) for each in (query, key, value, enter, forget)))
-    again = query.shape[2] > chunk and torch.is_grad_enabled()
-    for piece in pieces:
-        given = (*piece, *state)
-        out, *rest = checkpoint(_piece, *given, use_reentrant=False) if again else _piece(*given)
-        state = rest[0], rest[1], rest[2]
-        found.append(out)
-    return torch.cat(found, dim=2)
+    sequences = query, key, value, enter, forget
+    return chunked(_piece, sequences, (), start(query), chunk)[0]
 
 
 def _piece(

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
+
+from oncoseg.blocks.chunks import chunked
 
 CHUNK = 512
 # Why a network that scans whole images is not exported.
@@ -66,14 +67,8 @@ def resumed(
     chunk: int = CHUNK,
 ) -> tuple[Tensor, Tensor]:
     """`selective_scan` from a state (B, D, N) on: y, and the state after the last step."""
-    pieces = zip(*(values.split(chunk, dim=-1) for values in (u, delta, into, out)))
-    again = u.shape[-1] > chunk and torch.is_grad_enabled()
-    found = []
-    for one, step, enter, leave in pieces:
-        given = (one, step, enter, leave, rate, state)
-        y, state = checkpoint(_piece, *given, use_reentrant=False) if again else _piece(*given)
-        found.append(y)
-    return torch.cat(found, dim=-1) + skip[:, None] * u, state
+    y, state = chunked(_piece, (u, delta, into, out), (rate,), (state,), chunk)
+    return y + skip[:, None] * u, state
 
 
 def _piece(
