@@ -79,7 +79,7 @@ def test_each_round_learns_from_more_boxes_and_is_written_down(tmp_path, query, 
 
 
 def test_a_loop_that_was_stopped_ends_as_the_one_that_was_not(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "save_model", lambda *_: None)  # another test reads the model
+    monkeypatch.setattr(module, "save_model", lambda *_, **__: None)  # another test reads the model
     whole = world(tmp_path / "whole")
     annotate(whole, ASKING)
     run = world(tmp_path / "stopped")

@@ -123,7 +123,12 @@ def model(monkeypatch):
         return np.concatenate([-score, score], axis=1)
 
     opened = SimpleNamespace(
-        card={}, task=task, plan=Plan(task, {"t1": Normalisation()}), maps=(), posthoc=list
+        card={},
+        task=task,
+        plan=Plan(task, {"t1": Normalisation()}),
+        maps=(),
+        posthoc=list,
+        unlikeness=lambda scan: {},
     )
     opened.described = {"name": "bright", "version": "3", "sha256": "cd"}
     monkeypatch.setattr("oncoseg.predict.open_model", lambda name: opened)
