@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
@@ -56,7 +56,26 @@ def case(shape=(30, 26, 34), **changes):
     return Case("c", "c", {"a": Volume(array, grid, Path("a.nii.gz"))}, **changes)
 
 
+def on_border(relation, source, target):
+    """Voxels of the target whose centres lie, but for rounding, where the source ends."""
+    index = np.einsum("ij,j...->i...", relation.linear, np.indices(target).astype(float))
+    index += relation.shift[:, None, None, None]
+    ends = np.array(
+        [[-relation.border, source[axis] - 1 + relation.border] for axis in relation.axes]
+    )
+    return (np.abs(index[:, None] - ends[:, :, None, None, None]) < 1e-6).any((0, 1))
+
+
 @settings(max_examples=25, deadline=None)
+@example(
+    orientation=((1, 0, 2), (1, 1, 1)),
+    spacing=(1.0, 2.9, 0.7),
+    plan=(0.9, 1.3, 2.1),
+    task=EXCLUSIVE,
+    axis=0,
+    rows=1,
+    kept=True,
+)
 @given(
     st.sampled_from(ORIENTATIONS),
     st.tuples(*[st.sampled_from([0.7, 1.0, 2.9])] * 3),
@@ -86,9 +105,11 @@ def test_rows_give_the_labels_that_whole_classes_give(
     for first in range(0, work.shape[axis], rows):
         piece = slice(first, first + rows)
         made.add(turned[piece].copy(), np.moveaxis(seen, axis, 0)[piece])
-    assert np.mean(made.label != task.decode(native)) <= 1e-3  # ties, and centres on the border
+    off = ~on_border(relation, *shapes)
+    assert np.mean((made.label != task.decode(native)) & off) <= 1e-3  # ties
     if kept:
-        assert np.mean(np.abs(probability - task.probabilities(native)) > 2e-3) <= 1e-3
+        apart = np.abs(probability - task.probabilities(native)) > 2e-3
+        assert np.mean(apart & off) <= 1e-3
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
