@@ -26,6 +26,7 @@ from oncoseg.run import Run
 from oncoseg.train import train
 
 CASES, SIDE = 4, 96
+DRAWN = ("masks", "labels", "instances")  # folders whose values are no shades
 
 
 def few(data, to):
@@ -38,9 +39,8 @@ def few(data, to):
         (made / folder.name).mkdir(parents=True)
         for path in sorted(folder.iterdir())[:CASES]:
             picture = Image.open(path)
-            drawn = folder.name in ("masks", "labels")
             size = [round(side * SIDE / max(picture.size)) for side in picture.size]
-            how = Image.Resampling.NEAREST if drawn else Image.Resampling.BOX
+            how = Image.Resampling.NEAREST if folder.name in DRAWN else Image.Resampling.BOX
             picture.resize(size, how).save((made / folder.name / path.stem).with_suffix(".png"))
     return made.rename(to)
 

@@ -363,7 +363,7 @@ class Prediction:
     hold a region's true volume (ml; 2-D: mm²) in a share `level` of cases; `inputs` what identifies
     an image; `confidence` the Dice to be expected, `predicted_dice` its `value`, `low`, `high` and
     `level` where held-out cases bound it, `ratios` those of shares as `NCR / TC`; `lesions` their
-    size and confidence; `unlike` is said by `blocks.appearance`; `samples` counts answers averaged.
+    size and confidence; `unlikeness` is by `blocks.appearance`; `samples` counts answers averaged.
     """
 
     case: str
@@ -384,7 +384,7 @@ class Prediction:
     predicted_dice: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     ratios: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     lesions: tuple[Mapping[str, Any], ...] = ()
-    unlike: Mapping[str, Any] = field(default_factory=dict)
+    unlikeness: Mapping[str, Any] = field(default_factory=dict)
     samples: int = 0
     seconds: Mapping[str, float] = field(default_factory=dict)
 

@@ -152,7 +152,7 @@ def _record(prediction: Prediction, label: Path, began: float) -> dict[str, Any]
         "predicted_dice": {name: dict(one) for name, one in prediction.predicted_dice.items()},
         "ratios": {name: dict(one) for name, one in prediction.ratios.items()},
         "lesions": [dict(one) for one in prediction.lesions],
-        "unlike": dict(prediction.unlike),
+        "unlikeness": dict(prediction.unlikeness),
         "samples": prediction.samples,
         "intervals": {name: list(ends) for name, ends in prediction.intervals.items()},
         "level": prediction.level,
@@ -244,7 +244,7 @@ def _loaded(path: Path, record: dict[str, Any]) -> Prediction:
         predicted_dice=_bounded(record.get("predicted_dice", {})),
         ratios=_bounded(record.get("ratios", {})),
         lesions=tuple(dict(one) for one in record.get("lesions", ())),
-        unlike=dict(record.get("unlike", {})),
+        unlikeness=dict(record.get("unlikeness", {})),
         samples=int(record.get("samples", 0)),
         inputs={name: dict(said) for name, said in record.get("inputs", {}).items()},
     )

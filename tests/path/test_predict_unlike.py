@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from oncoseg import Predictor, phantom, results
+from oncoseg.__main__ import call
 from oncoseg.model import open_model
 from oncoseg.predict import predict
 from oncoseg.report import report
@@ -44,16 +45,16 @@ def test_one_unlike_them_says_so_everywhere(trained, tmp_path):
     predictor = Predictor(model, engine="torch")
     rng = np.random.default_rng(0)
     known = predictor(cases[0])
-    assert known.unlike["cases"] == CASES
-    assert not known.unlike["odd"]
+    assert known.unlikeness["cases"] == CASES
+    assert not known.unlikeness["odd"]
     noisy = changed(cases[0], lambda image: rng.normal(0, 1, image.shape).astype(np.float32))
     found = predictor(noisy)
-    assert found.unlike["odd"]
-    assert "sharpness or noise" in found.unlike["aspects"]
+    assert found.unlikeness["odd"]
+    assert "sharpness or noise" in found.unlikeness["aspects"]
     (said,) = [note for note in found.notes if note.startswith("This scan is unlike those")]
     record = predictor.save(found, tmp_path)
     again, raw = results.load(record)
-    assert again.unlike == found.unlike == raw["unlike"]
+    assert again.unlikeness == found.unlikeness == raw["unlikeness"]
     assert said in again.notes
     report(tmp_path)
     (path,) = tmp_path.glob("*.report.json")
@@ -66,18 +67,34 @@ def test_of_a_model_that_does_not_know_them_that_is_said(trained):
     model, cases = trained
     predictor = Predictor(model, engine="torch")
     few = {name: cases[0].images[name] for name in list(cases[0].images)[:1]}
-    assert predictor(replace(cases[0], images=few)).unlike["cases"] == CASES
+    assert predictor(replace(cases[0], images=few)).unlikeness["cases"] == CASES
     predictor.opened.members.sizes.pop("appearance.json")
     predictor.opened.members.kept.pop("appearance.json")
-    assert predictor(cases[0]).unlike == {}
+    assert predictor(cases[0]).unlikeness == {}
 
 
-def test_whoever_predicts_a_folder_is_told_at_once(trained, tmp_path):
-    model, cases = trained
+@pytest.fixture(scope="module")
+def folder(trained, tmp_path_factory):
+    """Two scans, one of which is nothing but its own voxels shuffled."""
+    _, cases = trained
+    folder = tmp_path_factory.mktemp("unlike") / "scans"
     noisy = changed(cases[0], lambda image: np.random.default_rng(0).permutation(image))
     for case in (replace(noisy, id="odd"), replace(cases[1], id="known")):
-        phantom.write(case, tmp_path / "scans", layout="folders")
-    said = []
-    predict(model, tmp_path / "scans", to=tmp_path / "out", engine="torch", say=said.append)
-    (sentence,) = [one for one in said if "unlike" in one]
-    assert sentence.startswith("case odd: This scan is unlike those the model learned from")
+        phantom.write(case, folder, layout="folders")
+    return folder
+
+
+def test_whoever_predicts_a_folder_is_told(trained, folder, tmp_path, capsys):
+    words = [str(trained[0]), str(folder), "--to", str(tmp_path), "--engine", "torch"]
+    assert call(["predict", *words]) == 0
+    (line,) = [one for one in capsys.readouterr().err.splitlines() if "unlike" in one]
+    assert "case odd: This scan is unlike those the model learned from" in line
+
+
+def test_a_cluster_tells_the_same(trained, folder, tmp_path, two_workers):
+    here, there = (
+        predict(trained[0], folder, to=tmp_path / f"out{name}", engine="torch", cluster=name)
+        for name in ("", "auto")
+    )
+    assert there.unlike == here.unlike
+    assert set(here.unlike) == {"odd"}

@@ -162,7 +162,7 @@ def familiar(prediction: Prediction, images: Images) -> Iterator[Check]:
 
 def unlike_training(prediction: Prediction, images: Images) -> Iterator[Check]:
     """How unlike the scans of the training this one is, where the model knows those."""
-    told = prediction.unlike
+    told = prediction.unlikeness
     if "share" in told:
         name = f"of {told['cases']} training scans, less unlike the rest"
         yield Check(name, 100 * told["share"], "%", "".join(warning(told)), noted=True)

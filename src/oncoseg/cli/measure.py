@@ -244,6 +244,8 @@ def predict(words: Words) -> int:
     if outcome.kept:
         text += f"; {_cases(len(outcome.kept))} there already, of the same model and files"
     answer(words, data, text)
+    for case, sentence in outcome.unlike.items():
+        complain(f"case {case}: {sentence}")
     for case, cause in outcome.failed.items():
         complain(f"case {case} failed: {cause}")
     return 1 if outcome.failed else 0

@@ -46,12 +46,14 @@ class Outcome:
     """What became of a batch.
 
     Records that are whole, the cases of them that were before, a sentence for every case that could
-    not be done, and how much memory (bytes) each was said to take at most.
+    not be done, one for every case done now that is unlike the model's training, and how much
+    memory (bytes) each was said to take at most.
     """
 
     done: list[Path] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
+    unlike: dict[str, str] = field(default_factory=dict)
     promised: dict[str, int] = field(default_factory=dict)
 
 
@@ -154,12 +156,12 @@ class Predictor:
         prediction, told = self.segmenter(scan), list(known)
         if isinstance(self.infer, Samples):
             told.append(self.infer.told)
-        unlike = self.opened.unlikeness(scan.aligned)
+        unlikeness = self.opened.unlikeness(scan.aligned)
         prediction = prediction.but(
             model=self.opened.described,
-            notes=(*prediction.notes, *told, *warning(unlike)),
+            notes=(*prediction.notes, *told, *warning(unlikeness)),
             samples=self.samples,
-            unlike=unlike,
+            unlikeness=unlikeness,
         )
         prediction = finished(self.opened, self.steps, prediction)
         return with_lesions(prediction) if self.uncertainty else prediction
@@ -229,8 +231,8 @@ def here(
             try:
                 prediction = predictor.segmented(*ahead.taken())
                 outcome.done.append(predictor.save(prediction, to))
-                for sentence in warning(prediction.unlike):
-                    say(f"case {source.case}: {sentence}")
+                if sentences := warning(prediction.unlikeness):
+                    outcome.unlike[source.case] = " ".join(sentences)
             except OncosegError as error:
                 outcome.failed[source.case] = str(error)
             except MemoryError:
@@ -254,6 +256,7 @@ def away(predictor: Predictor, sources: Sequence[Source], address: str, outcome:
         else:
             outcome.done += found.done
             outcome.failed |= found.failed
+            outcome.unlike |= found.unlike
             outcome.promised |= found.promised
 
 
