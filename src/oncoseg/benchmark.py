@@ -56,6 +56,7 @@ def benchmark(
     protocol: str = "ubench",
     limit: str = "",
     cluster: str = "",
+    pictures: bool = True,
 ) -> Comparison:
     """Train every network as `run` says, predict the held-out cases, and compare.
 
@@ -65,7 +66,7 @@ def benchmark(
     against. One that fails, or takes more memory than `limit` (as `8GB`), is in the table with the
     reason. What is finished stays when it is called again. `cluster` is the address of a Ray
     cluster that tries them at once. Writes `comparison.html` and what belongs to it to the folder
-    `to`.
+    `to`; without `pictures` the page shows no scan.
 
     Raises `BadRun` if no case is held out, the folder holds another benchmark, or fewer than two
     networks could be tried.
@@ -93,7 +94,7 @@ def benchmark(
     comparison = compare(folders, Path(run.data), protocol=protocol, cases=cases)
     extras = (learned(trials), *comparison.extras)
     comparison = replace(comparison, extras=extras, notes=(*comparison.notes, *left))
-    comparison.write(Path(to))
+    comparison.write(Path(to), pictures=pictures)
     return comparison
 
 

@@ -22,6 +22,12 @@ from oncoseg.cli.words import (
 )
 from oncoseg.extras import require
 
+PICTURES: dict[str, Any] = {
+    "dest": "pictures",
+    "action": "store_false",
+    "help": "no part of a scan on the page, for where scans may not go",
+}
+
 
 def add(commands: Any) -> None:
     """Add `compare`, `benchmark` and `damage`."""
@@ -59,6 +65,7 @@ def add(commands: Any) -> None:
         "--groups", type=Path, metavar="CSV", help="column 'case', then site, scanner, ... of each"
     )
     parser.add_argument("--cases", **CASES)
+    parser.add_argument("--no-pictures", **PICTURES)
     _add_benchmark(commands)
     parser = add_command(
         commands,
@@ -117,6 +124,7 @@ def _add_benchmark(commands: Any) -> None:
         metavar="ADDRESS",
         help="try them at once on a Ray cluster; if not named, the one found here",
     )
+    parser.add_argument("--no-pictures", **PICTURES)
     add_task(parser)
 
 
@@ -131,7 +139,7 @@ def benchmark(words: Words) -> int:
         given = {"folds": FOLDS, "fold": 0, **given}
         given["fold"] = max(0, given["fold"])
     del given["to"]
-    chosen = options(words, "networks", "protocol", "limit", "cluster")
+    chosen = options(words, "networks", "protocol", "limit", "cluster", "pictures")
     comparison = run(Run(to="", **given), words.to, **chosen)
     text = f"{comparison.text()}\nThe page is {words.to / 'comparison.html'}"
     answer(words, comparison.as_dict(), text)
@@ -158,7 +166,8 @@ def compare(words: Words) -> int:
     """`oncoseg compare`."""
     from oncoseg.compare import compare as run
 
-    chosen = options(words, "protocol", "to", "metrics", "regions", "groups") | named(words)
+    asked = ("protocol", "to", "metrics", "regions", "groups", "pictures")
+    chosen = options(words, *asked) | named(words)
     comparison = run(words.predictions, words.reference, **chosen)
     text = comparison.text()
     if hasattr(words, "to"):

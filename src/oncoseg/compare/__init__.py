@@ -40,6 +40,7 @@ def compare(
     samples: int = 1000,
     seed: int = 0,
     cases: Sequence[str] = (),
+    pictures: bool = True,
 ) -> Comparison:
     """Evaluate every folder of `predictions` against `reference`, test and rank by a protocol.
 
@@ -47,7 +48,7 @@ def compare(
     after which all of them are ranked. `groups` is a CSV file with the column `case`; each further
     column divides the cases, the first is the one that a protocol averages. With `to`, the page,
     the records and each algorithm's evaluation are written there; a run that was killed goes on.
-    Of `cases`, if any are named, those alone count.
+    Of `cases`, if any are named, those alone count. Without `pictures` the page shows no scan.
 
     Raises `BadOption` for folders of one name, `UnknownName` for an unknown protocol, `BadData`
     where algorithms have other regions, and whatever `oncoseg.evaluate` raises.
@@ -103,7 +104,7 @@ def compare(
         caption=seen.caption,
     )
     if to is not None:
-        comparison.write(Path(to))
+        comparison.write(Path(to), pictures=pictures)
     return comparison
 
 

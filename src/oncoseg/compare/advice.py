@@ -10,6 +10,7 @@ from oncoseg.compare.records import Standing
 from oncoseg.compare.told import priced
 
 CLEARLY = 0.9  # of a cost: what differs by less does not differ
+LISTED = 5  # names in a list before the rest is counted
 COUNTS = {
     "seconds": ("time", " a case"),
     "peak_mb": ("memory", ""),
@@ -89,4 +90,6 @@ def _few(pairs: Sequence[Pair]) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
+    if len(names) > LISTED + 2:
+        return f"{', '.join(names[:LISTED])} and {len(names) - LISTED} more"
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -18,6 +18,16 @@ def tabled(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return f'<div class="wide">{table(head, rows)}</div>'
 
 
+def crossed(
+    heads: Sequence[str], names: Sequence[str], columns: Sequence[Sequence[str]], corner: str = ""
+) -> str:
+    """A table of a column of cells a head, a cell a name; the more of both go down the page."""
+    rows = list(zip(*columns))
+    if len(names) < len(heads):
+        heads, names, rows = names, heads, [tuple(column) for column in columns]
+    return tabled([corner, *heads], [[name, *row] for name, row in zip(names, rows)])
+
+
 def named(comparison: Comparison, name: str) -> str:
     """An algorithm with its colour."""
     tint = plots.colour(comparison.table.algorithms.index(name))
@@ -40,7 +50,7 @@ def averaged(one: Summary, *, best: bool) -> str:
     undefined = f", {one.undefined} undefined" if one.undefined else ""
     ends = f"{number(one.low)} to {number(one.high)}" if math.isfinite(one.low) else "no interval"
     value = f"<b>{number(one.mean)}</b>" if best else number(one.mean)
-    return f"{value}<small>{ends}</small><small>n {one.n}{undefined}</small>"
+    return f"{value}<small>{ends}; n {one.n}{undefined}</small>"
 
 
 def number(value: float) -> str:

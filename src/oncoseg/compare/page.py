@@ -12,11 +12,11 @@ import numpy as np
 from oncoseg.blocks.document import alert, document, footer, header, section, today
 from oncoseg.compare import plots
 from oncoseg.compare.budget import costs
-from oncoseg.compare.markup import averaged, measured, named, number, tabled
+from oncoseg.compare.markup import averaged, crossed, measured, named, number, tabled
+from oncoseg.compare.matrices import matrices
 from oncoseg.compare.method import method
 from oncoseg.compare.pictures import Panel, panels, worst
-from oncoseg.compare.ranking import ALPHA, Pair
-from oncoseg.compare.records import Comparison, Standing
+from oncoseg.compare.records import Comparison, Group, Standing
 from oncoseg.evaluate.table import Summary
 
 CSS = Path(__file__).with_name("page.css")
@@ -29,8 +29,8 @@ SCHEMES = {
 }
 
 
-def page(comparison: Comparison) -> str:
-    """The whole page."""
+def page(comparison: Comparison, *, pictures: bool = True) -> str:
+    """The whole page; without `pictures` it shows no part of a scan."""
     body = [
         _header(comparison),
         f'<div class="choice">{escape(comparison.advice())}</div>',
@@ -39,11 +39,11 @@ def page(comparison: Comparison) -> str:
         *_extras(comparison),
         _means(comparison),
         _cases(comparison),
-        _matrices(comparison),
+        matrices(comparison),
         _stability(comparison),
         _groups(comparison),
         costs(comparison),
-        _worst(comparison),
+        _worst(comparison, pictures),
         method(comparison),
         footer(),
     ]
@@ -69,7 +69,7 @@ def _header(comparison: Comparison) -> str:
 
 def _leaderboard(comparison: Comparison) -> str:
     def row(one: Standing) -> list[str]:
-        ranks = "-" if math.isnan(one.low) else f"{one.low:g} to {one.high:g}"
+        ranks = "-" if math.isnan(one.low) else f"{one.low:.3g} to {one.high:.3g}"
         first = "-" if math.isnan(one.first) else f"{one.first:.0%}"
         lost = f"{one.missing} / {one.failed}"
         name = named(comparison, one.algorithm)
@@ -92,20 +92,20 @@ def _leaderboard(comparison: Comparison) -> str:
 
 def _means(comparison: Comparison) -> str:
     order = [one.algorithm for one in comparison.standings]
-    rows = []
+    columns, heads = [], []
     for measure in comparison.table.measures:
         found = [comparison.summary(name, *measure) for name in order]
         best = _best(found)
-        cells = [averaged(one, best=one.mean == best) for one in found]
+        columns.append([averaged(one, best=one.mean == best) for one in found])
         mark = "" if measure in comparison.ranked else "<small>not ranked</small>"
-        rows.append([measured(comparison, measure) + mark, *cells])
+        heads.append(measured(comparison, measure) + mark)
     text = (
         "Means over cases with 95 % intervals (patients drawn with all their cases), and n, the "
         "values averaged; undefined values are counted beside them and not averaged. The best mean "
         "is bold: that alone shows no difference."
     )
-    head = ["Measure", *(named(comparison, name) for name in order)]
-    return section("Means", text, tabled(head, rows))
+    names = [named(comparison, name) for name in order]
+    return section("Means", text, crossed(heads, names, columns))
 
 
 def _best(found: Sequence[Summary]) -> float:
@@ -117,103 +117,26 @@ def _best(found: Sequence[Summary]) -> float:
 
 def _cases(comparison: Comparison) -> str:
     table = comparison.table
+    order = [one.algorithm for one in comparison.standings]
+    places = [table.algorithms.index(name) for name in order]
+    tints = [plots.colour(place) for place in places]
     figures = []
     drawn_of = table.measures if len(table.measures) <= DRAWN else comparison.ranked
     for measure in drawn_of:
         place = table.measures.index(measure)
-        found = [comparison.summary(name, *measure) for name in table.algorithms]
+        found = [comparison.summary(name, *measure) for name in order]
         title = f"{measure[1]} of {measure[0]} in every case"
-        drawn = plots.strips(table.algorithms, table.values[:, place], found, title)
+        drawn = plots.strips(order, table.values[places, place], found, tints, title)
         label = measured(comparison, measure)
         figures.append(f"<figure><figcaption>{label}</figcaption>{drawn}</figure>")
     count = len(table.cases)
     part = f" {plots.MOST} of {count} cases are drawn, evenly." if count > plots.MOST else ""
+    joined = "" if len(order) > plots.MANY else ", grey lines join the same case"
     text = (
-        "A dot is a case, grey lines join the same case. Left of the dots quartiles and median, "
-        f"right of them the mean with its interval. A triangle counts cases beyond the axis.{part}"
+        f"A dot is a case{joined}. Above the dots quartiles and median, below them the mean with "
+        f"its interval. A triangle counts cases beyond the axis.{part}"
     )
-    count = len(table.algorithms)
-    single = " single" if count > 4 else " narrow" if count < 4 else ""
-    return section("Every case", text, f'<div class="plots{single}">{"".join(figures)}</div>')
-
-
-def _matrices(comparison: Comparison) -> str:
-    order = [one.algorithm for one in comparison.standings]
-    tests = len(comparison.pairs)
-    test = {
-        "wilcoxon": "Wilcoxon's signed-rank test",
-        "permutation": "Permutation test of the mean (random signs)",
-    }[comparison.protocol.test]
-    text = (
-        f"Mean difference of the row's algorithm to the column's, p and effect r. {test}, paired "
-        f"by patient, two-sided; p is Holm's, over all {tests} tests on this page. r is the "
-        "matched-pairs rank-biserial correlation, above 0 where the row is better, 1 where it "
-        "always is. Blue: the row is significantly better (p < 0.05); orange: worse."
-    )
-    figures = [_matrix(comparison, measure, order) for measure in comparison.ranked]
-    single = ' style="grid-template-columns:1fr"' if len(order) > 4 else ""
-    return section(
-        "Who differs from whom", text, f'<div class="matrices"{single}>{"".join(figures)}</div>'
-    )
-
-
-def _matrix(comparison: Comparison, measure: tuple[str, str], order: Sequence[str]) -> str:
-    there = [one for one in comparison.pairs if (one.region, one.metric) == measure]
-    found = {(one.first, one.second): one for one in there}
-    rows = []
-    for row in order:
-        cells = []
-        for column in order:
-            if row == column:
-                cells.append('<td class="self"></td>')
-            elif (row, column) in found:
-                cells.append(_cell(found[row, column], row, 1))
-            else:
-                cells.append(_cell(found[column, row], row, -1))
-        rows.append(f"<tr><td>{named(comparison, row)}</td>{''.join(cells)}</tr>")
-    head = "".join(f"<th>{escape(name)}</th>" for name in order)
-    return (
-        f"<figure style='margin:0'><figcaption>{measured(comparison, measure)}</figcaption>"
-        f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
-        f"{_too_few(there)}</figure>"
-    )
-
-
-def _cell(pair: Pair, row: str, sign: int) -> str:
-    kind = "" if not pair.better else ' class="up"' if pair.better == row else ' class="down"'
-    title = (
-        f"{pair.patients} patients, {pair.cases} cases; difference "
-        f"{number(sign * pair.difference)} (95 % {_ends(pair.low, pair.high, sign)}); "
-        f"Hodges-Lehmann shift {number(sign * pair.shift)} "
-        f"({_ends(pair.shift_low, pair.shift_high, sign)}); Cohen's d {number(sign * pair.d)}; "
-        f"before correction {_p(pair.p)}"
-    )
-    plus = "+" if sign * pair.difference > 0 else ""
-    return (
-        f'<td{kind} title="{escape(title)}"><b>{plus}{number(sign * pair.difference)}</b>'
-        f"<small>{_p(pair.holm)}</small><small>r {number(sign * pair.effect)}</small></td>"
-    )
-
-
-def _ends(low: float, high: float, sign: int) -> str:
-    first, last = (low, high) if sign > 0 else (-high, -low)
-    return f"{number(first)} to {number(last)}"
-
-
-def _p(value: float) -> str:
-    return "p < 0.001" if value < 0.001 else f"p {value:.3f}"
-
-
-def _too_few(pairs: Sequence[Pair]) -> str:
-    """Whether p could be small at all."""
-    least = min(one.least for one in pairs)
-    if least < ALPHA:
-        return ""
-    patients = max(one.patients for one in pairs)
-    return (
-        f'<p class="small">{patients} patients are too few: the smallest p that could come out is '
-        f"{least:.2f}, so that no difference can be significant.</p>"
-    )
+    return section("Every case", text, f'<div class="plots">{"".join(figures)}</div>')
 
 
 def _stability(comparison: Comparison) -> str:
@@ -228,8 +151,9 @@ def _stability(comparison: Comparison) -> str:
         np.array([one.rank for one in order]),
         [plots.colour(places[one.algorithm]) for one in order],
     )
+    size = "the larger a disc" if len(order) <= plots.MANY else "the darker a bar"
     text = (
-        f"Ranks in {comparison.samples} bootstrap samples of patients: the larger a disc, the more "
+        f"Ranks in {comparison.samples} bootstrap samples of patients: {size}, the more "
         f"often; a cross is the rank itself. Kendall's tau between the ranking and those drawn is "
         f"{number(tau)} on average, and at least {number(low)} in 95 % of them (1: the same order)."
     )
@@ -247,70 +171,76 @@ def _groups(comparison: Comparison) -> str:
                 if (one.column, one.region, one.metric) == (column, *measure)
             }
             groups = list(dict.fromkeys(group for group, _ in cells))
-            rows = [
-                [
-                    escape(group or "not given"),
-                    *(
-                        f"{number(one.mean)}<small>{number(one.low)} to {number(one.high)}</small>"
-                        f"<small>n {one.n}"
-                        + (f", {one.undefined} undefined" * (one.undefined > 0))
-                        + "</small>"
-                        for one in (cells[group, name] for name in order)
-                    ),
-                ]
-                for group in groups
-            ]
-            head = [escape(column), *(named(comparison, name) for name in order)]
-            parts.append(f"<h3>{measured(comparison, measure)}</h3>{tabled(head, rows)}")
+            columns = [[_grouped(cells[group, name]) for name in order] for group in groups]
+            heads = [escape(group or "not given") for group in groups]
+            names = [named(comparison, name) for name in order]
+            shown = crossed(heads, names, columns, escape(column))
+            parts.append(f"<h3>{measured(comparison, measure)}</h3>{shown}")
     text = (
         "Means with 95 % intervals over patients within each group; few patients, wide intervals."
     )
     return section("By group", text, "".join(parts)) if parts else ""
 
 
+def _grouped(one: Group) -> str:
+    undefined = f", {one.undefined} undefined" * (one.undefined > 0)
+    return (
+        f"{number(one.mean)}<small>{number(one.low)} to {number(one.high)}</small>"
+        f"<small>n {one.n}{undefined}</small>"
+    )
+
+
 def _extras(comparison: Comparison) -> list[str]:
     """The tables that belong to this protocol."""
-    known = set(comparison.table.algorithms)
+    known = {one.algorithm: place for place, one in enumerate(comparison.standings)}
 
     def cell(text: str) -> str:
         return named(comparison, text) if text in known else escape(text)
+
+    def ordered(rows: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+        """Best first, where rows are algorithms, and those that failed last."""
+        return sorted(rows, key=lambda row: known.get(row[0], len(known)))
 
     return [
         section(
             one.heading,
             one.text,
-            tabled(list(map(cell, one.head)), [list(map(cell, row)) for row in one.rows]),
+            tabled(list(map(cell, one.head)), [list(map(cell, row)) for row in ordered(one.rows)]),
         )
         for one in comparison.extras
     ]
 
 
-def _worst(comparison: Comparison) -> str:
+def _worst(comparison: Comparison, pictures: bool) -> str:
     cases = worst(comparison, LISTED)
     table, measure = comparison.table, comparison.ranked[0]
+    order = [one.algorithm for one in comparison.standings]
     place = table.measures.index(measure)
-    rows = []
+    values = {name: table.values[at, place] for at, name in enumerate(table.algorithms)}
+    columns = []
     for case in cases:
         at = table.cases.index(case)
-        cells = [
-            _value(float(table.values[one, place, at]), comparison.statuses[name].get(case, ""))
-            for one, name in enumerate(table.algorithms)
-        ]
-        rows.append([escape(case), *cells])
-    head = [f"Case<small>{measured(comparison, measure)}</small>"]
-    head += [named(comparison, name) for name in table.algorithms]
+        said = {name: comparison.statuses[name].get(case, "") for name in order}
+        columns.append([_value(float(values[name][at]), said[name]) for name in order])
+    heads, names = list(map(escape, cases)), [named(comparison, name) for name in order]
+    listed = crossed(heads, names, columns, measured(comparison, measure))
+    text = "Where the algorithms together have the worst places."
+    if not pictures:
+        return section("Worst cases", text, listed)
+    some = order[: plots.MANY]
     drawn = [
         f"<h3>{escape(case)} <small class='meta'>{escape(caption)}</small></h3>"
-        f'<div class="panels" style="--columns:{min(5, max(3, len(table.algorithms)))}">'
+        f'<div class="panels" style="--columns:{min(5, max(3, len(some)))}">'
         f"{''.join(_panel(comparison, one, case) for one in found)}</div>"
-        for case, (found, caption) in panels(comparison, cases[:SHOWN]).items()
+        for case, (found, caption) in panels(comparison, cases[:SHOWN], some).items()
     ]
-    text = (
-        "Where the algorithms together have the worst places. Below, the slice in which outlines "
-        f"and {'raters' if len(comparison.truths) > 1 else 'truth'} (white) differ most"
+    text += (
+        " Below, the slice in which outlines "
+        + (f"of the first {len(some)} " if len(some) < len(order) else "")
+        + f"and {'raters' if len(comparison.truths) > 1 else 'truth'} (white) differ most"
         + (f", {comparison.caption}." if comparison.caption else ".")
     )
-    return section("Worst cases", text, tabled(head, rows) + "".join(drawn))
+    return section("Worst cases", text, listed + "".join(drawn))
 
 
 def _value(value: float, status: str) -> str:

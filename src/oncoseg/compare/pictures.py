@@ -44,19 +44,22 @@ def worst(comparison: Comparison, count: int) -> list[str]:
     return [table.cases[index] for index in np.argsort(-sums, kind="stable")[:count]]
 
 
-def panels(comparison: Comparison, cases: list[str]) -> dict[str, tuple[list[Panel], str]]:
-    """Case -> its panels and a caption, of the region that is ranked first."""
+def panels(
+    comparison: Comparison, cases: Sequence[str], names: Sequence[str]
+) -> dict[str, tuple[list[Panel], str]]:
+    """Case -> a panel of each algorithm of `names` and a caption, of the region ranked first."""
     inputs = {}
-    for name, folder in comparison.folders.items():
+    for name in names:
+        folder = Path(comparison.folders[name])
         try:
             regions = _regions(comparison, name)
-            inputs[name] = [gather(Path(folder), Path(t), regions) for t in comparison.truths]
+            inputs[name] = [gather(folder, Path(t), regions) for t in comparison.truths]
         except OncosegError:
             continue
     known = {region for found in inputs.values() for region in found[0].scheme.regions}
     measures = (*comparison.ranked, *comparison.table.measures)
     region = next((region for region, _ in measures if region in known), "")
-    return {case: _case(case, region, inputs, comparison) for case in cases}
+    return {case: _case(case, region, inputs, comparison, names) for case in cases}
 
 
 def _regions(comparison: Comparison, name: str) -> Mapping[str, Sequence[int]] | None:
@@ -70,7 +73,11 @@ def _regions(comparison: Comparison, name: str) -> Mapping[str, Sequence[int]] |
 
 
 def _case(
-    case: str, region: str, inputs: dict[str, list[Inputs]], comparison: Comparison
+    case: str,
+    region: str,
+    inputs: dict[str, list[Inputs]],
+    comparison: Comparison,
+    names: Sequence[str],
 ) -> tuple[list[Panel], str]:
     masks: dict[str, list[Array]] = {}
     grids: dict[str, Grid] = {}
@@ -90,10 +97,11 @@ def _case(
     image = _image(case, inputs, grid)
     plane, index = _slice(list(same.values()))
     found = []
-    for place, name in enumerate(comparison.table.algorithms):
+    for name in names:
         if name in same:
             cut = _cut(same, plane, index)
-            markup = _picture(same[name], cut, plane, index, grid, image, colour(place))
+            tint = colour(comparison.table.algorithms.index(name))
+            markup = _picture(same[name], cut, plane, index, grid, image, tint)
             found.append(Panel(name, markup))
         else:
             status = comparison.statuses[name].get(case, "missing")

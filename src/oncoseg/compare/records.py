@@ -141,8 +141,11 @@ class Comparison:
 
         return advice(self.standings, self.pairs, self.costs)
 
-    def write(self, folder: Path) -> list[Path]:
-        """Write `comparison.html`, `comparison.json`, and CSV of leaderboard, pairs and cases."""
+    def write(self, folder: Path, *, pictures: bool = True) -> list[Path]:
+        """Write `comparison.html`, `comparison.json`, and CSV of leaderboard, pairs and cases.
+
+        Without `pictures` no part of a scan is on the page.
+        """
         from oncoseg.compare.page import page  # noqa: PLC0415
 
         folder = Path(folder)
@@ -165,7 +168,10 @@ class Comparison:
             head = [field.name for field in fields(Group)]
             text = _csv(head, map(astuple, self.groups))
             written.append(files.write_text(folder / "groups.csv", text))
-        return [*written, files.write_text(folder / "comparison.html", page(self))]
+        return [
+            *written,
+            files.write_text(folder / "comparison.html", page(self, pictures=pictures)),
+        ]
 
     def _cases(self) -> str:
         table = self.table

@@ -124,7 +124,8 @@ def priced(value: float, kind: str) -> str:
     for size, letter in STEPS if kind in ("parameters", "flops") else ():
         if value >= size:
             return f"{value / size:.3g} {letter}"
-    return f"{value:.3g} {UNITS[kind]}".strip()
+    figures = f"{value:.3g}" if value < 1000 else f"{value:.0f}"
+    return f"{figures} {UNITS[kind]}".strip()
 
 
 def minus(text: str) -> str:
