@@ -19,6 +19,7 @@ from oncoseg.bar import bar
 from oncoseg.compare import Comparison, compare
 from oncoseg.compare.records import Extra
 from oncoseg.errors import BadRun, OncosegError, Stopped
+from oncoseg.machine import machine
 from oncoseg.model import open_model
 from oncoseg.predict import predict
 from oncoseg.prepare import held_out, open_store
@@ -93,7 +94,8 @@ def benchmark(
     folders = [one.predictions for one in found]
     comparison = compare(folders, Path(run.data), protocol=protocol, cases=cases)
     extras = (learned(trials), *comparison.extras)
-    comparison = replace(comparison, extras=extras, notes=(*comparison.notes, *left))
+    notes = (*comparison.notes, *left, *mixed(trials))
+    comparison = replace(comparison, extras=extras, notes=notes)
     comparison.write(Path(to), pictures=pictures)
     return comparison
 
@@ -191,6 +193,7 @@ def learn(trial: Trial, store: Path, threads: int, limit: int) -> None:
             "peak_mb": round(memory.peak() / 1e6),
             "dice": float(np.mean(list(dice.values()))),
             "alone": card.get("torch_alone", ""),
+            "machine": machine(trial.run.device),
         }
         files.write_json(trial.run.folder / "trial.json", said)
 
@@ -242,10 +245,24 @@ def learned(trials: Sequence[Trial]) -> Extra:
     text = (
         "All had the same cases, patches, augmentations and time. Memory is the most that the "
         f"process of the training held; Dice is the mean over regions, and its share of {first}'s."
+        + "".join(f" Trained on {name}." for name in machines(trials))
     )
     rows = tuple(_row(name, row, said[first]["dice"], first) for name, row in said.items())
     head = ("Steps", "Seconds a step", "Peak memory in training, MB", "Dice", "Share", "Notes")
     return Extra("How they learned", text, ("Network", *head), rows)
+
+
+def machines(trials: Sequence[Trial]) -> list[str]:
+    """What they were trained on, each once."""
+    return sorted({one.said["machine"] for one in trials if "machine" in one.said})
+
+
+def mixed(trials: Sequence[Trial]) -> list[str]:
+    """A warning where minutes were not worth the same for all."""
+    found = machines(trials)
+    if len(found) < 2:
+        return []
+    return [f"Trained on unlike machines, {' and '.join(found)}: minutes there are not equal."]
 
 
 def _row(name: str, said: Mapping[str, Any], best: float, first: str) -> tuple[str, ...]:

@@ -13,8 +13,9 @@ import pytest
 from oncoseg import benchmark as verb
 from oncoseg import files, phantom
 from oncoseg.__main__ import call
-from oncoseg.benchmark import Trial, benchmark, learned, trials_of, watched
+from oncoseg.benchmark import Trial, benchmark, learned, mixed, trials_of, watched
 from oncoseg.errors import BadOption, BadRun, Stopped
+from oncoseg.machine import machine
 from oncoseg.run import Run
 
 GIVEN = ["--networks", "hemis:width=4,umamba:where=middle,unet", "--steps", "2", "--device", "cpu"]
@@ -44,6 +45,8 @@ def test_all_are_trained_and_predicted_alike_and_failures_are_in_the_table(
     assert rows["unet"][1] == "2"
     assert rows["unet"][5] == "1.00"
     assert "where of bottleneck" in rows["umamba_where=middle"][-1]
+    assert table["text"].endswith(f" Trained on {machine('cpu')}.")
+    assert not any("unlike machines" in note for note in said["notes"])
     runs = [Run.read(to / "models" / f"{name}.run" / "run.toml") for name in said["algorithms"]]
     assert runs[0] == replace(runs[1], network=runs[0].network, name=runs[0].name, to=runs[0].to)
     assert "How they learned" in (to / "comparison.html").read_text(encoding="utf-8")
@@ -95,6 +98,15 @@ def test_what_fails_goes_on_record_and_what_is_stopped_does_not(tmp_path):
     with pytest.raises(SystemExit) as ended, watched(one, 0):
         raise BadOption("no such thing")
     assert (ended.value.code, one.said) == (1, {"failed": "no such thing"})
+
+
+def test_minutes_of_unlike_machines_are_told_to_be_unequal(tmp_path):
+    slow, fast = (
+        trial(tmp_path, name, machine=f"{name}, 2 threads", dice=0.5) for name in ("slow", "fast")
+    )
+    assert mixed([slow, trial(tmp_path, "old", dice=0.5), trial(tmp_path, "b", failed="no")]) == []
+    (said,) = mixed([slow, fast, fast])
+    assert "fast, 2 threads and slow, 2 threads" in said
 
 
 def grown(one):
