@@ -20,6 +20,7 @@ from oncoseg.predict.engines import bare_batch
 from oncoseg.trainable import Network
 
 TOLERANCE = 1e-2
+SAID = 200  # letters of what another program says of its failure
 LARGEST = 2 << 30  # bytes of a message
 
 
@@ -38,8 +39,8 @@ def to_onnx(network: Network, task: Task, *, whole: bool = False) -> tuple[bytes
     """image, present (1, M, *patch) float32 -> (1, outputs + maps, *patch), and how far it is off.
 
     That is the largest difference from torch on random input, in deviations of the answer; above
-    `TOLERANCE`, or if it is too large for the format, `BadRun` is raised. Weights become float16
-    unless they are to stay `whole`, or the graph would be off.
+    `TOLERANCE`, if it is too large for the format, or if the exporter or OpenVINO fails, `BadRun`
+    is raised. Weights become float16 unless they are to stay `whole`, or the graph would be off.
     """
     require("onnx", "train")
     require("onnxscript", "train")
@@ -50,7 +51,21 @@ def to_onnx(network: Network, task: Task, *, whole: bool = False) -> tuple[bytes
     wrapped = _Patch(network).eval()
     with torch.no_grad():
         expected = wrapped(image, present).numpy()
+    try:
         program = _exported(wrapped, image, present)
+        graph, worst = _best(program, expected, image.numpy(), present.numpy(), whole=whole)
+    except RuntimeError as error:  # of the exporter, or of OpenVINO
+        cause = " ".join(str(error).split()) or type(error).__name__
+        raise BadRun(f"it cannot be made a graph ({cause[:SAID]})") from error
+    if not worst <= TOLERANCE:
+        raise BadRun(f"its graph differs from it by {worst:.3g} deviations")
+    return graph, float(f"{worst:.3g}")
+
+
+def _best(
+    program: Any, expected: np.ndarray, image: np.ndarray, present: np.ndarray, *, whole: bool
+) -> tuple[bytes, float]:
+    """The graph with float16 weights if it is near enough, else with whole ones; and how near."""
     # What the exporter folded together was no float16. Where its rounding shows, as where features
     # are multiplied with one another, all stays whole.
     protos = [] if whole else [_halved(program.model_proto)]
@@ -58,14 +73,9 @@ def to_onnx(network: Network, task: Task, *, whole: bool = False) -> tuple[bytes
     for proto in [*protos, program.model_proto]:
         if not worst <= TOLERANCE:
             graph = _written(proto)
-            found = _run(graph, image.numpy(), present.numpy())
+            found = _run(graph, image, present)
             worst = float(np.abs(found - expected).max() / max(expected.std(), 1e-6))
-    if not worst <= TOLERANCE:
-        raise BadRun(
-            f"the exported graph differs from the network by {worst:.3g} deviations; "
-            f"it was not written"
-        )
-    return graph, float(f"{worst:.3g}")
+    return graph, worst
 
 
 def _written(proto: Any) -> bytes:

@@ -19,7 +19,7 @@ from oncoseg import __version__, files, registry
 from oncoseg.archive import LARGEST, REMEDY, Members, opening, pack
 from oncoseg.blocks.appearance import Appearance, remembered, unlikeness
 from oncoseg.case import Task
-from oncoseg.errors import BadFile, unknown
+from oncoseg.errors import BadFile, BadRun, unknown
 from oncoseg.extras import require
 from oncoseg.parts import Posthoc
 from oncoseg.prepare.plan import Plan
@@ -253,7 +253,7 @@ def save_model(
     seen: Sequence[Appearance] = (),
     whole: bool = False,
 ) -> Path:
-    """Export a network, if it can be, and write its model file.
+    """Export a network, if it can be, and write its model file; else its card says why not.
 
     `spelled` is its name with options, as on the command line; its parameters and operations, and
     how far its graph is from it, are written into the card, which may say others; `posthoc` holds
@@ -283,11 +283,15 @@ def save_model(
         "network.json": _dump({"network": spelled, "maps": list(network.maps)}),
         "LICENSE": licence.encode(),
     }
-    if network.alone:
-        card = {"torch_alone": network.alone, **card}
-    else:
-        members["graph.onnx"], worst = to_onnx(network, plan.task, whole=whole)
-        card = {"graph_differs": worst, **card}
+    alone = network.alone
+    try:
+        if not alone:
+            members["graph.onnx"], worst = to_onnx(network, plan.task, whole=whole)
+            card = {"graph_differs": worst, **card}
+    except BadRun as error:
+        alone = str(error)
+    if alone:
+        card = {"torch_alone": alone, **card}
     members["card.json"] = _dump(card)
     if posthoc:
         members["posthoc.json"] = _dump({"steps": list(posthoc)})

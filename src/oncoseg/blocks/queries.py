@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from oncoseg.blocks.heads import check_heads
+from oncoseg.blocks.heads import check_heads, joined
 
 
 def tokens(features: Tensor) -> Tensor:
@@ -85,7 +85,7 @@ class Attention(nn.Module):
         )
         dropout = self.dropout if self.training else 0.0
         mixed = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
-        found: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
+        found: Tensor = self.out(joined(mixed))
         return found
 
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from oncoseg.blocks.heads import check_heads
+from oncoseg.blocks.heads import check_heads, joined
 from oncoseg.blocks.resize import resized
 
 
@@ -66,7 +66,7 @@ class Attention(nn.Module):
         mask = None if there is None else there[:, None, None, :]
         dropout = self.dropout if self.training else 0.0
         mixed = F.scaled_dot_product_attention(query, key, value, mask, dropout)
-        answer: Tensor = self.project(mixed.transpose(1, 2).flatten(2))
+        answer: Tensor = self.project(joined(mixed))
         return answer
 
 

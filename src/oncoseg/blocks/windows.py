@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from oncoseg.blocks.heads import check_heads
+from oncoseg.blocks.heads import check_heads, joined
 from oncoseg.errors import BadOption
 
 FAR = -100.0  # added to what may not be attended
@@ -109,7 +109,7 @@ class WindowAttention(nn.Module):
 
     def mixed(self, values: Tensor) -> Tensor:
         """(W, heads, N, width / heads) -> (W, N, width): the heads side by side, projected."""
-        answer: Tensor = self.project(values.transpose(1, 2).flatten(2))
+        answer: Tensor = self.project(joined(values))
         return answer
 
     def _heads(self, tokens: Tensor) -> tuple[Tensor, ...]:
@@ -249,5 +249,5 @@ class WindowCrossAttention(nn.Module):
         added = self.bias[self.index].permute(2, 0, 1)  # type: ignore[index]
         added = added + mask.repeat(len(fine), 1, 1).transpose(1, 2)[:, None]
         mixed = F.scaled_dot_product_attention(query, key, value, added.to(query.dtype))
-        found = reverse(self.project(mixed.transpose(1, 2).flatten(2)), large, further)
+        found = reverse(self.project(joined(mixed)), large, further)
         return first(found, fine.shape[1:-1])

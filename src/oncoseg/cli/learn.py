@@ -169,9 +169,17 @@ def train(words: Words) -> int:
         return _seeds(words, run)
     model = learn(run, resume=hasattr(words, "resume"), **options(words, "cluster"))
     said = f"\nhow it learned: {shown}" if (shown := run.folder / NAME).exists() else ""
+    said += f"\nit runs in torch alone: {why}" if (why := bare(model)) else ""
     said += f"\n\n{table(run)}" if run.folds > 1 and run.fold == EACH else ""
     answer(words, {"model": str(model)}, f"the model is {model}{said}")
     return 0
+
+
+def bare(model: Path) -> str:
+    """Why a model holds no exported graph; nothing if it does, or is no one file."""
+    from oncoseg.model import open_model
+
+    return str(open_model(model).card.get("torch_alone", "")) if model.is_file() else ""
 
 
 def _seeds(words: Words, run: Any) -> int:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from oncoseg.blocks.convs import CONV
+from oncoseg.blocks.heads import joined
 from oncoseg.blocks.patch_expand import PatchExpand
 from oncoseg.blocks.resize import fitted, padded
 from oncoseg.blocks.windows import PatchMerging, SwinBlock, SwinStage
@@ -171,7 +172,7 @@ class ClassAttention(nn.Module):
             for each in (self.query(token), key, value)
         )
         mixed = F.scaled_dot_product_attention(*heads)
-        found: Tensor = self.project(mixed.transpose(1, 2).flatten(2))
+        found: Tensor = self.project(joined(mixed))
         return found
 
 
