@@ -8,15 +8,15 @@ y_t = C_t h_t + skip u_t (Gu and Dao 2023, arXiv 2312.00752, section 3). Shapes:
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from oncoseg.blocks.chunks import chunked
+from oncoseg.blocks.lanes import scanned
 
-CHUNK = 512
+CHUNK = 2048
 # Why a network that scans whole images is not exported.
 ALONE = "its scans run over all voxels, too long to be unrolled into a graph"
 
@@ -47,7 +47,7 @@ def selective_scan(
     skip: Tensor,
     chunk: int = CHUNK,
 ) -> Tensor:
-    """The same as `sequential`, in parallel inside chunks of the sequence.
+    """The same as `sequential`, in lanes inside chunks of the sequence.
 
     States exist for one chunk at a time: where there are several, each is computed again when
     gradients flow back, so memory grows with L D and not with L D N.
@@ -67,71 +67,8 @@ def resumed(
     chunk: int = CHUNK,
 ) -> tuple[Tensor, Tensor]:
     """`selective_scan` from a state (B, D, N) on: y, and the state after the last step."""
-    y, state = chunked(_piece, (u, delta, into, out), (rate,), (state,), chunk)
+    y, state = chunked(scanned, (u, delta, into, out), (rate,), (state,), chunk)
     return y + skip[:, None] * u, state
-
-
-def _piece(
-    u: Tensor, delta: Tensor, into: Tensor, out: Tensor, rate: Tensor, state: Tensor
-) -> tuple[Tensor, Tensor]:
-    """One chunk from the state before it: its output (B, D, Q), and the state after it."""
-    decay = torch.exp(delta[..., None] * rate[:, None])
-    flow = (delta * u)[..., None] * into.transpose(1, 2)[:, None]
-    first = flow[:, :, :1] + decay[:, :, :1] * state[:, :, None]
-    states = linear_scan(decay, torch.cat([first, flow[:, :, 1:]], dim=2))
-    y = (states * out.transpose(1, 2)[:, None]).sum(-1)
-    return y, states[:, :, -1]
-
-
-def linear_scan(decay: Tensor, flow: Tensor) -> Tensor:
-    """h_t = decay_t h_(t-1) + flow_t along the last axis but one, from h = 0: (..., L, N) each.
-
-    Nothing is divided and products of decays are the only ones formed, so decays of 0 and sequences
-    of any length are exact.
-    """
-    if not torch.is_grad_enabled():
-        return _halved(decay, flow)
-    states: Tensor = _LinearScan.apply(decay, flow)
-    return states
-
-
-class _LinearScan(torch.autograd.Function):
-    """The scan with its own gradient, which is the same scan from the end."""
-
-    @staticmethod
-    def forward(context: Any, decay: Tensor, flow: Tensor) -> Tensor:
-        states = _halved(decay, flow)
-        context.save_for_backward(decay, states)
-        return states
-
-    @staticmethod
-    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
-        decay, states = context.saved_tensors
-        none = torch.zeros_like(decay[..., :1, :])
-        later = torch.cat([decay[..., 1:, :], none], dim=-2)
-        reached = _halved(later.flip(-2), gradients[0].flip(-2)).flip(-2)
-        before = torch.cat([none, states[..., :-1, :]], dim=-2)
-        return reached * before, reached
-
-
-def _halved(decay: Tensor, flow: Tensor) -> Tensor:
-    """Join neighbours in pairs, scan half as many of them, fill in the places between.
-
-    Work grows with L, the number of operations with log L.
-    """
-    length = flow.shape[-2]
-    if length == 1:
-        return flow
-    if length % 2:
-        states = _halved(decay[..., :-1, :], flow[..., :-1, :])
-        last = decay[..., -1:, :] * states[..., -1:, :] + flow[..., -1:, :]
-        return torch.cat([states, last], dim=-2)
-    early, late = flow[..., 0::2, :], flow[..., 1::2, :]
-    onto, over = decay[..., 0::2, :], decay[..., 1::2, :]
-    odd = _halved(over * onto, late + over * early)
-    between = early[..., 1:, :] + onto[..., 1:, :] * odd[..., :-1, :]
-    even = torch.cat([early[..., :1, :], between], dim=-2)
-    return torch.stack([even, odd], dim=-2).flatten(-3, -2)
 
 
 class Mamba(nn.Module):

@@ -4,7 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from oncoseg.blocks.scan import Mamba, linear_scan, selective_scan, sequential
+from oncoseg.blocks import lanes
+from oncoseg.blocks.lanes import scanned
+from oncoseg.blocks.scan import Mamba, selective_scan, sequential
 
 
 def drawn(length, *, steps=1.0, kind=torch.float64):
@@ -55,16 +57,36 @@ def test_without_gradients_it_is_the_same():
         assert torch.allclose(selective_scan(*values, chunk=64), sequential(*values), atol=1e-8)
 
 
-def test_numerical_gradients_agree():
-    decay = torch.rand(1, 2, 9, 3, dtype=torch.float64, requires_grad=True)
-    flow = torch.randn(1, 2, 9, 3, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(linear_scan, (decay, flow))
+@pytest.mark.parametrize("length", [5, 70])  # one lane, and three whose last is not full
+def test_numerical_gradients_agree(length, monkeypatch):
+    monkeypatch.setattr(lanes, "NUMBERS", 40)
+    monkeypatch.setattr(lanes, "LEAST", 20)
+    values = drawn(length)
+    state = torch.randn(2, 3, 4, dtype=torch.float64, requires_grad=True)
+    u, delta, rate, into, out, _ = (
+        one[:1, :2].detach() if one.ndim == 3 else one[:2].detach() for one in values
+    )
+    given = [u, delta, into, out, rate[:, :2], state[:1, :2, :2].detach()]
+    assert torch.autograd.gradcheck(scanned, [one.clone().requires_grad_() for one in given])
+
+
+@pytest.mark.parametrize("numbers", [1, 100, 1 << 16])
+@pytest.mark.parametrize("length", [1, 31, 32, 64, 100, 129])
+def test_lanes_change_nothing(numbers, length, monkeypatch):
+    monkeypatch.setattr(lanes, "NUMBERS", numbers)
+    values = drawn(length)
+    found, expected = selective_scan(*values), sequential(*values)
+    assert torch.allclose(found, expected, rtol=0, atol=1e-10)
+    both = (torch.autograd.grad((one**2).sum(), values) for one in (found, expected))
+    assert all(torch.allclose(one, other, atol=1e-8) for one, other in zip(*both))
 
 
 def test_a_scan_that_never_forgets_is_a_running_sum():
-    flow = torch.randn(2, 3, 100, 4, dtype=torch.float64)
-    found = linear_scan(torch.ones_like(flow), flow)
-    assert torch.allclose(found, flow.cumsum(2), atol=1e-12)
+    flow, ones = torch.randn(2, 3, 100, dtype=torch.float64), torch.ones(2, 1, 100)
+    given = flow, torch.ones_like(flow), ones.double(), ones.double()
+    y, last = scanned(*given, torch.zeros(3, 1).double(), torch.zeros(2, 3, 1).double())
+    assert torch.allclose(y, flow.cumsum(2), atol=1e-12)
+    assert torch.allclose(last[..., 0], flow.sum(2), atol=1e-12)
 
 
 def test_what_is_kept_for_the_gradient_does_not_hold_the_states():
