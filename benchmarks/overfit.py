@@ -1,11 +1,12 @@
-"""Can each network learn four pictures by heart? One that cannot is mistaken, or its training is.
+"""Can each network learn four cases by heart? One that cannot is mistaken, or its training is.
 
     python benchmarks/overfit.py DATA --to W
     python benchmarks/overfit.py DATA --to W --networks transunet att_swin_unet --steps 600
+    python benchmarks/overfit.py HIPPOCAMPUS --to W --labels anterior=1,posterior=2
 
 A network that falls behind others in `oncoseg benchmark` may be a mistake, or want more cases or
-more time than it had. This tells the first from the rest: the four first pictures, made small,
-no augmentation, no case held out, and then Dice on those four cases. Prints a line of JSON
+more time than it had. This tells the first from the rest: the four first cases (pictures are made
+small), no augmentation, no case held out, and then Dice on those four cases. Prints a line of JSON
 a network, in W/overfit.jsonl; one that is there is not repeated.
 """
 
@@ -25,12 +26,13 @@ from oncoseg.predict import predict
 from oncoseg.run import Run
 from oncoseg.train import train
 
-CASES, SIDE = 4, 96
+CASES, SIDE, VOXELS = 4, 96, 32**3
+PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".bmp")
 DRAWN = ("masks", "labels", "instances")  # folders whose values are no shades
 
 
 def few(data, to):
-    """A data set of the first pictures of one, with their masks, of `SIDE` pixels at the most."""
+    """A data set of the first cases of one; of pictures with `SIDE` pixels at the most."""
     if to.exists():
         return to
     made = to.with_name(to.name + ".part")
@@ -38,14 +40,22 @@ def few(data, to):
     for folder in sorted(path for path in data.iterdir() if path.is_dir()):
         (made / folder.name).mkdir(parents=True)
         for path in sorted(folder.iterdir())[:CASES]:
-            picture = Image.open(path)
-            size = [round(side * SIDE / max(picture.size)) for side in picture.size]
-            how = Image.Resampling.NEAREST if folder.name in DRAWN else Image.Resampling.BOX
-            picture.resize(size, how).save((made / folder.name / path.stem).with_suffix(".png"))
+            if path.suffix.lower() in PICTURES:
+                small(path, made / folder.name, drawn=folder.name in DRAWN)
+            else:
+                shutil.copy(path, made / folder.name)
     return made.rename(to)
 
 
-def learned(network, data, to, steps):
+def small(path, to, *, drawn):
+    """A picture of so many pixels a side at the most."""
+    picture = Image.open(path)
+    size = [round(side * SIDE / max(picture.size)) for side in picture.size]
+    how = Image.Resampling.NEAREST if drawn else Image.Resampling.BOX
+    picture.resize(size, how).save((to / path.stem).with_suffix(".png"))
+
+
+def learned(network, data, to, steps, labels):
     """Dice of the cases it was trained on, and what it took."""
     model = to / f"{network}.onco"
     run = Run(
@@ -56,7 +66,8 @@ def learned(network, data, to, steps):
         minutes=0,
         augmentations=(),
         average=0.9,
-        voxels=SIDE**2,
+        voxels=SIDE**2 if any(data.glob("*/*.png")) else VOXELS,
+        labels=labels,
         device="cpu",
     )
     began = time.monotonic()
@@ -79,7 +90,10 @@ def main():
     parser.add_argument("--to", type=Path, required=True)
     parser.add_argument("--networks", nargs="+", default=registry.names("networks"))
     parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--labels", default="")
     asked = parser.parse_args()
+    labels = dict(pair.split("=") for pair in asked.labels.split(",") if pair)
+    labels = {name: int(value) for name, value in labels.items()}
     asked.to.mkdir(parents=True, exist_ok=True)
     data, kept = few(asked.data, asked.to / "data"), asked.to / "overfit.jsonl"
     lines = kept.read_text(encoding="utf-8").splitlines() if kept.exists() else []
@@ -87,7 +101,7 @@ def main():
     for network in asked.networks:
         if network in done:
             continue
-        row = learned(network, data, asked.to, asked.steps)
+        row = learned(network, data, asked.to, asked.steps, labels)
         with kept.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
         print(json.dumps(row), flush=True)

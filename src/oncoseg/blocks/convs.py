@@ -11,30 +11,40 @@ from torch import Tensor, nn
 from oncoseg.blocks.norm import NormAct
 
 
-class Conv3d(nn.Conv3d):
-    """torch's convolution, in float32 where that of a CPU in bfloat16 learns from garbage.
+def thin(features: Tensor, kernel: Sequence[int]) -> bool:
+    """Whether a convolution is so in bfloat16 that it would learn from garbage.
 
-    With fewer voxels along the first axis than its kernel has, the gradient of its weights is left
-    unwritten in part (torch 2.13 and oneDNN on AVX-512 with bf16): numbers up to 1e36, or none.
+    With fewer voxels along an axis than its kernel has, a CPU leaves the gradient of its weights
+    unwritten in part, or writes beyond it (torch 2.13 and oneDNN on AVX-512 with bf16): numbers up
+    to 1e36, none, or a crash. Dilation does not count.
     """
+    few = any(size < side for size, side in zip(features.shape[2:], kernel))
+    return few and features.device.type == "cpu" and torch.is_autocast_enabled("cpu")
+
+
+class Conv3d(nn.Conv3d):
+    """torch's convolution, in float32 where it is `thin`."""
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, inputs, *S) -> (B, width, *S/stride)."""
-        thin = features.shape[2] < self.kernel_size[0]
-        if thin and features.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+        if thin(features, self.kernel_size):
             with torch.autocast("cpu", enabled=False):
                 return super().forward(features.float()).to(torch.get_autocast_dtype("cpu"))
         return super().forward(features)
 
 
 class Conv2d(nn.Conv2d):
-    """torch's convolution, but one of 1 x 1 takes its strided pixels first, which gives the same.
+    """torch's convolution, in float32 where it is `thin`.
 
-    On a CPU and with channels last, torch's gradient of those writes beyond its memory (2.13).
+    One of 1 x 1 takes its strided pixels first, which gives the same: on a CPU and with channels
+    last, torch's gradient of those writes beyond its memory (2.13).
     """
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, inputs, *S) -> (B, width, *S/stride)."""
+        if thin(features, self.kernel_size):
+            with torch.autocast("cpu", enabled=False):
+                return super().forward(features.float()).to(torch.get_autocast_dtype("cpu"))
         if self.kernel_size != (1, 1) or self.stride == (1, 1) or self.padding != (0, 0):
             return super().forward(features)
         rows, columns = self.stride

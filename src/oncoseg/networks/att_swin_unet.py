@@ -27,6 +27,7 @@ CARD = Card(
     "before they are applied, block by block and by a learned factor, and the class token moves "
     "all tokens. No stochastic depth; weights start anew; 3-D is ours.",
 )
+WINDOW = {2: 7, 3: 4}  # of 343 patches one would be larger than what small scans have
 PATCH, HEADS, LAYERS, CROSS_HEADS = 4, (3, 6, 12, 24), 2, 8
 
 
@@ -35,9 +36,9 @@ class AttSwinUnet(Network):
 
     The decoder goes up by patch expanding. At each level the skip and what comes from below attend
     to one another (`CrossContext`) and are put side by side, and blocks add the encoder's maps of
-    attention to theirs (`spatial`).
-    `dim` is the width of a head of the cross attention. Where `cross` and `spatial` are false it is
-    Swin-Unet. Published: `width=96,dim=64`.
+    attention to theirs (`spatial`). Windows have `window` patches a side; 0 means 7 in 2-D, as
+    published, and 4 in 3-D. `dim` is the width of a head of the cross attention. Where `cross` and
+    `spatial` are false it is Swin-Unet. Published: `width=96,dim=64`.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class AttSwinUnet(Network):
         *,
         width: int = 24,
         depths: tuple[int, ...] = (2, 2, 2, 2),
-        window: int = 7,
+        window: int = 0,
         dim: int = 16,
         cross: bool = True,
         spatial: bool = True,
@@ -57,7 +58,8 @@ class AttSwinUnet(Network):
                 f"AttSwinUnet takes a width that {HEADS[0]} divides and {len(HEADS)} even depths, "
                 f"not {width} and {depths}"
             )
-        dims, sides = task.dims, (window,) * task.dims
+        dims, window = task.dims, window or WINDOW[task.dims]
+        sides = (window,) * dims
         wide = [width * 2**stage for stage in range(len(depths))]
         self.widths = [*(2 * size for size in wide[:-1]), wide[-1]]
         self.embed = CONV[dims](task.inputs, width, PATCH, PATCH)

@@ -6,14 +6,10 @@ torch = pytest.importorskip("torch")
 from oncoseg.blocks.convs import CONV  # noqa: E402
 
 
-@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d])
-@pytest.mark.parametrize(
-    ("shape", "kernel"),
-    [((2, 4, 4), 3), ((2, 2, 2), 3), ((1, 4, 4), 3), ((2, 8, 8), (3, 1, 3)), ((4, 6, 6), 5)],
-)
-def test_thin_features_have_the_gradient_of_float32(shape, kernel, layout):
+def gradients(shape, kernel, layout, groups=1):
+    """Of the weights, in bfloat16 and in float32."""
     torch.manual_seed(0)
-    conv = CONV[3](16, 16, kernel, padding="same").to(memory_format=layout)
+    conv = CONV[len(shape)](16, 16, kernel, padding="same", groups=groups).to(memory_format=layout)
     features = torch.randn(2, 16, *shape).contiguous(memory_format=layout)
     gradient, found = torch.randn(2, 16, *shape), []
     for half in (True, False):
@@ -25,7 +21,34 @@ def test_thin_features_have_the_gradient_of_float32(shape, kernel, layout):
             value = conv(features)
         assert value.dtype == (torch.bfloat16 if half else torch.float32)
         found.append(torch.autograd.grad(value, conv.weight, gradient.to(value.dtype))[0])
-    assert (found[0] - found[1]).abs().max() < 0.02 * found[1].abs().max()
+    return found
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d])
+@pytest.mark.parametrize(
+    ("shape", "kernel"),
+    [
+        ((2, 4, 4), 3),
+        ((2, 2, 2), 3),
+        ((1, 4, 4), 3),
+        ((2, 8, 8), (3, 1, 3)),
+        ((4, 6, 6), 5),
+        ((8, 1, 8), 5),
+        ((3, 1, 6), (1, 7, 1)),
+        ((2, 2, 2), (1, 7, 1)),
+        ((4, 12, 2), (5, 3, 5)),
+        ((8, 8, 2), (1, 1, 7)),
+    ],
+)
+def test_thin_features_have_the_gradient_of_float32(shape, kernel, layout):
+    half, exact = gradients(shape, kernel, layout)
+    assert (half - exact).abs().max() < 0.02 * exact.abs().max()
+
+
+@pytest.mark.parametrize(("shape", "kernel"), [((12, 1), (1, 3)), ((12, 1), (3, 5)), ((2, 9), 5)])
+def test_thin_pictures_have_it_too(shape, kernel):
+    half, exact = gradients(shape, kernel, torch.channels_last, groups=16)
+    assert (half - exact).abs().max() < 0.02 * exact.abs().max()
 
 
 def test_strided_convolutions_of_one_pixel_are_torchs_with_their_gradients():
