@@ -1,0 +1,77 @@
+"""Write the table of docs/networks/README.md from the comparisons beside it, by running this file.
+
+Each `<set>.json` is the `comparison.json` of `oncoseg benchmark`; its page is `<set>.html`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from oncoseg import files, registry
+from oncoseg.compare.told import priced
+
+HERE = Path(__file__).parent
+PAGE = HERE / "README.md"
+START, END = "<!-- made by table.py -->\n", "<!-- end -->\n"
+LEARNED = "How they learned"
+BARE = "runs in torch alone"  # of a network that cannot be exported
+
+
+def contests() -> dict[str, dict[str, Any]]:
+    """Data set -> its comparison."""
+    return {path.stem: files.read_json(path) for path in sorted(HERE.glob("*.json"))}
+
+
+def learned(contest: dict[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Network -> steps, seconds a step, MB in training, Dice, share of the U-Net's, notes."""
+    (table,) = (one for one in contest["tables"] if one["heading"] == LEARNED)
+    return {row[0]: tuple(row[1:]) for row in table["rows"]}
+
+
+def table() -> str:
+    """A row a network, columns for each data set."""
+    found = {name: (contest, learned(contest)) for name, contest in contests().items()}
+    each = ("Dice", "of U-Net", "s a step", "s a case")
+    head = ["network", "lines", "parameters", "graph"]
+    head += [f"{name}: {what}" for name in found for what in each]
+    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    networks = {entry.name: entry for entry in registry.entries("networks")}
+    for name, entry in networks.items():
+        if any(name in rows for _, rows in found.values()):
+            size = entry.path.read_text(encoding="utf-8").count("\n")
+            cells = [f"`{name}`", str(size), *built(name, found.values())]
+            for contest, rows in found.values():
+                cells += cells_of(name, contest, rows)
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def built(name: str, found: Any) -> list[str]:
+    """Parameters as it was tried, and whether it was exported."""
+    for contest, rows in found:
+        if name in contest["costs"]:
+            size = priced(contest["costs"][name]["parameters"], "parameters")
+            return [size, "no" if BARE in rows[name][-1] else "yes"]
+    return ["-", "-"]
+
+
+def cells_of(name: str, contest: dict[str, Any], rows: dict[str, tuple[str, ...]]) -> list[str]:
+    """What one data set told of a network."""
+    if name not in rows:
+        return ["-"] * 4
+    _, pace, _, dice, share, notes = rows[name]
+    if name not in contest["costs"]:
+        return [notes, "-", "-", "-"]
+    return [dice, share, pace, priced(contest["costs"][name]["seconds"], "seconds")[:-2]]
+
+
+def written(page: str) -> str:
+    """The page with its table made anew."""
+    before, _, rest = page.partition(START)
+    after = rest.partition(END)[2]
+    return f"{before}{START}{table()}{END}{after}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(written(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
