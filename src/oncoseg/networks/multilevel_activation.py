@@ -22,7 +22,9 @@ CARD = Card(
     reading="Our reading: the head alone, on any network; P(level >= n) = sigmoid(sharpness (z - "
     "t_n)) with t_n = (n - 1/2) gap, and the binary cross-entropy of each level in place of the "
     "paper's three losses, which were not verified; classes that exclude each other are levels in "
-    "the order of the task. Sharpness and gap are ours.",
+    "the order of the task. Sharpness and gap are ours. "
+    "In two minutes of a core it reaches 0.87 of the U-Net's Dice on polyps, in 252 steps; that "
+    "is their price, as four pictures are learned by heart to 1.00.",
 )
 
 
