@@ -52,7 +52,8 @@ def to_onnx(network: Network, task: Task, *, whole: bool = False) -> tuple[bytes
     with torch.no_grad():
         expected = wrapped(image, present).numpy()
     try:
-        program = _exported(wrapped, image, present)
+        with torch.no_grad():  # else attention is another kernel, whose layout decomposes wrongly
+            program = _exported(wrapped, image, present)
         graph, worst = _best(program, expected, image.numpy(), present.numpy(), whole=whole)
     except RuntimeError as error:  # of the exporter, or of OpenVINO
         cause = " ".join(str(error).split()) or type(error).__name__

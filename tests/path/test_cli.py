@@ -64,7 +64,7 @@ class Recipe:
 
 def outcome(*done, **failed):
     paths = [Path(each) for each in done]
-    return SimpleNamespace(done=paths, kept=[], failed=failed, promised={})
+    return SimpleNamespace(done=paths, kept=[], failed=failed, unlike={}, promised={})
 
 
 COMMANDS = parser()[1]
@@ -145,7 +145,7 @@ def test_what_was_there_already_is_told(verb, capsys):
 def test_predict_as_json_names_done_and_failed(verb, capsys):
     verb("predict", outcome("a.json", b="why"))
     assert call(["predict", "m", "s", "--to", "o", "--json"]) == 1
-    said = {"done": ["a.json"], "kept": [], "failed": {"b": "why"}, "promised": {}}
+    said = {"done": ["a.json"], "kept": [], "failed": {"b": "why"}, "unlike": {}, "promised": {}}
     assert json.loads(capsys.readouterr().out) == said
 
 

@@ -18,7 +18,8 @@ def joined(values: Tensor) -> Tensor:
     """What each head found for each place (B, heads, N, width) -> (B, N, heads * width).
 
     OpenVINO 2026.4 answers wrongly, without a word, where there are as many heads as places: it
-    takes their exchange for none. A row more, cut off again, keeps their numbers apart.
+    takes their exchange for none. A row more, cut off again, keeps their numbers apart. (Where
+    tokens attend to an image, as in `sam_decoder`, it is that row which it answers wrongly to.)
     """
     places = values.shape[2]
     if places == values.shape[1]:

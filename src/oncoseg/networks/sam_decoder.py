@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from oncoseg.blocks.convs import CONV, ConvNormAct
 from oncoseg.blocks.encoders import encoder_of
-from oncoseg.blocks.heads import joined
 from oncoseg.blocks.pyramid import shrink
 from oncoseg.blocks.resize import resized
 from oncoseg.case import Batch, Prompts, Task
@@ -170,7 +169,7 @@ class Attention(nn.Module):
             for linear, each in ((self.ask, ask), (self.key, key), (self.value, value))
         )
         found = F.scaled_dot_product_attention(ask, key, value, attn_mask=said)
-        result: Tensor = self.out(joined(found))
+        result: Tensor = self.out(found.transpose(1, 2).flatten(2))
         return result
 
 
