@@ -1,10 +1,16 @@
-"""Write the table of docs/networks/README.md from the comparisons beside it, by running this file.
+"""Write the table of docs/networks/README.md from the comparisons beside it.
 
-Each `<set>.json` is the `comparison.json` of `oncoseg benchmark`; its page is `<set>.html`.
+    python docs/networks/table.py
+    python docs/networks/table.py CONTEST polyps
+
+The second takes over a folder that `oncoseg benchmark --no-pictures` wrote: its page, and its
+`comparison.json` without the tests of every pair, which are most of it and stand in the page.
 """
 
 from __future__ import annotations
 
+import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +22,14 @@ PAGE = HERE / "README.md"
 START, END = "<!-- made by table.py -->\n", "<!-- end -->\n"
 LEARNED = "How they learned"
 BARE = "runs in torch alone"  # of a network that cannot be exported
+
+
+def take(contest: Path, name: str) -> None:
+    """Page and records of a contest, without the pairs."""
+    shutil.copy(contest / "comparison.html", HERE / f"{name}.html")
+    said = files.read_json(contest / "comparison.json")
+    del said["pairs"]
+    files.write_json(HERE / f"{name}.json", said)
 
 
 def contests() -> dict[str, dict[str, Any]]:
@@ -74,4 +88,6 @@ def written(page: str) -> str:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:]:
+        take(Path(sys.argv[1]), sys.argv[2])
     PAGE.write_text(written(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
