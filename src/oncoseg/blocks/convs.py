@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -16,10 +16,20 @@ def thin(features: Tensor, kernel: Sequence[int]) -> bool:
 
     With fewer voxels along an axis than its kernel has, a CPU leaves the gradient of its weights
     unwritten in part, or writes beyond it (torch 2.13 and oneDNN on AVX-512 with bf16): numbers up
-    to 1e36, none, or a crash. Dilation does not count.
+    to 1e36, none, or a crash. Dilation does not count. Transposed ones do so in 3-D.
     """
     few = any(size < side for size, side in zip(features.shape[2:], kernel))
     return few and features.device.type == "cpu" and torch.is_autocast_enabled("cpu")
+
+
+def convolved(
+    convolve: Callable[[Tensor], Tensor], features: Tensor, kernel: Sequence[int]
+) -> Tensor:
+    """`convolve(features)`, in float32 where it is `thin`."""
+    if not thin(features, kernel):
+        return convolve(features)
+    with torch.autocast("cpu", enabled=False):
+        return convolve(features.float()).to(torch.get_autocast_dtype("cpu"))
 
 
 class Conv3d(nn.Conv3d):
@@ -27,10 +37,7 @@ class Conv3d(nn.Conv3d):
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, inputs, *S) -> (B, width, *S/stride)."""
-        if thin(features, self.kernel_size):
-            with torch.autocast("cpu", enabled=False):
-                return super().forward(features.float()).to(torch.get_autocast_dtype("cpu"))
-        return super().forward(features)
+        return convolved(super().forward, features, self.kernel_size)
 
 
 class Conv2d(nn.Conv2d):
@@ -42,18 +49,24 @@ class Conv2d(nn.Conv2d):
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, inputs, *S) -> (B, width, *S/stride)."""
-        if thin(features, self.kernel_size):
-            with torch.autocast("cpu", enabled=False):
-                return super().forward(features.float()).to(torch.get_autocast_dtype("cpu"))
         if self.kernel_size != (1, 1) or self.stride == (1, 1) or self.padding != (0, 0):
-            return super().forward(features)
+            return convolved(super().forward, features, self.kernel_size)
         rows, columns = self.stride
         chosen = features[:, :, ::rows, ::columns]
         return nn.functional.conv2d(chosen, self.weight, self.bias, groups=self.groups)
 
 
+class ConvTranspose3d(nn.ConvTranspose3d):
+    """torch's transposed convolution, in float32 where it is `thin`."""
+
+    def forward(self, features: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """(B, inputs, *S) -> (B, width, *S*stride)."""
+        up = super().forward
+        return convolved(lambda values: up(values, output_size), features, self.kernel_size)
+
+
 CONV: dict[int, Any] = {2: Conv2d, 3: Conv3d}
-TRANSPOSED: dict[int, Any] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+TRANSPOSED: dict[int, Any] = {2: nn.ConvTranspose2d, 3: ConvTranspose3d}
 NORM: dict[int, Any] = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
 POOL: dict[int, Any] = {2: nn.functional.avg_pool2d, 3: nn.functional.avg_pool3d}
 CONVOLVE: dict[int, Any] = {2: nn.functional.conv2d, 3: nn.functional.conv3d}

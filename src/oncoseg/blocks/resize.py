@@ -14,12 +14,13 @@ LINEAR = {2: "bilinear", 3: "trilinear"}
 def padded(image: Tensor, step: Sequence[int] | int, *, several: bool = False) -> Tensor:
     """(B, C, *S) with zeros behind each axis, so that `step` (one, or one an axis) divides it.
 
-    With `several`, an image of one step is padded to two: of one voxel there would be no norm.
+    With `several`, an image of one step is padded to two along its last axis: of one voxel there
+    would be no norm.
     """
     shape = image.shape[2:]
     steps = list(step) if isinstance(step, Sequence) else [step] * len(shape)
     if several and all(size <= by for size, by in zip(shape, steps)):
-        steps = [2 * by for by in steps]
+        steps[-1] *= 2
     sides = [side for size, by in zip(shape, steps) for side in (-size % by, 0)][::-1]
     return F.pad(image, sides) if any(sides) else image
 

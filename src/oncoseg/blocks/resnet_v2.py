@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from oncoseg.blocks.convs import CONV, CONVOLVE
+from oncoseg.blocks.convs import CONV, CONVOLVE, convolved
 from oncoseg.blocks.pyramid import climbed
 from oncoseg.errors import BadOption
 
@@ -37,11 +37,14 @@ class Standardised(nn.Module):
         weight = self.conv.weight.float()
         axes = tuple(range(1, weight.ndim))
         variance, mean = torch.var_mean(weight, dim=axes, keepdim=True, correction=0)
-        weight = ((weight - mean) * torch.rsqrt(variance + 1e-5)).to(features.dtype)
-        found: Tensor = CONVOLVE[self.dims](
-            features, weight, None, stride=self.stride, padding=self.padding
+        weight = (weight - mean) * torch.rsqrt(variance + 1e-5)
+        given = {"stride": self.stride, "padding": self.padding}
+        convolve = CONVOLVE[self.dims]
+        return convolved(
+            lambda values: convolve(values, weight.to(values.dtype), **given),
+            features,
+            weight.shape[2:],
         )
-        return found
 
 
 class Bottleneck(nn.Module):

@@ -3,15 +3,22 @@
 import pytest
 
 torch = pytest.importorskip("torch")
-from oncoseg.blocks.convs import CONV  # noqa: E402
+from oncoseg.blocks.convs import CONV, TRANSPOSED  # noqa: E402
+from oncoseg.blocks.resnet_v2 import standard  # noqa: E402
 
 
 def gradients(shape, kernel, layout, groups=1):
-    """Of the weights, in bfloat16 and in float32."""
+    """Of the weights of a convolution, in bfloat16 and in float32."""
     torch.manual_seed(0)
-    conv = CONV[len(shape)](16, 16, kernel, padding="same", groups=groups).to(memory_format=layout)
+    conv = CONV[len(shape)](16, 16, kernel, padding="same", groups=groups)
+    return gradients_of(conv, shape, layout)
+
+
+def gradients_of(conv, shape, layout):
+    """Of all its weights, in bfloat16 and in float32."""
+    conv = conv.to(memory_format=layout)
     features = torch.randn(2, 16, *shape).contiguous(memory_format=layout)
-    gradient, found = torch.randn(2, 16, *shape), []
+    gradient, found = torch.randn(conv(features).shape), []
     for half in (True, False):
         freed = [
             torch.full((16 * 16 * 125,), 1e30) for _ in range(3)
@@ -20,7 +27,8 @@ def gradients(shape, kernel, layout, groups=1):
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
             value = conv(features)
         assert value.dtype == (torch.bfloat16 if half else torch.float32)
-        found.append(torch.autograd.grad(value, conv.weight, gradient.to(value.dtype))[0])
+        weight = next(conv.parameters())
+        found.append(torch.autograd.grad(value, weight, gradient.to(value.dtype))[0])
     return found
 
 
@@ -48,6 +56,25 @@ def test_thin_features_have_the_gradient_of_float32(shape, kernel, layout):
 @pytest.mark.parametrize(("shape", "kernel"), [((12, 1), (1, 3)), ((12, 1), (3, 5)), ((2, 9), 5)])
 def test_thin_pictures_have_it_too(shape, kernel):
     half, exact = gradients(shape, kernel, torch.channels_last, groups=16)
+    assert (half - exact).abs().max() < 0.02 * exact.abs().max()
+
+
+@pytest.mark.parametrize(
+    ("shape", "layout"),
+    [((2, 4, 4), torch.contiguous_format), ((2, 2, 2), torch.channels_last_3d)],
+)
+def test_standardised_weights_have_it_as_well(shape, layout):
+    torch.manual_seed(0)
+    half, exact = gradients_of(standard(3, 16, 16, 3, padding=1), shape, layout)
+    assert (half - exact).abs().max() < 0.02 * exact.abs().max()
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d])
+@pytest.mark.parametrize("shape", [(2, 2, 2), (2, 4, 4), (2, 8, 8)])
+def test_thin_features_that_are_brought_up_in_plane_alone_have_it_as_well(shape, layout):
+    torch.manual_seed(0)
+    up = TRANSPOSED[3](16, 16, 3, (1, 2, 2), 1, (0, 1, 1))
+    half, exact = gradients_of(up, shape, layout)
     assert (half - exact).abs().max() < 0.02 * exact.abs().max()
 
 

@@ -21,7 +21,7 @@ def test_a_step_an_axis_and_more_than_one_step_where_several_are_asked_for():
     image = torch.zeros(1, 1, 5, 3)
     assert padded(image, (4, 2)).shape[2:] == (8, 4)
     assert padded(image, 8).shape[2:] == (8, 8)
-    assert padded(image, 8, several=True).shape[2:] == (16, 16)
+    assert padded(image, 8, several=True).shape[2:] == (8, 16)
     assert padded(torch.zeros(1, 1, 9, 3), 8, several=True).shape[2:] == (16, 8)
 
 
