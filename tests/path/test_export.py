@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from oncoseg import Predictor, export, phantom, registry
+from oncoseg.blocks.queries import Attention as Reading
 from oncoseg.blocks.vit import Attention
 from oncoseg.blocks.windows import WindowAttention
 from oncoseg.cli.learn import bare
@@ -36,8 +37,17 @@ class Heads(Network):
         return [self.head(pyramid[0]).transpose(1, 2).reshape(-1, 2, *batch.image.shape[2:])]
 
 
+class Itself(Reading):
+    """Places read themselves, through queries, keys and values of their own."""
+
+    def forward(self, tokens):
+        return super().forward(tokens, tokens, tokens)
+
+
 @pytest.mark.parametrize(
-    "attention", [WindowAttention(16, (2, 2), 4), Attention(16, 4)], ids=["windows", "all"]
+    "attention",
+    [WindowAttention(16, (2, 2), 4), Attention(16, 4), Itself(16, 4)],
+    ids=["windows", "all", "queries"],
 )
 def test_as_many_heads_as_places_are_no_trap(attention):
     _, worst = to_onnx(Heads(attention).eval(), classes_task(2, 2, classes=1))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from oncoseg.errors import BadOption
@@ -14,14 +13,16 @@ def check_heads(heads: int, width: int) -> None:
         raise BadOption(f"{heads} heads do not divide a width of {width}")
 
 
-def joined(values: Tensor) -> Tensor:
-    """What each head found for each place (B, heads, N, width) -> (B, N, heads * width).
+def parted(tokens: Tensor, heads: int) -> Tensor:
+    """What each head sees of each place: (B, N, width) -> (B, heads, N, width / heads).
 
-    OpenVINO 2026.4 answers wrongly, without a word, where there are as many heads as places: it
-    takes their exchange for none. A row more, cut off again, keeps their numbers apart. (Where
-    tokens attend to an image, as in `sam_decoder`, it is that row which it answers wrongly to.)
+    Queries, keys and values are parted one by one. In one tensor, OpenVINO 2026.4 takes the
+    exchange of heads and places for none where there are as many, and answers wrongly, without a
+    word.
     """
-    places = values.shape[2]
-    if places == values.shape[1]:
-        return F.pad(values, (0, 0, 0, 1)).transpose(1, 2)[:, :places].flatten(2)
+    return tokens.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+
+def joined(values: Tensor) -> Tensor:
+    """What each head found for each place: (B, heads, N, width / heads) -> (B, N, width)."""
     return values.transpose(1, 2).flatten(2)

@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from oncoseg.blocks.heads import check_heads, joined
+from oncoseg.blocks.heads import check_heads, joined, parted
 
 
 def tokens(features: Tensor) -> Tensor:
@@ -80,7 +80,7 @@ class Attention(nn.Module):
     def forward(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """(B, N, width), (B, T, width), (B, T, width) -> (B, N, width)."""
         query, key, value = (
-            part.unflatten(2, (self.heads, -1)).transpose(1, 2)
+            parted(part, self.heads)
             for part in (self.query(queries), self.key(keys), self.value(values))
         )
         dropout = self.dropout if self.training else 0.0

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from oncoseg.blocks.heads import check_heads, joined
+from oncoseg.blocks.heads import check_heads, joined, parted
 from oncoseg.blocks.resize import resized
 
 
@@ -60,9 +60,7 @@ class Attention(nn.Module):
 
     def forward(self, tokens: Tensor, there: Tensor | None = None) -> Tensor:
         """Tokens (B, L, width) and which are there (B, L) bool, at least one an item."""
-        query, key, value = (
-            self.qkv(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
-        )
+        query, key, value = (parted(part, self.heads) for part in self.qkv(tokens).chunk(3, -1))
         mask = None if there is None else there[:, None, None, :]
         dropout = self.dropout if self.training else 0.0
         mixed = F.scaled_dot_product_attention(query, key, value, mask, dropout)

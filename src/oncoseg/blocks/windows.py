@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from oncoseg.blocks.heads import check_heads, joined
+from oncoseg.blocks.heads import check_heads, joined, parted
 from oncoseg.errors import BadOption
 
 FAR = -100.0  # added to what may not be attended
@@ -113,7 +113,7 @@ class WindowAttention(nn.Module):
         return answer
 
     def _heads(self, tokens: Tensor) -> tuple[Tensor, ...]:
-        return self.qkv(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        return tuple(parted(part, self.heads) for part in self.qkv(tokens).chunk(3, -1))
 
     def _added(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
         """Biases and mask; of a window smaller than it was built for the first N offsets count."""
@@ -243,9 +243,7 @@ class WindowCrossAttention(nn.Module):
         mask = (1 - partition(there, self.window)) * FAR  # (windows, N, 1)
         query = self.query(partition(filled(fine, further), large))
         key, value = self.both(partition(filled(coarse, shape), self.window)).chunk(2, dim=-1)
-        query, key, value = (
-            each.unflatten(-1, (self.heads, -1)).transpose(1, 2) for each in (query, key, value)
-        )
+        query, key, value = (parted(each, self.heads) for each in (query, key, value))
         added = self.bias[self.index].permute(2, 0, 1)  # type: ignore[index]
         added = added + mask.repeat(len(fine), 1, 1).transpose(1, 2)[:, None]
         mixed = F.scaled_dot_product_attention(query, key, value, added.to(query.dtype))

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from oncoseg.blocks.convs import CONV
-from oncoseg.blocks.heads import joined
+from oncoseg.blocks.heads import joined, parted
 from oncoseg.blocks.patch_expand import PatchExpand
 from oncoseg.blocks.resize import fitted, padded
 from oncoseg.blocks.windows import PatchMerging, SwinBlock, SwinStage
@@ -171,11 +171,8 @@ class ClassAttention(nn.Module):
         """(B, 1, width) and (B, N, width) -> (B, 1, width)."""
         token = self.norm(token)
         key, value = self.both(torch.cat([token, others], dim=1)).chunk(2, dim=-1)
-        heads = (
-            each.unflatten(-1, (CROSS_HEADS, -1)).transpose(1, 2)
-            for each in (self.query(token), key, value)
-        )
-        mixed = F.scaled_dot_product_attention(*heads)
+        query, key, value = (parted(each, CROSS_HEADS) for each in (self.query(token), key, value))
+        mixed = F.scaled_dot_product_attention(query, key, value)
         found: Tensor = self.project(joined(mixed))
         return found
 

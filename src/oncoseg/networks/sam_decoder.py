@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from oncoseg.blocks.convs import CONV, ConvNormAct
 from oncoseg.blocks.encoders import encoder_of
+from oncoseg.blocks.heads import joined, parted
 from oncoseg.blocks.pyramid import shrink
 from oncoseg.blocks.resize import resized
 from oncoseg.case import Batch, Prompts, Task
@@ -165,11 +166,11 @@ class Attention(nn.Module):
     def forward(self, ask: Tensor, key: Tensor, value: Tensor, said: Any = None) -> Tensor:
         """(B, N, width), (B, T, width), (B, T, width), (B, 1, 1, T) -> (B, N, width)."""
         ask, key, value = (
-            linear(each).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            parted(linear(each), self.heads)
             for linear, each in ((self.ask, ask), (self.key, key), (self.value, value))
         )
         found = F.scaled_dot_product_attention(ask, key, value, attn_mask=said)
-        result: Tensor = self.out(found.transpose(1, 2).flatten(2))
+        result: Tensor = self.out(joined(found))
         return result
 
 
