@@ -56,7 +56,7 @@ def small(path, to, *, drawn):
 
 
 def learned(network, data, to, steps, labels):
-    """Dice of the cases it was trained on, and what it took."""
+    """Dice of each case it was trained on, and what it took."""
     model = to / f"{network}.onco"
     run = Run(
         data=str(data),
@@ -75,9 +75,11 @@ def learned(network, data, to, steps, labels):
     took = time.monotonic() - began
     predict(model, data, to=to / "predictions" / network, engine="torch")
     task = open_model(model).task
-    means = evaluate(to / "predictions" / network, data, metrics=("dice",), regions=task).means
-    dice = {region: round(means[region]["dice"], 3) for region in task.regions}
-    mean = round(float(np.mean(list(dice.values()))), 3)
+    found = evaluate(to / "predictions" / network, data, metrics=("dice",), regions=task)
+    dice = {row.region: {} for row in found.rows}
+    for row in found.rows:
+        dice[row.region][row.case] = round(row.value, 3)
+    mean = round(float(np.mean([list(values.values()) for values in dice.values()])), 3)
     shutil.rmtree(model.with_suffix(".run"))
     model.unlink()
     return {"network": network, "dice": dice, "mean": mean, "seconds": round(took, 1)}

@@ -46,7 +46,7 @@ def learned(contest: dict[str, Any]) -> dict[str, tuple[str, ...]]:
 def table() -> str:
     """A row a network, columns for each data set."""
     found = {name: (contest, learned(contest)) for name, contest in contests().items()}
-    each = ("Dice", "of U-Net", "s a step", "s a case")
+    each = ("Dice (of U-Net)", "s a step", "s a case")
     head = ["network", "lines", "parameters", "graph"]
     head += [f"{name}: {what}" for name in found for what in each]
     lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
@@ -63,21 +63,23 @@ def table() -> str:
 
 def built(name: str, found: Any) -> list[str]:
     """Parameters as it was tried, and whether it was exported."""
-    for contest, rows in found:
-        if name in contest["costs"]:
-            size = priced(contest["costs"][name]["parameters"], "parameters")
-            return [size, "no" if BARE in rows[name][-1] else "yes"]
-    return ["-", "-"]
+    tried = [(contest["costs"][name], rows) for contest, rows in found if name in contest["costs"]]
+    if not tried:
+        return ["-", "-"]
+    sizes = dict.fromkeys(priced(costs["parameters"], "parameters") for costs, _ in tried)
+    whole = {BARE not in rows[name][-1] for _, rows in tried}
+    return [" / ".join(sizes), {(True,): "yes", (False,): "no"}.get(tuple(whole), "of pictures")]
 
 
 def cells_of(name: str, contest: dict[str, Any], rows: dict[str, tuple[str, ...]]) -> list[str]:
     """What one data set told of a network."""
     if name not in rows:
-        return ["-"] * 4
+        return ["-"] * 3
     _, pace, _, dice, share, notes = rows[name]
     if name not in contest["costs"]:
-        return [notes, "-", "-", "-"]
-    return [dice, share, pace, priced(contest["costs"][name]["seconds"], "seconds")[:-2]]
+        return [notes, "-", "-"]
+    taken = priced(contest["costs"][name]["seconds"], "seconds")[:-2]
+    return [f"{dice} ({share})", pace, taken]
 
 
 def written(page: str) -> str:
