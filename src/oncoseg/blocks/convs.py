@@ -23,10 +23,20 @@ def thin(features: Tensor, kernel: Sequence[int]) -> bool:
 
 
 def convolved(
-    convolve: Callable[[Tensor], Tensor], features: Tensor, kernel: Sequence[int]
+    convolve: Callable[[Tensor], Tensor],
+    features: Tensor,
+    kernel: Sequence[int],
+    *,
+    gaps: bool = False,
 ) -> Tensor:
-    """`convolve(features)`, in float32 where it is `thin`."""
-    if not thin(features, kernel):
+    """`convolve(features)`, in float32 where it is `thin`, or has channels apart with `gaps`.
+
+    Of those, dilated and with groups, a CPU leaves the gradient of the weights unwritten for
+    pictures of 48 pixels a side or more, in the layout with channels last.
+    """
+    if not gaps and not thin(features, kernel):
+        return convolve(features)
+    if features.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
         return convolve(features)
     with torch.autocast("cpu", enabled=False):
         return convolve(features.float()).to(torch.get_autocast_dtype("cpu"))
@@ -50,7 +60,8 @@ class Conv2d(nn.Conv2d):
     def forward(self, features: Tensor) -> Tensor:
         """(B, inputs, *S) -> (B, width, *S/stride)."""
         if self.kernel_size != (1, 1) or self.stride == (1, 1) or self.padding != (0, 0):
-            return convolved(super().forward, features, self.kernel_size)
+            gaps = self.groups > 1 and max(self.dilation) > 1
+            return convolved(super().forward, features, self.kernel_size, gaps=gaps)
         rows, columns = self.stride
         chosen = features[:, :, ::rows, ::columns]
         return nn.functional.conv2d(chosen, self.weight, self.bias, groups=self.groups)

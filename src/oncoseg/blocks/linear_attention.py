@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from oncoseg.blocks.convs import CONV
 from oncoseg.blocks.heads import check_heads
+from oncoseg.blocks.norm import LayerNorm
 
 
 class EfficientAttention(nn.Module):
@@ -60,7 +61,7 @@ class MixFfn(nn.Module):
         inner = expansion * width
         self.first, self.second = nn.Linear(width, inner), nn.Linear(inner, width)
         self.depthwise = CONV[dims](inner, inner, 3, padding=1, groups=inner)
-        self.norm = nn.LayerNorm(inner)
+        self.norm = LayerNorm(inner)
 
     def forward(self, tokens: Tensor, shape: Sequence[int]) -> Tensor:
         """(B, N, width), places of a map of this shape in row-major order, -> (B, N, width)."""
@@ -76,7 +77,7 @@ class DualBlock(nn.Module):
 
     def __init__(self, dims: int, width: int, heads: int = 8) -> None:
         super().__init__()
-        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(4))
+        self.norms = nn.ModuleList(LayerNorm(width) for _ in range(4))
         self.places, self.channels = EfficientAttention(width), TransposeAttention(width, heads)
         self.first, self.second = MixFfn(dims, width), MixFfn(dims, width)
 

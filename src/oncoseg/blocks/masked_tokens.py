@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Dirichlet
 
+from oncoseg.blocks.norm import LayerNorm
 from oncoseg.blocks.vit import VitBlock, sincos_positions
 
 DRAWS = 256
@@ -70,7 +71,7 @@ class Reconstruction(nn.Module):
         self.mask = nn.Parameter(torch.randn(width) * 0.02)
         self.names = nn.ParameterDict({n: nn.Parameter(torch.randn(width) * 0.02) for n in names})
         self.blocks = nn.ModuleList(VitBlock(width, heads) for _ in range(depth))
-        self.norm = nn.LayerNorm(width)
+        self.norm = LayerNorm(width)
 
     def forward(
         self, state: Tensor, real: Tensor, order: Tensor, there: Tensor, grid: Sequence[int]

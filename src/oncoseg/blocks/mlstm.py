@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from oncoseg.blocks.chunks import chunked
+from oncoseg.blocks.norm import LayerNorm
 
 CHUNK = 128
 State = tuple[Tensor, Tensor, Tensor]  # C (B, H, D, D), n (B, H, D), m (B, H)
@@ -123,7 +124,7 @@ class Vil(nn.Module):
         super().__init__()
         inner = 2 * width
         self.heads, self.chunk = heads, chunk
-        self.norm = nn.LayerNorm(width, bias=False)
+        self.norm = LayerNorm(width, bias=False)
         self.up = nn.Linear(width, 2 * inner, bias=False)
         self.convolve = nn.Conv1d(inner, inner, 4, groups=inner, padding=3)
         self.query, self.key, self.value = (BlockDiagonal(inner) for _ in range(3))

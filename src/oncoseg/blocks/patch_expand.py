@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from oncoseg.blocks.norm import LayerNorm
+
 
 class PatchExpand(nn.Module):
     """A linear map without bias, whose channels are dealt to `factor` places an axis, then norm."""
@@ -12,7 +14,7 @@ class PatchExpand(nn.Module):
         super().__init__()
         self.dims, self.factor = dims, factor
         self.expand = nn.Linear(inputs, factor**dims * width, bias=False)
-        self.norm = nn.LayerNorm(width)
+        self.norm = LayerNorm(width)
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, *S, inputs) -> (B, *S factor, width)."""

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from oncoseg.blocks.heads import check_heads, joined, parted
+from oncoseg.blocks.norm import LayerNorm
 
 
 def tokens(features: Tensor) -> Tensor:
@@ -47,7 +48,7 @@ class QueryLayer(nn.Module):
         hard: bool = False,
     ) -> None:
         super().__init__()
-        self.before = nn.ModuleList(nn.LayerNorm(width) for _ in range(2 + among))
+        self.before = nn.ModuleList(LayerNorm(width) for _ in range(2 + among))
         self.read: nn.Module = ClusterAttention(width) if hard else Attention(width, heads, dropout)
         self.others = Attention(width, heads, dropout) if among else None
         self.think = nn.Sequential(

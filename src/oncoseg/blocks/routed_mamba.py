@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from oncoseg.blocks.norm import LayerNorm
 from oncoseg.blocks.ss2d import Route, Selection
 
 KERNEL = 4
@@ -34,7 +35,7 @@ class RoutedMamba(nn.Module):
         super().__init__()
         inner, count = 2 * width, 1 if shared else len(routes)
         self.routes, self.inner, self.states = list(routes), inner, states
-        self.norm, self.enter = nn.LayerNorm(width), nn.Linear(width, 2 * inner, bias=False)
+        self.norm, self.enter = LayerNorm(width), nn.Linear(width, 2 * inner, bias=False)
         self.convolve = nn.ModuleList(
             nn.Conv1d(inner, inner, KERNEL, padding=KERNEL - 1, groups=inner) for _ in range(count)
         )

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from oncoseg.blocks.convs import CONV
+from oncoseg.blocks.norm import LayerNorm
 from oncoseg.blocks.scan import resumed
 
 
@@ -92,7 +93,7 @@ class Ss2d(nn.Module):
         self.scans = nn.ModuleList(
             Selection(inner, math.ceil(width / 16), states) for _ in self.routes
         )
-        self.norm = nn.LayerNorm(inner)
+        self.norm = LayerNorm(inner)
         self.leave = nn.Linear(inner, width, bias=False)
 
     def forward(self, features: Tensor) -> Tensor:

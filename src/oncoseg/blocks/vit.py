@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from oncoseg.blocks.heads import check_heads, joined, parted
+from oncoseg.blocks.norm import LayerNorm
 from oncoseg.blocks.resize import resized
 
 
@@ -73,7 +74,7 @@ class VitBlock(nn.Module):
 
     def __init__(self, width: int, heads: int, expansion: int = 4, dropout: float = 0.0) -> None:
         super().__init__()
-        self.first, self.second = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.first, self.second = LayerNorm(width), LayerNorm(width)
         self.attention = Attention(width, heads, dropout)
         self.mlp = nn.Sequential(
             nn.Linear(width, expansion * width),
@@ -104,7 +105,7 @@ class Vit(nn.Module):
         self.blocks = nn.ModuleList(
             VitBlock(width, heads, expansion, dropout) for _ in range(depth)
         )
-        self.norm = nn.LayerNorm(width)
+        self.norm = LayerNorm(width)
         nn.init.trunc_normal_(self.summary, std=0.02)
         self.apply(_initialise)
 

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from oncoseg.blocks.heads import check_heads, joined, parted
+from oncoseg.blocks.norm import LayerNorm
 from oncoseg.errors import BadOption
 
 FAR = -100.0  # added to what may not be attended
@@ -144,7 +145,7 @@ class SwinBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.window, self.shifted, self.by = tuple(window), shifted, by
-        self.first, self.second = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.first, self.second = LayerNorm(width), LayerNorm(width)
         self.attention = WindowAttention(width, window, heads)
         inner = int(expansion * width)
         self.mlp = nn.Sequential(nn.Linear(width, inner), nn.GELU(), nn.Linear(inner, width))
@@ -197,7 +198,7 @@ class PatchMerging(nn.Module):
     def __init__(self, width: int, dims: int, *, norm: bool = True) -> None:
         super().__init__()
         self.dims, many = dims, 2**dims * width
-        self.norm = nn.LayerNorm(many) if norm else nn.Identity()
+        self.norm = LayerNorm(many) if norm else nn.Identity()
         self.reduce = nn.Linear(many, 2 * width, bias=False)
 
     def forward(self, features: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from oncoseg.blocks.convs import CONV
 from oncoseg.blocks.heads import joined, parted
+from oncoseg.blocks.norm import LayerNorm
 from oncoseg.blocks.patch_expand import PatchExpand
 from oncoseg.blocks.resize import fitted, padded
 from oncoseg.blocks.windows import PatchMerging, SwinBlock, SwinStage
@@ -65,7 +66,7 @@ class AttSwinUnet(Network):
         wide = [width * 2**stage for stage in range(len(depths))]
         self.widths = [*(2 * size for size in wide[:-1]), wide[-1]]
         self.embed = CONV[dims](task.inputs, width, PATCH, PATCH)
-        self.embed_norm, self.norm = nn.LayerNorm(width), nn.LayerNorm(wide[-1])
+        self.embed_norm, self.norm = LayerNorm(width), LayerNorm(wide[-1])
         self.stages = nn.ModuleList(
             SwinStage(size, depth, heads, sides) for size, depth, heads in zip(wide, depths, HEADS)
         )
@@ -82,7 +83,7 @@ class AttSwinUnet(Network):
             )
             for size, depth, heads in zip(wide[:-1], depths, HEADS)
         )
-        self.last_norm = nn.LayerNorm(width)
+        self.last_norm = LayerNorm(width)
         self.last = PatchExpand(dims, width, width, PATCH)
         self.head = CONV[dims](width, task.outputs, 1, bias=False)
 
@@ -162,7 +163,7 @@ class ClassAttention(nn.Module):
     def __init__(self, width: int, dim: int) -> None:
         super().__init__()
         inner = CROSS_HEADS * dim
-        self.norm = nn.LayerNorm(width)
+        self.norm = LayerNorm(width)
         self.query = nn.Linear(width, inner, bias=False)
         self.both = nn.Linear(width, 2 * inner, bias=False)
         self.project = nn.Linear(inner, width)

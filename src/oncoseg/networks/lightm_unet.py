@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from oncoseg.blocks.convs import CONV
+from oncoseg.blocks.norm import LayerNorm
 from oncoseg.blocks.pyramid import descended, finest, summed
 from oncoseg.blocks.scan import ALONE, Mamba
 from oncoseg.blocks.units import POOL, levels
@@ -79,7 +80,7 @@ class Layer(nn.Module):
 
     def __init__(self, inputs: int, width: int, states: int) -> None:
         super().__init__()
-        self.norm, self.mamba = nn.LayerNorm(inputs), Mamba(inputs, states=states)
+        self.norm, self.mamba = LayerNorm(inputs), Mamba(inputs, states=states)
         self.project = nn.Linear(inputs, width)
         self.scale = nn.Parameter(torch.ones(1))
 

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from oncoseg.blocks.convs import CONV, seen
+from oncoseg.blocks.norm import LayerNorm
 from oncoseg.blocks.pixel_decoder import ConvEncoder, PixelDecoder
 from oncoseg.blocks.queries import QueryLayer, mlp, tokens
 from oncoseg.blocks.units import levels
@@ -86,7 +87,7 @@ class Maxquery(Network):
         self.layers = nn.ModuleList(
             QueryLayer(dim, heads=heads, hidden=hidden, among=True, hard=True) for _ in self.levels
         )
-        self.norm = nn.LayerNorm(dim)
+        self.norm = LayerNorm(dim)
         self.centre = mlp(dim, dim, features)
         self.kind = mlp(dim, dim, task.outputs)
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from oncoseg.blocks.attention import ChannelAttention
 from oncoseg.blocks.c2f import C2f, Sppf, silu
 from oncoseg.blocks.convs import CONV, TRANSPOSED
+from oncoseg.blocks.norm import LayerNorm
 from oncoseg.blocks.pyramid import climbed
 from oncoseg.blocks.queries import Attention
 from oncoseg.blocks.queries import tokens as flat
@@ -155,7 +156,7 @@ class Level(nn.Module):
         super().__init__()
         self.register_buffer("waves", torch.randn(dims, width // 2))
         self.blocks = nn.ModuleList(DualMix(dims, width, heads, hidden) for _ in range(depth))
-        self.last, self.norm = Attention(width, heads, inner=width // 2), nn.LayerNorm(width)
+        self.last, self.norm = Attention(width, heads, inner=width // 2), LayerNorm(width)
 
     def forward(self, given: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens (B, T, width) and features (B, width, *S), both changed by one another."""
@@ -189,7 +190,7 @@ class DualMix(nn.Module):
             Attention(width, heads, inner=width // 2) for _ in range(3)
         )
         self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
-        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(2))
+        self.norms = nn.ModuleList(LayerNorm(width) for _ in range(2))
 
     def forward(self, tokens: Tensor, features: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens (B, T, width), features (B, width, *S), codes of places -> tokens, features."""
@@ -209,7 +210,7 @@ class Up(nn.Module):
 
     def __init__(self, dims: int, inputs: int, width: int) -> None:
         super().__init__()
-        self.conv, self.norm = TRANSPOSED[dims](inputs, width, 2, 2), nn.LayerNorm(width, eps=1e-6)
+        self.conv, self.norm = TRANSPOSED[dims](inputs, width, 2, 2), LayerNorm(width, eps=1e-6)
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, inputs, *S) -> (B, width, *2S)."""

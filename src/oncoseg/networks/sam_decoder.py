@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from oncoseg.blocks.convs import CONV, ConvNormAct
 from oncoseg.blocks.encoders import encoder_of
 from oncoseg.blocks.heads import joined, parted
+from oncoseg.blocks.norm import LayerNorm
 from oncoseg.blocks.pyramid import shrink
 from oncoseg.blocks.resize import resized
 from oncoseg.case import Batch, Prompts, Task
@@ -72,7 +73,7 @@ class SamDecoder(Network):
         self.tokens = nn.Parameter(torch.randn(task.outputs, width))
         self.layers = nn.ModuleList(TwoWay(width, heads) for _ in range(depth))
         self.last = Attention(width, heads, width // 2, near=True)
-        self.norm = nn.LayerNorm(width)
+        self.norm = LayerNorm(width)
         finer = self.widths[: self.level]
         self.down = nn.ModuleList(
             conv(wide, fine, 1) for fine, wide in zip(finer, [*finer[1:], width])
@@ -184,7 +185,7 @@ class TwoWay(nn.Module):
         self.mlp = nn.Sequential(
             nn.Linear(width, 8 * width), nn.ReLU(), nn.Linear(8 * width, width)
         )
-        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(4))
+        self.norms = nn.ModuleList(LayerNorm(width) for _ in range(4))
 
     def forward(
         self, tokens: Tensor, image: Tensor, codes: Tensor, places: Tensor, said: Tensor

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from oncoseg.blocks.convs import POOL, seen
 from oncoseg.blocks.encoders import encoder_of
+from oncoseg.blocks.norm import LayerNorm
 from oncoseg.blocks.phrases import WIDTH, embed
 from oncoseg.blocks.pixel_decoder import ConvEncoder, PixelDecoder
 from oncoseg.blocks.queries import QueryLayer, mlp, tokens
@@ -91,7 +92,7 @@ class Sat(Network):
         self.layers = nn.ModuleList(
             QueryLayer(dim, heads=heads, hidden=hidden, dropout=dropout) for _ in range(layers)
         )
-        self.norm = nn.LayerNorm(dim)
+        self.norm = LayerNorm(dim)
         self.masks = nn.ModuleList(
             mlp(dim, 256, width) for width in self.widths[: max(1, min(levels, count - 1))]
         )

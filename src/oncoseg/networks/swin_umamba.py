@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from oncoseg.blocks.convs import CONV, NORM
+from oncoseg.blocks.norm import LayerNorm
 from oncoseg.blocks.patch_expand import PatchExpand
 from oncoseg.blocks.resize import fitted, padded
 from oncoseg.blocks.scan import ALONE
@@ -64,7 +65,7 @@ class SwinUmamba(Network):
         dims, self.whole = task.dims, decoder == "scan"
         wide = [width * 2**stage for stage in range(1, 5)]
         self.stem = nn.Sequential()
-        self.embed, self.norm = CONV[dims](task.inputs, wide[0], 4, 4), nn.LayerNorm(wide[0])
+        self.embed, self.norm = CONV[dims](task.inputs, wide[0], 4, 4), LayerNorm(wide[0])
         self.widths = wide
         if not self.whole:
             self.stem = nn.Sequential(
@@ -159,7 +160,7 @@ class Block(nn.Module):
 
     def __init__(self, width: int, dims: int, states: int, chance: float) -> None:
         super().__init__()
-        self.norm, self.scan = nn.LayerNorm(width), Ss2d(width, dims, states=states)
+        self.norm, self.scan = LayerNorm(width), Ss2d(width, dims, states=states)
         self.chance = chance
 
     def forward(self, features: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from oncoseg.blocks.convs import CONV
 from oncoseg.blocks.large_kernel import LargeKernelAttention
 from oncoseg.blocks.linear_attention import DualBlock
+from oncoseg.blocks.norm import LayerNorm
 from oncoseg.blocks.patch_expand import PatchExpand
 from oncoseg.blocks.resize import fitted, padded
 from oncoseg.case import Batch, Task
@@ -59,9 +60,9 @@ class Transdae(Network):
                 pairwise([task.inputs, *widths]), KERNELS, STRIDES
             )
         )
-        self.embed_norm = nn.ModuleList(nn.LayerNorm(width) for width in widths)
+        self.embed_norm = nn.ModuleList(LayerNorm(width) for width in widths)
         self.encoder = nn.ModuleList(_blocks(dims, width, depth, heads) for width in widths)
-        self.norm = nn.ModuleList(nn.LayerNorm(width) for width in widths)
+        self.norm = nn.ModuleList(LayerNorm(width) for width in widths)
         finer = list(pairwise(widths))
         self.up = nn.ModuleList(PatchExpand(dims, coarse, fine) for fine, coarse in finer)
         self.skip = nn.ModuleList(Interaction(dims, fine) for fine, _ in finer)

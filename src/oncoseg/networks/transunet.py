@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from oncoseg.blocks.convs import CONV
+from oncoseg.blocks.norm import LayerNorm
 from oncoseg.blocks.resize import doubled, fitted, padded
 from oncoseg.blocks.resnet_v2 import ResnetV2
 from oncoseg.blocks.units import levels, unit
@@ -59,7 +60,7 @@ class Transunet(Network):
         self.positions = Positions(dim, self.grid)
         self.dropout = nn.Dropout(dropout)
         self.blocks = nn.Sequential(*(VitBlock(dim, heads, 4, dropout) for _ in range(depth)))
-        self.norm = nn.LayerNorm(dim, eps=1e-6)
+        self.norm = LayerNorm(dim, eps=1e-6)
         wide = levels(decoder, 5)
         self.enter = unit(dims, dim, wide[0], bias=False)
         skips = [*self.widths[2::-1], 0]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from oncoseg import registry
 from oncoseg.blocks.conv_lstm import BothWays
 from oncoseg.blocks.convs import CONV, ConvNormAct
+from oncoseg.blocks.norm import LayerNorm
 from oncoseg.blocks.slices import Slicewise, across, beside
 from oncoseg.blocks.supervision import mean_logits, probability
 from oncoseg.case import Batch, Task
@@ -155,7 +156,7 @@ class AlongSlices(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(width)
+        self.norm = LayerNorm(width)
         self.ask, self.project = nn.Linear(width, 3 * width), nn.Linear(width, width)
 
     def forward(self, features: Tensor) -> Tensor:

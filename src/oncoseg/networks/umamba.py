@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from oncoseg.blocks.norm import LayerNorm
 from oncoseg.blocks.scan import Mamba
 from oncoseg.blocks.sequence_unet import AlongVoxels, SequenceUnet
 from oncoseg.case import Task
@@ -55,7 +56,7 @@ class StateSpace(AlongVoxels):
 
     def __init__(self, width: int, sizes: Sequence[int], states: int) -> None:
         super().__init__(width, sizes)
-        self.norm, self.mamba = nn.LayerNorm(self.size), Mamba(self.size, states=states)
+        self.norm, self.mamba = LayerNorm(self.size), Mamba(self.size, states=states)
 
     def mixed(self, tokens: Tensor) -> Tensor:
         """(B, L, size) -> (B, L, size)."""

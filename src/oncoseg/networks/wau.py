@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from oncoseg.blocks.convs import CONV, initialise
+from oncoseg.blocks.norm import LayerNorm
 from oncoseg.blocks.pyramid import climbed
 from oncoseg.blocks.resize import resized
 from oncoseg.blocks.units import POOL, twice
@@ -88,9 +89,9 @@ class Upsample(nn.Module):
     ) -> None:
         super().__init__()
         self.point = CONV[dims](coarse, fine, 1)
-        self.of_fine, self.of_coarse = nn.LayerNorm(fine), nn.LayerNorm(coarse)
+        self.of_fine, self.of_coarse = LayerNorm(fine), LayerNorm(coarse)
         self.attention = WindowCrossAttention(fine, coarse, (window,) * dims, stride, heads)
-        self.norm = nn.LayerNorm(fine)
+        self.norm = LayerNorm(fine)
         self.mlp = nn.Sequential(nn.Linear(fine, 4 * fine), nn.GELU(), nn.Linear(4 * fine, fine))
 
     def forward(self, low: Tensor, high: Tensor) -> Tensor:

@@ -17,7 +17,8 @@ def gradients(shape, kernel, layout, groups=1):
 def gradients_of(conv, shape, layout):
     """Of all its weights, in bfloat16 and in float32."""
     conv = conv.to(memory_format=layout)
-    features = torch.randn(2, 16, *shape).contiguous(memory_format=layout)
+    channels = getattr(conv, "in_channels", 16)
+    features = torch.randn(2, channels, *shape).contiguous(memory_format=layout)
     gradient, found = torch.randn(conv(features).shape), []
     for half in (True, False):
         freed = [
@@ -75,6 +76,14 @@ def test_thin_features_that_are_brought_up_in_plane_alone_have_it_as_well(shape,
     torch.manual_seed(0)
     up = TRANSPOSED[3](16, 16, 3, (1, 2, 2), 1, (0, 1, 1))
     half, exact = gradients_of(up, shape, layout)
+    assert (half - exact).abs().max() < 0.02 * exact.abs().max()
+
+
+@pytest.mark.parametrize(("kernel", "gap"), [(3, 2), (5, 3), (7, 3)])
+def test_channels_apart_with_gaps_have_it_as_well(kernel, gap):
+    torch.manual_seed(0)
+    conv = CONV[2](64, 64, kernel, padding="same", dilation=gap, groups=64)
+    half, exact = gradients_of(conv, (48, 48), torch.channels_last)
     assert (half - exact).abs().max() < 0.02 * exact.abs().max()
 
 

@@ -5,7 +5,7 @@ import pytest
 torch = pytest.importorskip("torch")
 from torch.nn import functional as F  # noqa: E402
 
-from oncoseg.blocks.norm import LAYOUT, NormAct, channels_last  # noqa: E402
+from oncoseg.blocks.norm import LAYOUT, LayerNorm, NormAct, channels_last  # noqa: E402
 
 SHAPES = [(3, 4, 6, 5), (2, 3, 4, 6, 5), (1, 2, 3, 3, 3)]
 
@@ -88,3 +88,16 @@ def test_weights_of_two_and_of_three_dimensions_are_laid_out_in_one_network():
     assert network[1].weight.is_contiguous(memory_format=torch.channels_last_3d)
     assert all(one is other for one, other in zip(held, network.parameters()))
     assert all(torch.equal(one, other) for one, other in zip(before, held))
+
+
+def test_the_gradient_of_many_tokens_is_added_up_exactly():
+    generator = torch.Generator().manual_seed(0)
+    tokens = torch.randn(20_000, 8, generator=generator).bfloat16()
+    slope, found = torch.rand(20_000, 8, generator=generator).bfloat16(), []
+    for half in (True, False):
+        module = LayerNorm(8)
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            value = module(tokens if half else tokens.float())
+        gradients = torch.autograd.grad(value, (module.weight, module.bias), slope.to(value.dtype))
+        found.append(torch.cat(gradients))
+    assert (found[0] - found[1]).norm() < 0.01 * found[1].norm()
