@@ -90,7 +90,8 @@ def rings(passed: Tensor) -> Tensor:
 
     sigmoid(a) - sigmoid(b) = sigmoid(a) sigmoid(-b) (1 - exp(b - a)) for a > b.
     """
-    above, below = F.logsigmoid(passed), F.logsigmoid(-passed)
+    # As a graph, torch's logsigmoid is the logarithm of a sigmoid, which far from 0 has none.
+    above, below = -F.softplus(-passed), -F.softplus(passed)
     between = [
         above[:, at] + below[:, at + 1] + torch.log1p(-(passed[:, at + 1] - passed[:, at]).exp())
         for at in range(passed.shape[1] - 1)

@@ -7,6 +7,7 @@ import torch
 
 from oncoseg import registry
 from oncoseg.errors import BadRun
+from oncoseg.export import TOLERANCE, to_onnx
 from oncoseg.networks.multilevel_activation import levels, rings
 from worlds import classes_task, make_batch, regions_task
 
@@ -54,3 +55,11 @@ def test_exclusive_classes_are_rings():
     network = registry.build("networks", SPELLED, task).eval()
     logits = network(make_batch(task))[0]
     assert torch.allclose(logits.exp().sum(1), torch.ones_like(logits[:, 0]), atol=1e-4)
+
+
+def test_a_graph_has_numbers_far_from_the_thresholds():
+    task = classes_task(2, 16, classes=2)
+    torch.manual_seed(0)
+    spelled = "multilevel_activation:network=(unet:width=4,blocks=1),sharpness=1e4"
+    _, worst = to_onnx(registry.build("networks", spelled, task).eval(), task)
+    assert worst <= TOLERANCE
