@@ -189,3 +189,10 @@ def test_parts_of_the_core_import_no_torch(slot):
     for name in registry.names(slot):
         found = [m for m in imported(SOURCE / slot / f"{name}.py") if m.split(".")[0] == "torch"]
         assert not found, f"{slot}/{name}.py imports torch"
+
+
+def test_convolutions_and_layer_norms_are_those_whose_gradients_are_right(source):
+    """Those of torch learn from garbage in bfloat16 on a CPU: see `blocks/convs` and `norm`."""
+    wrong = r"\bnn\.(Conv[23]d|ConvTranspose3d|LayerNorm)\("
+    defined = {SOURCE / "blocks" / "convs.py", SOURCE / "blocks" / "norm.py"}
+    assert source in defined or not re.search(wrong, source.read_text(encoding="utf-8"))
