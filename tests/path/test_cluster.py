@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 import time
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,8 @@ CASES = 6
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     """A model, and a cohort of which one case is cut short."""
+    import torch
+
     from oncoseg import registry
     from oncoseg.model import save_model
     from oncoseg.prepare.plan import Normalisation, Plan
@@ -33,6 +36,7 @@ def world(tmp_path_factory):
     bad = next((folder / "scans" / cases[2].id).glob("a_image*"))
     bad.write_bytes(bad.read_bytes()[:300])
     task = phantom_task(task)
+    torch.manual_seed(0)
     network = registry.build("networks", "unet:width=4,blocks=1", task)
     plan = Plan(task, {name: Normalisation() for name in task.modalities})
     model = folder / "m.onco"
@@ -47,9 +51,24 @@ def phantom_task(task):
 
 
 def labels(folder):
-    return {
-        case: results.load(path)[1]["label_sha256"] for case, path in results.find(folder).items()
-    }
+    return {case: results.load(path)[0].label for case, path in results.find(folder).items()}
+
+
+def alike(first, second):
+    """Whether two label maps are the same, but for voxels on which the network is undecided.
+
+    With another number of cores the engine adds up in another order, here of a network that has
+    learned nothing, and where half of a case rounds otherwise it may choose another precision.
+    """
+    return first.shape == second.shape and (first != second).mean() < 0.01
+
+
+def assert_same(folder, expected):
+    """The same cases with the labels of each, which no other case has."""
+    found, expected = labels(folder), labels(expected)
+    assert found.keys() == expected.keys()
+    for case, of_other in product(found, expected):
+        assert alike(found[case], expected[of_other]) == (case == of_other)
 
 
 def test_a_cluster_gives_what_this_process_gives_and_goes_on_like_it(two_workers, world):
@@ -58,7 +77,7 @@ def test_a_cluster_gives_what_this_process_gives_and_goes_on_like_it(two_workers
     assert [path.name for path in there.done] == [path.name for path in here.done]
     assert there.failed == here.failed
     assert set(there.promised) == set(here.promised)
-    assert labels(folder / "there") == labels(folder / "here")
+    assert_same(folder / "there", folder / "here")
     # Each goes on with what the other left.
     (folder / "there" / here.done[0].name).unlink()
     (folder / "here" / here.done[1].name).unlink()
@@ -131,7 +150,7 @@ def test_cases_of_killed_workers_are_done_elsewhere(two_workers, world):
         killer.join()
     assert len(killed) == TRIES - 1
     assert outcome.failed == here.failed
-    assert labels(folder / "killed") == labels(folder / "here")
+    assert_same(folder / "killed", folder / "here")
     predict(model, folder / "scans", to=folder / "killed")
     assert not list((folder / "killed").glob(".*"))
 
