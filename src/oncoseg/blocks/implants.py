@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from oncoseg.blocks.log_sigmoid import log_sigmoid
 from oncoseg.blocks.noise import blur, smooth_field
 from oncoseg.blocks.tumour import deformed_ellipsoid
 from oncoseg.case import Batch, Task
@@ -156,7 +156,7 @@ def recognised(logits: Tensor, rows: Tensor, *, exclusive: bool) -> Tensor:
     member = rows.view(*rows.shape, *(1,) * (logits.ndim - 2))
     if exclusive:
         return (logits.float().softmax(1) * member).sum(1, keepdim=True)
-    return F.logsigmoid(logits.float() * (2 * member - 1)).sum(1, keepdim=True).exp()
+    return log_sigmoid(logits.float() * (2 * member - 1)).sum(1, keepdim=True).exp()
 
 
 def detected(logits: Tensor, rows: Tensor, region: Tensor, *, exclusive: bool) -> Tensor:

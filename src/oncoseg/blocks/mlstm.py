@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from oncoseg.blocks.chunks import chunked
+from oncoseg.blocks.log_sigmoid import log_sigmoid
 from oncoseg.blocks.norm import LayerNorm
 
 CHUNK = 128
@@ -25,7 +26,7 @@ def recurrent(query: Tensor, key: Tensor, value: Tensor, enter: Tensor, forget: 
     """The definition, one step after another: what the other two are held against."""
     memory, norm, most = start(query)
     key = key / math.sqrt(query.shape[-1])
-    kept, found = F.logsigmoid(forget), []
+    kept, found = log_sigmoid(forget), []
     for place in range(query.shape[2]):
         now, into = kept[..., place] + most, enter[..., place]
         larger = torch.maximum(now, into)
@@ -76,7 +77,7 @@ def _piece(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """One chunk from the state before it: its output, and the state after it."""
     key = key / math.sqrt(query.shape[-1])
-    since = F.logsigmoid(forget).cumsum(-1)
+    since = log_sigmoid(forget).cumsum(-1)
     length = since.shape[-1]
     exponent = since[..., :, None] - since[..., None, :] + enter[..., None, :]
     later = torch.ones(length, length, dtype=torch.bool, device=query.device).triu(1)

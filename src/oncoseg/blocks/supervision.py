@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from scipy import ndimage
 from torch import Tensor
-from torch.nn import functional as F
 
+from oncoseg.blocks.log_sigmoid import log_sigmoid
 from oncoseg.blocks.pyramid import level_weights, shrink
 from oncoseg.case import Batch
 
@@ -56,7 +56,7 @@ def mean_logits(logits: Sequence[Tensor], exclusive: bool) -> Tensor:
     stacked = torch.stack(list(logits)).float()
     if exclusive:
         return stacked.log_softmax(2).logsumexp(0) - math.log(len(stacked))
-    return F.logsigmoid(stacked).logsumexp(0) - F.logsigmoid(-stacked).logsumexp(0)
+    return log_sigmoid(stacked).logsumexp(0) - log_sigmoid(-stacked).logsumexp(0)
 
 
 def pseudo_label(

@@ -6,10 +6,10 @@ from dataclasses import replace
 from itertools import pairwise
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from oncoseg import registry
+from oncoseg.blocks.log_sigmoid import log_sigmoid
 from oncoseg.case import Batch, Task
 from oncoseg.errors import BadOption, BadRun
 from oncoseg.registry import Card
@@ -90,8 +90,7 @@ def rings(passed: Tensor) -> Tensor:
 
     sigmoid(a) - sigmoid(b) = sigmoid(a) sigmoid(-b) (1 - exp(b - a)) for a > b.
     """
-    # As a graph, torch's logsigmoid is the logarithm of a sigmoid, which far from 0 has none.
-    above, below = -F.softplus(-passed), -F.softplus(passed)
+    above, below = log_sigmoid(passed), log_sigmoid(-passed)
     between = [
         above[:, at] + below[:, at + 1] + torch.log1p(-(passed[:, at + 1] - passed[:, at]).exp())
         for at in range(passed.shape[1] - 1)

@@ -6,7 +6,8 @@ import torch
 from oncoseg import registry
 from oncoseg.blocks.attention import PositionAttention
 from oncoseg.blocks.supervision import mean_logits
-from worlds import classes_task, make_batch
+from oncoseg.export import TOLERANCE, to_onnx
+from worlds import classes_task, make_batch, regions_task
 
 UNUSED = 1_049_754  # of the public code: an up-convolution, a decoder and a map that it never runs
 
@@ -63,3 +64,13 @@ def test_positions_tell_places_apart():
     plain, placed = built(task).eval(), built(task, "width=2,positions=true").eval()
     assert not torch.allclose(plain(flat)[0], placed(flat)[0])
     placed.load_state_dict(plain.state_dict())  # nothing of it is learned
+
+
+def test_a_graph_has_numbers_where_all_maps_are_certain():
+    task = regions_task(2, 40)
+    network = built(task).eval()
+    with torch.no_grad():
+        for head in network.heads:
+            head.bias.fill_(-200)
+    _, worst = to_onnx(network, task)
+    assert worst <= TOLERANCE
