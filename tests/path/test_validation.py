@@ -53,8 +53,15 @@ def test_without_time_each_modality_alone_is_tried_once():
             subsets.add(tuple(part.images), part, {"x": 0.5})
     alone = {"dice": {"x": 0.5}, "cases": 1, "intervals": {}, "rows": {"c": {"x": 0.5}}}
     assert subsets.table() == dict.fromkeys("abc", alone)
-    colours = replace(TASK, modalities=("red", "green", "blue"))
-    assert not Subsets(colours, 9.0).several
+
+
+def test_colours_are_tried_together():
+    colours = ("red", "green", "blue")
+    case = drawn([1, 0, 0, 0])
+    assert not Subsets(replace(TASK, modalities=colours), 9.0).several
+    several = Subsets(replace(TASK, modalities=(*colours, "depth")), 9.0)
+    case = replace(case, images=dict.fromkeys(several.task.modalities, case.images["a"]))
+    assert [tuple(part.images) for part in several.of(case)] == [colours, ("depth",)]
 
 
 def test_a_card_says_dice_by_modalities(tmp_path, capsys, monkeypatch):

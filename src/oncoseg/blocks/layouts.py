@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
-from oncoseg.blocks.modalities import known
+from oncoseg.blocks.modalities import COLOURS, known
 from oncoseg.case import Source
 from oncoseg.errors import BadData, BadFile
 
@@ -27,7 +27,6 @@ LABEL_WORDS = set(
     )
 )
 IMAGE_WORDS = {"image", "img"}
-COLOURS = ("red", "green", "blue")
 
 
 @dataclass(frozen=True)

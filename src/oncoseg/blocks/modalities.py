@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 ALIASES = {
     "t1": "t1 t1n t1w t1_pre t1pre t1_native t1_w",
@@ -17,6 +18,7 @@ OTHERS = (
     "mr mri mr_t1 mr_t2 mr_t1ce mr_flair t2star t2s swi pd pdw dwi adc dce dsc perfusion ktrans "
     "cect nect ct_arterial ct_portal us ultrasound mg mammogram red green blue"
 )
+COLOURS = ("red", "green", "blue")
 QUANTITATIVE = ("ct", "pet", "suv", "adc", "hu")
 _CANONICAL = {alias: name for name, aliases in ALIASES.items() for alias in aliases.split()}
 KNOWN = frozenset(_CANONICAL) | frozenset(OTHERS.split())
@@ -40,6 +42,17 @@ def known(name: str) -> bool:
 def absolute(name: str) -> bool:
     """Whether a modality's name says that its unit means something, as HU and SUV do."""
     return any(word in QUANTITATIVE for word in name.lower().replace("-", "_").split("_"))
+
+
+def together(names: Sequence[str]) -> list[tuple[int, ...]]:
+    """Places of modalities that are there or not as one: those of colours, and each other alone.
+
+    No scan lacks one of the three colours of a picture.
+    """
+    colours = tuple(place for place, name in enumerate(names) if name in COLOURS)
+    if len(colours) < len(COLOURS):
+        return [(place,) for place in range(len(names))]
+    return [colours, *((place,) for place in range(len(names)) if place not in colours)]
 
 
 def from_header(modality: str, description: str) -> str:

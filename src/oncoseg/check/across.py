@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from oncoseg.blocks import layouts
+from oncoseg.blocks.modalities import COLOURS
 from oncoseg.case import Array
 from oncoseg.check.records import Image, Problem, Seen, base, few, numbers
 from oncoseg.read import Found, canonical
@@ -70,7 +71,7 @@ def twice(cases: Sequence[Seen]) -> list[Problem]:
                 )
                 remedy = "remove one, or a patient would be trained on and tested on"
                 problems.append(Problem("error", "twice", case.case, image.path, cause, remedy))
-            elif copy.name != image.name and image.name not in layouts.COLOURS:
+            elif copy.name != image.name and image.name not in COLOURS:
                 cause = f"is the same image as {copy.name} ({base(copy.path)})"
                 remedy = "put the right scan there, or remove it"
                 problems.append(Problem("warning", "twice", case.case, image.path, cause, remedy))

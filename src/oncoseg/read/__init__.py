@@ -15,7 +15,7 @@ import numpy as np
 
 from oncoseg import registry
 from oncoseg.blocks import layouts
-from oncoseg.blocks.modalities import canonical
+from oncoseg.blocks.modalities import COLOURS, canonical
 from oncoseg.case import Array, Case, Grid, Source, Volume
 from oncoseg.errors import BadData, BadFile, OncosegError
 from oncoseg.read import dicom, meta, nifti, nrrd, picture
@@ -242,7 +242,7 @@ def _channels(path: Path, names: list[str], wanted: set[str]) -> dict[str, Volum
     if len(volumes) != len(names):
         cause = f"holds {len(volumes)} channels, but {len(names)} are named"
         raise BadFile(path, f"{cause} ({', '.join(names)})", "correct dataset.json or the file")
-    coloured = set(names) == set(layouts.COLOURS)  # of which one may be dark everywhere
+    coloured = set(names) == set(COLOURS)  # of which one may be dark everywhere
     for group in [volumes] if coloured else [[volume] for volume in volumes]:
         if all(volume.array.min() == volume.array.max() for volume in group):
             cause = f"holds {group[0].array.flat[0]:g} in every voxel, so it shows nothing"

@@ -8,14 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from oncoseg import files, results
 from oncoseg.bar import bar
 from oncoseg.blocks.annotated import known, whole
-from oncoseg.blocks.layouts import COLOURS
+from oncoseg.blocks.modalities import together
 from oncoseg.case import Array, Case, Source, Task
 from oncoseg.errors import BadRun
 from oncoseg.evaluate import evaluate
@@ -35,6 +35,7 @@ from oncoseg.trainable import Network
 SHARE = 0.1  # of the seconds of training, what predicting subsets of modalities may take
 EVERY = 4  # modalities up to which all their subsets are tried
 Row = dict[str, float]
+T = TypeVar("T")
 
 
 def validate(
@@ -163,8 +164,8 @@ class Subsets:
 
     @property
     def several(self) -> bool:
-        """Whether there is anything to leave out; colours of a picture come together or not."""
-        return self.task.inputs > 1 and set(self.task.modalities) != set(COLOURS)
+        """Whether there is anything to leave out."""
+        return len(together(self.task.modalities)) > 1
 
     def of(self, case: Case) -> Iterator[Case]:
         """The case with some of its modalities alone: one each, all but one each, then the rest.
@@ -172,8 +173,10 @@ class Subsets:
         As time allows, but those of one modality for at least one case.
         """
         there = tuple(name for name in self.task.modalities if name in case.images)
-        for kept in partial(there) if self.several else ():
-            lone = len(kept) == 1 and kept not in self.rows
+        units = [tuple(there[place] for place in places) for places in together(there)]
+        for some in partial(units):
+            kept = tuple(name for name in there if any(name in unit for unit in some))
+            lone = len(some) == 1 and kept not in self.rows
             if self.spent > self.seconds and not lone:
                 continue
             began = time.monotonic()
@@ -232,9 +235,9 @@ class Mirrored:
         }
 
 
-def partial(names: Sequence[str]) -> list[tuple[str, ...]]:
-    """Proper subsets of the modalities of a case: of one, of all but one, and up to four, all."""
-    sizes = [1, len(names) - 1, *range(2, len(names) - 1)]
-    wanted = sizes if len(names) <= EVERY else sizes[:2]
-    sizes = [size for size in dict.fromkeys(wanted) if 0 < size < len(names)]
-    return [some for size in sizes for some in combinations(names, size)]
+def partial(units: Sequence[T]) -> list[tuple[T, ...]]:
+    """Proper subsets of what a case has: of one, of all but one, and up to four, all."""
+    sizes = [1, len(units) - 1, *range(2, len(units) - 1)]
+    wanted = sizes if len(units) <= EVERY else sizes[:2]
+    sizes = [size for size in dict.fromkeys(wanted) if 0 < size < len(units)]
+    return [some for size in sizes for some in combinations(units, size)]

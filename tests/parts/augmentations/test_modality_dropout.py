@@ -1,6 +1,7 @@
 """Modality dropout: any subset but none, evenly by size."""
 
 from collections import Counter
+from dataclasses import replace
 
 import torch
 
@@ -26,6 +27,20 @@ def test_probability_zero_keeps_all_and_a_lone_modality_is_never_dropped():
     lone = batch.present.clone()
     lone[:, 1:] = False
     assert augment_with(1, batch.but(present=lone)).present[:, 0].all()
+
+
+def test_the_colours_of_a_picture_are_dropped_together_or_not_at_all():
+    task = replace(TASK, modalities=("blue", "green", "red"))
+    augment = registry.build("augmentations", "modality_dropout:probability=1", task)
+    assert augment(make_batch(task, size=20)).present.all()
+    task = replace(TASK, modalities=("blue", "depth", "green", "red"))
+    augment = registry.build("augmentations", "modality_dropout:probability=1", task)
+    torch.manual_seed(0)
+    kept = augment(make_batch(task, size=100)).present.flatten(2).any(2)
+    assert {tuple(row) for row in kept.tolist()} == {
+        (True, False, True, True),
+        (False, True, False, False),
+    }
 
 
 def augment_with(probability, batch):

@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from oncoseg.blocks.contours import svg_path
-from oncoseg.blocks.layouts import COLOURS
+from oncoseg.blocks.modalities import COLOURS
 from oncoseg.blocks.planes import PLANES
 from oncoseg.case import Array, Task
 from oncoseg.report import slices
