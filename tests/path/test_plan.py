@@ -58,6 +58,22 @@ def test_where_time_is_short_scans_are_seen_coarsely_but_at_most_three_times():
     assert huge.task.spacing == pytest.approx((3.0, 3.0, 3.0), rel=0.03)
 
 
+def test_where_time_is_short_structures_of_pictures_are_twenty_pixels_across():
+    task = replace(TASK, spacing=(1.0, 1.0), patch=(64, 64), strides=((2, 2),))
+    shapes, spacings = [(256, 256)] * 3, [(1.0, 1.0)] * 3
+
+    def spacing(across, **options):
+        sizes = Fingerprint(shapes, spacings, {}, across)
+        return make_plan(task, sizes, **options).task.spacing
+
+    polyps = {"x": [40.0, 60.0, 200.0]}
+    assert spacing(polyps, voxels=128**2) == (3.0, 3.0)
+    assert spacing(polyps) == (1.0, 1.0)  # there is time
+    assert spacing({**polyps, "y": [8.0, 10.0]}, voxels=128**2) == (1.0, 1.0)
+    three = Fingerprint([(64, 64, 64)], [(1.0, 1.0, 1.0)], {}, {"x": [60.0]})
+    assert make_plan(TASK, three, voxels=48**3).task.spacing == (1.0, 1.0, 1.0)
+
+
 def test_small_patches_come_many_to_a_batch_but_no_more_than_eight():
     small = planned([(16, 16, 16)], [(1.0, 1.0, 1.0)])
     assert small.batch == 8

@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oncoseg import phantom
+from oncoseg.case import Grid, Volume
 from oncoseg.errors import BadData, BadFile
 from oncoseg.prepare import Plan, held_out, open_store, prepare, splits
+from oncoseg.prepare.look import across
 from oncoseg.prepare.plan import (
     Fingerprint,
     Normalisation,
@@ -62,6 +65,20 @@ def test_thick_slices_are_not_halved_before_the_others_catch_up():
     _, strides = patch_and_strides(np.array([256, 256, 24]), np.array([0.8, 0.8, 5.0]), 128**3)
     assert strides[0] == (2, 2, 1)
     assert strides[1] == (2, 2, 1)
+
+
+def test_how_far_across_a_structure_is_does_not_follow_from_its_size():
+    labels = {"cube": 1, "sheet": 2, "none": 3}
+    label = np.zeros((30, 30, 30), np.uint8)
+    label[2:8, 2:8, 2:5] = 1
+    label[1:29, 1:29, 20] = 2
+    drawn = Volume(label, Grid(label.shape, np.diag([1.0, 1.0, 2.0, 1.0])), Path())
+    found = across(drawn, labels)
+    assert found == {"cube": pytest.approx(6.0), "sheet": pytest.approx(5.25)}
+    rows, columns = np.ogrid[:99, :99]
+    disc = (np.hypot(rows - 49, columns - 49) < 40).astype(np.uint8)
+    drawn = Volume(disc, Grid(disc.shape, np.eye(3)), Path())
+    assert across(drawn, {"disc": 1})["disc"] == pytest.approx(np.pi / 4 * 80, rel=0.02)
 
 
 def test_units_that_mean_something_are_scaled_by_the_data_set():

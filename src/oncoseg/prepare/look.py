@@ -22,8 +22,9 @@ import numpy as np
 from oncoseg import __version__, files, memory
 from oncoseg.bar import bar
 from oncoseg.blocks import layouts
+from oncoseg.blocks.extents import extents
 from oncoseg.blocks.modalities import absolute
-from oncoseg.case import Array, Case, Source, Task
+from oncoseg.case import Array, Case, Source, Task, Volume
 from oncoseg.errors import BadData, OncosegError
 from oncoseg.prepare.align import crop, working_grid
 from oncoseg.prepare.plan import Fingerprint, Plan
@@ -46,7 +47,8 @@ class Seen:
     """What a look at a case leaves.
 
     `record` (JSON) holds `content`, which tells whether any of its files has changed; shape and
-    spacing on RAS axes, cut to the body; digests, and intensities inside labels, by modality.
+    spacing on RAS axes, cut to the body; digests, and intensities inside labels, by modality; and
+    how far across the parts of each label are.
     `case` is itself, where it was read and memory is left; `made` names the plan by which its
     arrays in the store were made, if they are there and nothing has changed.
     """
@@ -118,6 +120,7 @@ class Looks:
             "spacing": list(grid.spacing),
             "digests": {name: digest(volume) for name, volume in case.images.items()},
             "intensities": {name: packed(values) for name, values in intensities(case).items()},
+            "across": across(case.drawn, self.task.labels) if case.labeled else {},
         }
         return Seen(source, record, case if self._kept(case) else None)
 
@@ -182,8 +185,12 @@ def gathered(seen: Sequence[Seen]) -> Fingerprint:
     for record in records:
         for name, values in record["intensities"].items():
             samples.setdefault(name, []).append(unpacked(values))
+    sizes: dict[str, list[float]] = {}
+    for record in records:
+        for name, size in record["across"].items():
+            sizes.setdefault(name, []).append(size)
     shapes = [tuple(record["shape"]) for record in records]
-    return Fingerprint(shapes, [tuple(record["spacing"]) for record in records], samples)
+    return Fingerprint(shapes, [tuple(record["spacing"]) for record in records], samples, sizes)
 
 
 def refuse_duplicates(seen: Sequence[Seen]) -> None:
@@ -216,6 +223,26 @@ def intensities(case: Case) -> dict[str, Array]:
             rng = np.random.default_rng(0)
             values[name] = rng.choice(inside, min(POINTS, inside.size), replace=False)
     return values
+
+
+def across(drawn: Volume, labels: Mapping[str, int]) -> dict[str, float]:
+    """Label -> how far across its parts are (mm), of those that are drawn.
+
+    2 d V / S, with the surface S of voxels' faces and d dimensions: the side of a cube, 0.8 of the
+    diameter of a disc, twice the width of a vessel.
+    """
+    array, spacing = drawn.array, np.array(drawn.grid.spacing)[: drawn.array.ndim]
+    boxes, found = extents(array), {}
+    for name, value in labels.items():
+        if value not in boxes:
+            continue
+        inside = array[boxes[value]] == value
+        faces = [
+            np.count_nonzero(np.diff(np.pad(inside, 1), axis=axis)) / spacing[axis]
+            for axis in range(array.ndim)
+        ]
+        found[name] = float(2 * array.ndim * np.count_nonzero(inside) / sum(faces))
+    return found
 
 
 def arrays_of(plan: Plan) -> dict[str, Any]:
