@@ -68,6 +68,7 @@ def test_where_time_is_short_structures_of_pictures_are_twenty_pixels_across():
 
     polyps = {"x": [40.0, 60.0, 200.0]}
     assert spacing(polyps, voxels=128**2) == (3.0, 3.0)
+    assert spacing(polyps, voxels=360_000) == (1.5, 1.5)
     assert spacing(polyps) == (1.0, 1.0)  # there is time
     assert spacing({**polyps, "y": [8.0, 10.0]}, voxels=128**2) == (1.0, 1.0)
     three = Fingerprint([(64, 64, 64)], [(1.0, 1.0, 1.0)], {}, {"x": [60.0]})
