@@ -190,9 +190,9 @@ def make_plan(task: Task, fingerprint: Fingerprint, *, voxels: int = MOST) -> Pl
     than the finest. Where time is short, and so `voxels` below the usual 96^3, the finest axes are
     made coarser, up to three times, until a patch holds a quarter of the median scan; and those of
     pictures until the smallest label has `ACROSS` pixels across, by the median of its cases, or
-    more of them with more than `SOON` voxels. Patch: the median shape on that grid, its longest axis shortened until it fits. Strides: halve
-    every axis that still has eight voxels and is not yet coarser than twice the finest, while any
-    can be halved, five times at most.
+    more of them with more than `SOON` voxels. Patch: the median shape on that grid, its longest
+    axis shortened until it fits. Strides: halve every axis that still has eight voxels and is not
+    yet coarser than twice the finest, while any can be halved, five times at most.
     """
     spacings = np.array(fingerprint.spacings)
     spacing = np.median(spacings, axis=0)
