@@ -12,31 +12,18 @@ from oncoseg.blocks.norm import NormAct
 
 
 def thin(features: Tensor, kernel: Sequence[int]) -> bool:
-    """Whether a convolution is so in bfloat16 that it would learn from garbage.
+    """Whether there are fewer voxels along an axis than the kernel has; dilation does not count.
 
-    With fewer voxels along an axis than its kernel has, a CPU leaves the gradient of its weights
-    unwritten in part, or writes beyond it (torch 2.13 and oneDNN on AVX-512 with bf16): numbers up
-    to 1e36, none, or a crash. Dilation does not count. Transposed ones do so in 3-D.
+    In bfloat16 a CPU then leaves the gradient of the weights unwritten in part, or writes beyond it
+    (torch 2.13 and oneDNN on AVX-512 with bf16): numbers up to 1e36, none, or a crash. Transposed
+    convolutions do so in 3-D.
     """
-    few = any(size < side for size, side in zip(features.shape[2:], kernel))
-    return few and features.device.type == "cpu" and torch.is_autocast_enabled("cpu")
+    return any(size < side for size, side in zip(features.shape[2:], kernel))
 
 
-def convolved(
-    convolve: Callable[[Tensor], Tensor],
-    features: Tensor,
-    kernel: Sequence[int],
-    *,
-    gaps: bool = False,
-) -> Tensor:
-    """`convolve(features)`, in float32 where it is `thin`, or has channels apart with `gaps`.
-
-    Of those, dilated and with groups, a CPU leaves the gradient of the weights unwritten for
-    pictures of 48 pixels a side or more, in the layout with channels last.
-    """
-    if not gaps and not thin(features, kernel):
-        return convolve(features)
-    if features.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
+def convolved(convolve: Callable[[Tensor], Tensor], features: Tensor, *, exact: bool) -> Tensor:
+    """`convolve(features)`; in float32 where it has to be `exact` and would be half so on a CPU."""
+    if not (exact and features.device.type == "cpu" and torch.is_autocast_enabled("cpu")):
         return convolve(features)
     with torch.autocast("cpu", enabled=False):
         return convolve(features.float()).to(torch.get_autocast_dtype("cpu"))
@@ -47,21 +34,24 @@ class Conv3d(nn.Conv3d):
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, inputs, *S) -> (B, width, *S/stride)."""
-        return convolved(super().forward, features, self.kernel_size)
+        return convolved(super().forward, features, exact=thin(features, self.kernel_size))
 
 
 class Conv2d(nn.Conv2d):
-    """torch's convolution, in float32 where it is `thin`.
+    """torch's convolution, in float32 where it is `thin`, or has groups and gaps.
 
-    One of 1 x 1 takes its strided pixels first, which gives the same: on a CPU and with channels
-    last, torch's gradient of those writes beyond its memory (2.13).
+    Of those, with channels last and 48 pixels a side or more, a CPU leaves the gradient of the
+    weights unwritten in bfloat16. One of 1 x 1 takes its strided pixels first, which gives the
+    same: on a CPU and with channels last, torch's gradient of those writes beyond its memory
+    (2.13).
     """
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, inputs, *S) -> (B, width, *S/stride)."""
         if self.kernel_size != (1, 1) or self.stride == (1, 1) or self.padding != (0, 0):
             gaps = self.groups > 1 and max(self.dilation) > 1
-            return convolved(super().forward, features, self.kernel_size, gaps=gaps)
+            exact = gaps or thin(features, self.kernel_size)
+            return convolved(super().forward, features, exact=exact)
         rows, columns = self.stride
         chosen = features[:, :, ::rows, ::columns]
         return nn.functional.conv2d(chosen, self.weight, self.bias, groups=self.groups)
@@ -73,7 +63,8 @@ class ConvTranspose3d(nn.ConvTranspose3d):
     def forward(self, features: Tensor, output_size: list[int] | None = None) -> Tensor:
         """(B, inputs, *S) -> (B, width, *S*stride)."""
         up = super().forward
-        return convolved(lambda values: up(values, output_size), features, self.kernel_size)
+        exact = thin(features, self.kernel_size)
+        return convolved(lambda values: up(values, output_size), features, exact=exact)
 
 
 CONV: dict[int, Any] = {2: Conv2d, 3: Conv3d}

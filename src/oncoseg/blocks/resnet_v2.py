@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from oncoseg.blocks.convs import CONV, CONVOLVE, convolved
+from oncoseg.blocks.convs import CONV, CONVOLVE, convolved, thin
 from oncoseg.blocks.pyramid import climbed
 from oncoseg.errors import BadOption
 
@@ -43,7 +43,7 @@ class Standardised(nn.Module):
         return convolved(
             lambda values: convolve(values, weight.to(values.dtype), **given),
             features,
-            weight.shape[2:],
+            exact=thin(features, weight.shape[2:]),
         )
 
 

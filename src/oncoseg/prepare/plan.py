@@ -86,7 +86,7 @@ def _of_nonzero(image: Array) -> Array:
 
 MOST = 96**3  # voxels of a patch where there is time
 ACROSS = 20  # pixels across a structure, with which a network learns it soonest
-SOON = 90_000  # voxels of a patch up to which that is best; with more, more time, twice at 4 times
+SOON = 90_000  # voxels of a patch, and so minutes, beyond which more pixels pay
 
 
 @dataclass(frozen=True)
@@ -190,9 +190,10 @@ def make_plan(task: Task, fingerprint: Fingerprint, *, voxels: int = MOST) -> Pl
     than the finest. Where time is short, and so `voxels` below the usual 96^3, the finest axes are
     made coarser, up to three times, until a patch holds a quarter of the median scan; and those of
     pictures until the smallest label has `ACROSS` pixels across, by the median of its cases, or
-    more of them with more than `SOON` voxels. Patch: the median shape on that grid, its longest
-    axis shortened until it fits. Strides: halve every axis that still has eight voxels and is not
-    yet coarser than twice the finest, while any can be halved, five times at most.
+    more of them, by the root of `voxels` / `SOON`, above that. Patch: the median shape on that
+    grid, its longest axis shortened until it fits. Strides: halve every axis that still has eight
+    voxels and is not yet coarser than twice the finest, while any can be halved, five times at
+    most.
     """
     spacings = np.array(fingerprint.spacings)
     spacing = np.median(spacings, axis=0)
