@@ -69,13 +69,15 @@ class Volume:
     """One image or label map on its own grid.
 
     `array` (*S) is as stored, in the unit its file states; `notes` are sentences on how it was
-    read that a reader must see, such as which of two contradicting orientations was taken.
+    read that a reader must see, such as which of two contradicting orientations was taken;
+    `channel` is its place in a file of several images.
     """
 
     array: Array
     grid: Grid
     path: Path
     notes: tuple[str, ...] = ()
+    channel: int | None = None
 
 
 @dataclass(frozen=True)
@@ -359,11 +361,12 @@ class Prediction:
 
     label (*S) uint8, values as in `task.labels`; probability (regions, *S) float16, in the order of
     `task.regions`, none if not kept; `used` and `missing` name modalities; `images` maps those used
-    to their files; `notes` are sentences a reader must see; `maps` further maps (*S); `intervals`
-    hold a region's true volume (ml; 2-D: mm²) in a share `level` of cases; `inputs` what identifies
-    an image; `confidence` the Dice to be expected, `predicted_dice` its `value`, `low`, `high` and
-    `level` where held-out cases bound it, `ratios` those of shares as `NCR / TC`; `lesions` their
-    size and confidence; `unlikeness` is by `blocks.appearance`; `samples` counts answers averaged.
+    to their files, `channels` to their places in files of several; `notes` are sentences a reader
+    must see; `maps` further maps (*S); `intervals` hold a region's true volume (ml; 2-D: mm²) in a
+    share `level` of cases; `inputs` what identifies an image; `confidence` the Dice to be expected,
+    `predicted_dice` its `value`, `low`, `high` and `level` where held-out cases bound it, `ratios`
+    those of shares as `NCR / TC`; `lesions` their size and confidence; `unlikeness` is by
+    `blocks.appearance`; `samples` counts answers averaged.
     """
 
     case: str
@@ -380,6 +383,7 @@ class Prediction:
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     level: float = 0.0
     inputs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    channels: Mapping[str, int] = field(default_factory=dict)
     confidence: Mapping[str, float] = field(default_factory=dict)
     predicted_dice: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     ratios: Mapping[str, Mapping[str, float]] = field(default_factory=dict)

@@ -2,11 +2,13 @@
 
 import json
 import multiprocessing
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 
@@ -106,6 +108,23 @@ def test_a_case_that_differs_in_anything_is_done_anew(world, damage):
     assert outcome.kept == [names[0], names[2]]
     results.load(folder / "out" / f"{names[1]}.json")
     assert again(folder, probabilities=True).kept == names
+
+
+def test_channels_in_another_order_are_done_anew(world):
+    """`dataset.json` was mended: the file is the same, and what is t1 in it is not."""
+    _, folder, windows, _ = world
+    shutil.rmtree(folder / "scans")
+    image = np.random.default_rng(0).random((SIZE, SIZE, SIZE, 2)).astype(np.float32)
+    path = folder / "scans" / "imagesTr" / "p1.nii.gz"
+    path.parent.mkdir(parents=True)
+    nibabel.Nifti1Image(image, np.eye(4)).to_filename(path)
+    counts = []
+    for order in ("ab", "ab", "ba"):
+        said = {"modality": dict(enumerate(order)), "labels": {"0": "air", "1": "rim"}}
+        files.write_json(folder / "scans" / "dataset.json", said)
+        again(folder)
+        counts.append(len(windows))
+    assert counts[0] == counts[1] == counts[2] / 2
 
 
 @pytest.mark.parametrize(

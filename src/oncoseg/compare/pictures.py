@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from oncoseg.blocks.contours import svg_path
+from oncoseg.blocks.modalities import COLOURS
 from oncoseg.blocks.planes import PLANES, unit, upright
-from oncoseg.case import Array, Grid, Volume
+from oncoseg.case import Array, Grid
 from oncoseg.compare.plots import colour
 from oncoseg.compare.records import Comparison
 from oncoseg.errors import OncosegError
 from oncoseg.evaluate.inputs import Inputs, gather
-from oncoseg.read import read_volume
+from oncoseg.read import read_case
 from oncoseg.report import slices
-from oncoseg.report.slices import ACROSS, Frame
+from oncoseg.report.slices import ACROSS, Frame, Shown, all_shown
 
 MARGIN = 0.35  # of the longer side, on every side
 TRUTH = "#FFFFFF"
@@ -149,17 +150,17 @@ def _cut(masks: dict[str, list[Array]], plane: str, index: int) -> tuple[slice, 
     return rows, columns
 
 
-def _image(case: str, inputs: dict[str, list[Inputs]], grid: Grid) -> tuple[str, Volume] | None:
+def _image(case: str, inputs: dict[str, list[Inputs]], grid: Grid) -> Shown | None:
     """An image of the case on the grid of its prediction, of the truth's data set."""
-    for one in (one for every in inputs.values() for one in every):
-        source = one.truths.get(case)
-        for name, path in source.images.items() if source else ():
-            try:
-                volume = read_volume(path)
-            except OncosegError:
-                continue
-            if volume.grid.same_as(grid):
-                return name, volume
+    found = (one.truths.get(case) for every in inputs.values() for one in every)
+    for source in filter(None, found):
+        alone = replace(source, labels={}, weights=())
+        for name in source.images:
+            modalities = COLOURS if name in COLOURS else (name,)
+            images = read_case(alone, modalities=modalities, failures=[]).images
+            there = {key: image for key, image in images.items() if image.grid.same_as(grid)}
+            for shown in all_shown(there).values():
+                return shown
     return None
 
 
@@ -169,15 +170,14 @@ def _picture(
     plane: str,
     index: int,
     grid: Grid,
-    image: tuple[str, Volume] | None,
+    image: Shown | None,
     tint: str,
 ) -> str:
     predicted, *truths = (_flat(mask, plane, index)[cut] for mask in masks)
     steps = _steps(grid, plane)
     grey: Array = np.full(predicted.shape, 40, dtype=np.uint8)
     if image:
-        shown = slices.shown(*image)
-        grey = shown.greys(_flat(shown.array, plane, index)[cut].astype(np.float32))
+        grey = image.greys(_flat(image.array, plane, index)[cut].astype(np.float32))
     wide, high = grey.shape[1] * steps[0], grey.shape[0] * steps[1]
     frame = Frame(plane, index, 0.0, 0.0, wide, high)
     place = f"scale({steps[0] / 2:.5f} {steps[1] / 2:.5f})"

@@ -9,7 +9,7 @@ from typing import Any
 from oncoseg import __version__, files, results
 from oncoseg.case import Source, Task
 from oncoseg.errors import BadData, BadFile
-from oncoseg.read import canonical
+from oncoseg.read import by_file
 from oncoseg.write import identify
 
 DETACHED = (".nhdr", ".mhd")  # their voxels are in another file
@@ -27,8 +27,11 @@ def kept(
         record = files.read_json(folder / f"{files.plain_name(source.case)}.json")
     except (BadData, BadFile):
         return False
-    named = {canonical(name): path for name, path in source.images.items()}
+    within = by_file(source)
+    named = {name: path for path, names in within.items() for name in names}
     images = {name: path for name, path in named.items() if name in task.modalities}
+    several = [names for names in within.values() if len(names) > 1]
+    channels = {name: place for names in several for place, name in enumerate(names)}
     if any(path.suffix in DETACHED for path in images.values()):
         return False
     said = {
@@ -37,6 +40,7 @@ def kept(
         "case": source.case,
         "asked": dict(asked),
         "model": dict(model),
+        "channels": {name: place for name, place in channels.items() if name in images},
     }
     try:
         return (

@@ -32,6 +32,7 @@ class Scan:
     case: str
     grid: Grid
     images: dict[str, Path]
+    channels: dict[str, int]
     notes: tuple[str, ...]
     aligned: Aligned
     stored: tuple[int, ...]
@@ -43,10 +44,11 @@ class Scan:
         began = time.perf_counter()
         used = {name: case.images[name] for name in plan.task.modalities if name in case.images}
         paths = {name: image.path for name, image in used.items()}
+        channels = {name: one.channel for name, one in used.items() if one.channel is not None}
         aligned = align(case, plan)
         stored = tuple(image.array.nbytes for image in case.images.values())
         took += time.perf_counter() - began
-        return cls(case.id, case.grid, paths, case.notes, aligned, stored, took)
+        return cls(case.id, case.grid, paths, channels, case.notes, aligned, stored, took)
 
 
 class Segmenter:
@@ -133,6 +135,7 @@ class Segmenter:
             used=used,
             missing=missing,
             images=scan.images,
+            channels=scan.channels,
             notes=(*scan.notes, *_notes(used, missing)),
             maps={**dict(zip(self.maps, native.maps)), **dict(zip(self.doubts, native.doubt))},
             confidence=native.confidence.values(voxels),

@@ -24,6 +24,7 @@ from oncoseg.read.stated import stated
 
 __all__ = [
     "Found",
+    "by_file",
     "canonical",
     "digest",
     "find",
@@ -99,13 +100,21 @@ def find(path: Path, *, layout: str = "") -> Found:
     )
 
 
-def read_volume(path: Path) -> Volume:
+def read_volume(path: Path, channel: int | None = None) -> Volume:
     """One image: a file, or a folder with one DICOM series (a slice stands for its series).
+
+    Of a file that holds several (`read_channels`) the one in the place `channel`.
 
     3-D arrays have the file's voxel axes (i, j, k) and an affine to RAS mm; pictures are (rows,
     columns) on the pixel grid. Whole numbers stay as they are, all else is float32. Raises
     `BadFile` if the file is damaged, has no place in space, holds NaN, or is not one image.
     """
+    if channel is not None:
+        channels = read_channels(path)
+        if not 0 <= channel < len(channels):
+            cause = f"holds {len(channels)} images, of which none is number {channel + 1}"
+            raise BadFile(Path(path), cause, "put back the file that was there")
+        return channels[channel]
     array, grid, notes = _load(Path(path))
     if layouts.ending(Path(path)) in layouts.PICTURES:
         array = picture.grey(array)
@@ -120,8 +129,8 @@ def read_channels(path: Path) -> list[Volume]:
     array, grid, notes = _load(Path(path))
     if array.shape == grid.shape:
         return [Volume(array, grid, Path(path), notes)]
-    channels = np.moveaxis(array, -1, 0)
-    return [Volume(channel, grid, Path(path), notes) for channel in channels]
+    channels = enumerate(np.moveaxis(array, -1, 0))
+    return [Volume(channel, grid, Path(path), notes, place) for place, channel in channels]
 
 
 def read_label(
@@ -211,6 +220,14 @@ def _check_name(source: Source) -> None:
             raise BadFile(path, "has a name that is no valid text (UTF-8)", "rename it") from error
 
 
+def by_file(source: Source) -> dict[Path, list[str]]:
+    """File -> modalities in it, by their canonical names, in the order of its channels."""
+    files: dict[Path, list[str]] = {}
+    for name, path in source.images.items():
+        files.setdefault(path, []).append(canonical(name))
+    return files
+
+
 @contextmanager
 def _listed(failures: list[OncosegError] | None) -> Iterator[None]:
     """Put what goes wrong on the list, if there is one."""
@@ -226,11 +243,8 @@ def _images(
     source: Source, wanted: set[str], failures: list[OncosegError] | None = None
 ) -> dict[str, Volume]:
     """Modalities that share a file are its channels, in the order in which they are named."""
-    files: dict[Path, list[str]] = {}
-    for name, path in source.images.items():
-        files.setdefault(path, []).append(canonical(name))
     images: dict[str, Volume] = {}
-    for path, names in files.items():
+    for path, names in by_file(source).items():
         if wanted.intersection(names):
             with _listed(failures):
                 images.update(_channels(path, names, wanted))

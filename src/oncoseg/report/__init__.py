@@ -22,7 +22,6 @@ from oncoseg.report.beside import beside
 from oncoseg.report.cohort.sheet import SHEETS
 from oncoseg.report.cohort.visits import read_visits
 from oncoseg.report.content import EVERY, bare, content
-from oncoseg.report.image import read_modality
 from oncoseg.report.key_images import key_images, store
 from oncoseg.report.page import page
 from oncoseg.report.plates import plates
@@ -219,7 +218,7 @@ def _images(prediction: Prediction) -> tuple[dict[str, Volume], list[str]]:
     images, gone, told = {}, [], []
     for name, path in prediction.images.items():
         try:
-            volume = read_modality(path, name)
+            volume = read_volume(path, prediction.channels.get(name))
         except (OncosegError, OSError):
             gone.append(name)
             continue

@@ -68,7 +68,7 @@ def _resampled(
     """The earlier prediction and its image on the present grid, if the image can be read."""
     prior = compared.prior
     try:
-        image = read_volume(prior.images[name])
+        image = read_volume(prior.images[name], prior.channels.get(name))
     except (KeyError, OncosegError, OSError):
         return None
     array, _ = moved(image, grid, compared.matrix)

@@ -20,7 +20,7 @@ from oncoseg.blocks.segments import Segment
 from oncoseg.case import Array, Prediction, Volume
 from oncoseg.report import slices
 from oncoseg.report.canvas import canvas
-from oncoseg.report.slices import ACROSS, Frame
+from oncoseg.report.slices import ACROSS, Frame, Shown
 
 # Okabe and Ito, in an order that stays apart on grey pictures for colour-blind readers.
 COLOURS = ("#56B4E9", "#E69F00", "#CC79A7", "#009E73", "#F0E442", "#D55E00", "#0072B2")
@@ -54,7 +54,7 @@ class Atlas:
         palette = colours(self.masks)
         largest = sorted(self.masks, key=lambda name: -int(self.masks[name].sum()))
         self.palette = {name: palette[name] for name in largest}  # small ones are drawn last
-        self.images = {name: slices.shown(name, volume) for name, volume in images.items()}
+        self.images = slices.all_shown(images)
         self.thick = self._thickness()
         self.full = self._filled()
         self.strides = np.maximum(1, np.round(3 / self.steps)).astype(int)
@@ -315,21 +315,18 @@ class Atlas:
 
 def flat(
     prediction: Prediction,
-    images: Mapping[str, Volume],
-    modality: str,
+    name: str,
+    image: Shown,
     measured: Sequence[Mapping[str, Any]] = (),
 ) -> str:
-    """The one picture of a 2-D prediction; rows run down and columns to the right, as stored.
+    """A 2-D prediction in the image of a name; rows run down and columns to the right, as stored.
 
     With the diameters of lesions that were `measured`.
     """
     (rows, columns), (high, wide) = prediction.grid.shape[:2], prediction.grid.spacing[:2]
     frame = Frame("image", 0, 0.0, 0.0, columns * wide, rows * high)
-    grey = np.full((rows, columns), 40, dtype=np.uint8)
-    if modality:
-        image = slices.shown(modality, images[modality])
-        grey = image.greys(image.array.astype(np.float32))
-    inside = slices.image_tag(grey, (0, 0, frame.width, frame.height), 900)
+    values = image.greys(image.array.astype(np.float32))
+    inside = slices.image_tag(values, (0, 0, frame.width, frame.height), 900)
     masks, palette = prediction.masks, colours(prediction.masks)
     largest = sorted(masks, key=lambda name: -int(masks[name].sum()))
     place = f"scale({wide / 2:.5f} {high / 2:.5f})"
@@ -339,7 +336,7 @@ def flat(
         ends = np.array([*row["ends"], *row["perpendicular_ends"]])
         inside += _rulers((ends[:, ::-1] + 0.5) * (wide, high))
     inside += slices.furniture(frame, unit(prediction.grid))
-    return slices.svg(frame, inside, f"{prediction.case}, {modality}")
+    return slices.svg(frame, inside, f"{prediction.case}, {name}")
 
 
 def _rulers(points: Array) -> str:

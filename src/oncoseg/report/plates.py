@@ -12,6 +12,7 @@ from oncoseg.case import Array, Prediction, Volume
 from oncoseg.report.pictures import SMALL, Atlas, flat
 from oncoseg.report.records import Figure, Plate
 from oncoseg.report.sentences import TIMES
+from oncoseg.report.slices import all_shown
 
 SURFACES = "In three dimensions"
 LETTERS = "R, L, A, P, H, F: the patient's right, left, front (anterior), back, head, foot."
@@ -60,7 +61,8 @@ def _flat(prediction: Prediction, images: Mapping[str, Volume]) -> Plate:
     sizes = {one.name: measure(one, prediction.grid) for one in shown}
     drawn = [size.drawn for size in sizes.values()]
     figures = [
-        Figure(flat(prediction, images, name, drawn), name, kind="single") for name in images
+        Figure(flat(prediction, name, image, drawn), name, kind="single")
+        for name, image in all_shown(images).items()
     ]
     told = [
         f"{name} {size.long:.1f}{TIMES}{size.short:.1f} {unit(prediction.grid)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
+from oncoseg.blocks.modalities import COLOURS
 from oncoseg.blocks.planes import PLANES, upright
 from oncoseg.case import Array, Grid, Volume
 
@@ -36,7 +37,10 @@ class Frame:
 
 @dataclass(frozen=True)
 class Shown:
-    """An image to be looked at: upright, with a window of grey that `window` describes."""
+    """An image to be looked at: upright, with a window of grey that `window` describes.
+
+    `array` (*S), or (*S, 3) of the colours of a picture.
+    """
 
     array: Array
     grid: Grid
@@ -47,10 +51,24 @@ class Shown:
     inverted: bool = False
 
     def greys(self, values: Array) -> Array:
-        """Intensities -> grey values, uint8; black where there is no image (NaN)."""
+        """Intensities -> values of a picture, uint8; black where there is no image (NaN)."""
         level = np.clip((values - self.low) / max(self.high - self.low, 1e-9), 0, 1)
         level = 1 - level if self.inverted else level
         return np.nan_to_num(level * 255, nan=0.0).round().astype(np.uint8)
+
+
+def all_shown(images: Mapping[str, Volume]) -> dict[str, Shown]:
+    """Each image by its name; red, green and blue of a 2-D picture are one, `colours`."""
+    parts = [images[name] for name in COLOURS if name in images]
+    whole = len(parts) == len(COLOURS) and all(
+        one.grid.dims == 2 and one.grid.same_as(parts[0].grid) for one in parts
+    )
+    if not whole:
+        return {name: shown(name, volume) for name, volume in images.items()}
+    array = np.stack([one.array for one in parts], axis=-1)
+    high = 255.0 if array.dtype == np.uint8 else max(float(array.max()), 1e-9)
+    rest = {name: shown(name, one) for name, one in images.items() if name not in COLOURS}
+    return {"colours": Shown(array, parts[0].grid, 0.0, high, "", 0.0), **rest}
 
 
 def shown(modality: str, volume: Volume) -> Shown:

@@ -150,7 +150,8 @@ def _common(
     causes = []
     for name in ours:
         try:
-            return name, images[name], read_volume(earlier.images[name])
+            moving = read_volume(earlier.images[name], earlier.channels.get(name))
+            return name, images[name], moving
         except (OncosegError, OSError) as error:
             causes.append(f"{name} of {earlier.case} cannot be read ({_bare(error)})")
     if not causes:
