@@ -70,4 +70,5 @@ def short(value: float) -> str:
     size = abs(value)
     if size < 0.001 or size >= 1e6:
         return f"{value:.3g}"
-    return f"{value:.3f}" if size < 1 else f"{value:.2f}" if size < 10 else f"{value:.1f}"
+    places = 3 if size < 1 else 2 if size < 10 else 1 if size < 1000 else 0
+    return f"{value:.{places}f}"
