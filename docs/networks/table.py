@@ -5,10 +5,12 @@
 
 The second takes over a folder that `oncoseg benchmark --no-pictures` wrote: its page, and its
 `comparison.json` without the tests of every pair, which are most of it and stand in the page.
+`polyps.jsonl` holds what `benchmarks/overfit.py` found: Dice of four cases learned by heart.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -37,6 +39,13 @@ def contests() -> dict[str, dict[str, Any]]:
     return {path.stem: files.read_json(path) for path in sorted(HERE.glob("*.json"))}
 
 
+def by_heart(name: str) -> dict[str, str]:
+    """Network -> Dice of four cases of a data set, learned by heart; empty if not tried."""
+    path = HERE / f"{name}.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return {row["network"]: f"{row['mean']:.2f}" for row in map(json.loads, lines)}
+
+
 def learned(contest: dict[str, Any]) -> dict[str, tuple[str, ...]]:
     """Network -> steps, seconds a step, MB in training, Dice, share of the U-Net's, notes."""
     (table,) = (one for one in contest["tables"] if one["heading"] == LEARNED)
@@ -46,17 +55,20 @@ def learned(contest: dict[str, Any]) -> dict[str, tuple[str, ...]]:
 def table() -> str:
     """A row a network, columns for each data set."""
     found = {name: (contest, learned(contest)) for name, contest in contests().items()}
+    hearts = {name: by_heart(name) for name in found}
     each = ("Dice (of U-Net)", "s a step", "s a case")
     head = ["network", "lines", "parameters", "graph"]
-    head += [f"{name}: {what}" for name in found for what in each]
+    for name, known in hearts.items():
+        head += [f"{name}: {what}" for what in (*each, *(["by heart"] if known else []))]
     lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
     networks = {entry.name: entry for entry in registry.entries("networks")}
     for name, entry in networks.items():
         if any(name in rows for _, rows in found.values()):
             size = entry.path.read_text(encoding="utf-8").count("\n")
             cells = [f"`{name}`", str(size), *built(name, found.values())]
-            for contest, rows in found.values():
+            for data, (contest, rows) in found.items():
                 cells += cells_of(name, contest, rows)
+                cells += [hearts[data].get(name, "-")] if hearts[data] else []
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
