@@ -17,7 +17,8 @@ CARD = Card(
     arxiv="2101.07715",
     doi="10.3389/fradi.2021.711514",
     reading="Blocks of the bottleneck are those of the public code; pooling follows the plan, and "
-    "the averaged image is as wide as its level.",
+    "the averaged image is as wide as its level. In two minutes of a core it falls behind "
+    "the U-Net on polyps (docs/networks), but learns four of them by heart.",
 )
 
 

@@ -21,9 +21,10 @@ CARD = Card(
     2025,
     arxiv="2505.00568",
     reading="The network of BM-MAE. The published UNETR reads the images of a fixed subset at full "
-    "resolution; here each modality has its own first convolution, averaged over those that are "
-    "there, so that one set of weights serves every subset. The class token is kept. The paper's "
-    "size is width=768,depth=12,heads=12.",
+    "resolution; here each modality has its own first convolution, averaged over those "
+    "that are there, so that one set of weights serves every subset. The class token is "
+    "kept. The paper's size is width=768,depth=12,heads=12. In two minutes of a core it "
+    "falls behind the U-Net on polyps (docs/networks), but learns four of them by heart.",
 )
 
 

@@ -28,8 +28,10 @@ CARD = Card(
     2023,
     arxiv="2312.17183",
     reading="Text is read by a general sentence encoder that stays frozen, not by one trained on "
-    "medical knowledge; queries hold no embedding of the modality; projections end without an "
-    "activation. What a phrase means beside exclusive classes is our reading.",
+    "medical knowledge; queries hold no embedding of the modality; projections end without "
+    "an activation. What a phrase means beside exclusive classes is our reading. In two "
+    "minutes of a core it falls behind the U-Net on polyps (docs/networks), but learns "
+    "four of them by heart.",
 )
 SAME = 0.999
 

@@ -20,8 +20,10 @@ CARD = Card(
     doi="10.3390/jimaging8100259",
     reading="Widths, pooling and scales are those of the public code (GPL-3; written anew), leaky "
     "ReLU that of SPOCKMIP (arXiv 2407.08655), which trains it. Coarser heads are 1 x 1 "
-    "convolutions; there they end in a ReLU, which cannot say that a voxel is background. Their "
-    "copies under deformation are no part of this. Pooling follows the plan; 2-D is ours.",
+    "convolutions; there they end in a ReLU, which cannot say that a voxel is background. "
+    "Their copies under deformation are no part of this. Pooling follows the plan; 2-D is "
+    "ours. In two minutes of a core it falls behind the U-Net on polyps (docs/networks), "
+    "but learns four of them by heart.",
 )
 HEADS = 3
 

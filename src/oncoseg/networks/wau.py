@@ -24,10 +24,8 @@ CARD = Card(
     2021,
     arxiv="2106.10637",
     reading="No code is public: how the attention decoder is wired, and that skips are put beside "
-    "what it gives, is our reading; windows have a bias for each offset. Strides follow the plan; "
-    "3-D is ours. "
-    "In two minutes of a core it reaches 0.93 of the U-Net's Dice on polyps at full size, in 213"
-    " steps; four pictures are learned to 0.94 in 200.",
+    "what it gives, is our reading; windows have a bias for each offset. Strides follow "
+    "the plan; 3-D is ours.",
 )
 
 
