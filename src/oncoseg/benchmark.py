@@ -18,7 +18,7 @@ from oncoseg import files, memory, registry
 from oncoseg.bar import bar
 from oncoseg.compare import Comparison, compare
 from oncoseg.compare.records import Extra
-from oncoseg.errors import BadRun, OncosegError, Stopped
+from oncoseg.errors import BadRun, Busy, OncosegError, Stopped
 from oncoseg.machine import machine
 from oncoseg.model import open_model
 from oncoseg.predict import predict
@@ -144,6 +144,8 @@ def tried(trial: Trial, store: Path, cases: Sequence[str], limit: int) -> None:
         code = _alone(work, *words, *given)
         if code in STOPPED:
             raise Stopped(f"stopped while {trial.name} was tried; the same command goes on", code)
+        if code == Busy.code:
+            raise Busy(f"another process tries {trial.name} in this folder; wait until it is done")
         if code and "failed" not in trial.said:
             cause = f"its process ended with exit code {code}, see what it printed"
             files.write_json(trial.record, {"failed": cause})
@@ -229,7 +231,7 @@ def watched(trial: Trial, limit: int) -> Iterator[None]:
         threading.Thread(target=watch, daemon=True).start()
     try:
         yield
-    except Stopped as error:
+    except (Busy, Stopped) as error:  # which say nothing of the network
         raise SystemExit(error.code) from error
     except OncosegError as error:
         failed(str(error))

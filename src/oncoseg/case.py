@@ -69,8 +69,7 @@ class Volume:
     """One image or label map on its own grid.
 
     `array` (*S) is as stored, in the unit its file states; `notes` are sentences on how it was
-    read that a reader must see, such as which of two contradicting orientations was taken;
-    `channel` is its place in a file of several images.
+    read that a reader must see; `channel` is its place in a file of several images.
     """
 
     array: Array
@@ -364,9 +363,8 @@ class Prediction:
     to their files, `channels` to their places in files of several; `notes` are sentences a reader
     must see; `maps` further maps (*S); `intervals` hold a region's true volume (ml; 2-D: mm²) in a
     share `level` of cases; `inputs` what identifies an image; `confidence` the Dice to be expected,
-    `predicted_dice` its `value`, `low`, `high` and `level` where held-out cases bound it, `ratios`
-    those of shares as `NCR / TC`; `lesions` their size and confidence; `unlikeness` is by
-    `blocks.appearance`; `samples` counts answers averaged.
+    `predicted_dice` its `value`, `low`, `high`, `level` if held-out cases bound it, `ratios` of
+    shares as `NCR / TC`; `lesions` have size and confidence; `samples` counts answers averaged.
     """
 
     case: str

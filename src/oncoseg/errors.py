@@ -59,6 +59,12 @@ class BadRun(OncosegError):
     """A combination of choices that cannot work together, refused before any work."""
 
 
+class Busy(BadRun):
+    """Another process is at the same work: nothing is wrong, and it is to be waited for."""
+
+    code = 75  # of a process that ends for it: EX_TEMPFAIL
+
+
 class MissingExtra(OncosegError):
     """An optional package is needed; the message holds the pip line."""
 

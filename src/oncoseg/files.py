@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from oncoseg.errors import BadData, BadFile, BadRun, DiskFull
+from oncoseg.errors import BadData, BadFile, Busy, DiskFull
 
 if sys.platform != "win32":
     import fcntl
@@ -58,7 +58,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def alone(path: str | Path) -> Iterator[None]:
-    """Hold a file, made where it is not, for this process; `BadRun` while another one does.
+    """Hold a file, made where it is not, for this process; `Busy` while another one does.
 
     A process that is killed holds nothing any more.
     """
@@ -69,7 +69,7 @@ def alone(path: str | Path) -> Iterator[None]:
             _lock(handle.fileno())
         except BlockingIOError as error:
             cause = "another process is at work there; wait for it, or write elsewhere"
-            raise BadRun(f"{path.parent}: {cause}") from error
+            raise Busy(f"{path.parent}: {cause}") from error
         except OSError:
             pass  # a file system without locks
         yield

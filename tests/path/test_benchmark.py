@@ -14,7 +14,7 @@ from oncoseg import benchmark as verb
 from oncoseg import files, phantom
 from oncoseg.__main__ import call
 from oncoseg.benchmark import Trial, benchmark, learned, mixed, trials_of, watched
-from oncoseg.errors import BadOption, BadRun, Stopped
+from oncoseg.errors import BadOption, BadRun, Busy, Stopped
 from oncoseg.machine import machine
 from oncoseg.run import Run
 
@@ -197,3 +197,11 @@ def test_shares_are_of_the_first_that_came_to_an_end(tmp_path):
         ),
         ("broken", "-", "-", "-", "-", "-", "failed: out of luck"),
     )
+
+
+def test_what_another_process_tries_is_waited_for_and_not_on_record(data, tmp_path):
+    run = Run(str(data), "", network="unet:width=4", hold=("world_002",), steps=2, device="cpu")
+    (trial,), _ = trials_of(replace(run, labels={"c1": 1, "c2": 2}), tmp_path, ["unet:width=4"])
+    with files.alone(trial.run.folder / ".lock"), pytest.raises(Busy, match="tries unet_width=4"):
+        verb.tried(trial, tmp_path / "store", ["world_002"], 0)
+    assert not trial.record.exists()

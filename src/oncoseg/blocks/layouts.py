@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
-from oncoseg.blocks.modalities import COLOURS, known
+from oncoseg.blocks.modalities import COLOURS, canonical, known
 from oncoseg.case import Source
 from oncoseg.errors import BadData, BadFile
 
@@ -122,6 +122,14 @@ def channels(path: Path, modality: str = "image") -> dict[str, Path]:
         cause, remedy = "is no picture that can be read", "copy or download it again"
         raise BadFile(path, cause, remedy) from error
     return dict.fromkeys(COLOURS, path) if colour else {modality: path}
+
+
+def by_file(source: Source) -> dict[Path, list[str]]:
+    """File -> modalities in it, by their canonical names, in the order of its channels."""
+    files: dict[Path, list[str]] = {}
+    for name, path in source.images.items():
+        files.setdefault(path, []).append(canonical(name))
+    return files
 
 
 def single(path: Path) -> Source:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from oncoseg import __version__, files, results
+from oncoseg.blocks.layouts import by_file
 from oncoseg.case import Source, Task
 from oncoseg.errors import BadData, BadFile
-from oncoseg.read import by_file
 from oncoseg.write import identify
 
 DETACHED = (".nhdr", ".mhd")  # their voxels are in another file

@@ -24,7 +24,6 @@ from oncoseg.read.stated import stated
 
 __all__ = [
     "Found",
-    "by_file",
     "canonical",
     "digest",
     "find",
@@ -103,11 +102,10 @@ def find(path: Path, *, layout: str = "") -> Found:
 def read_volume(path: Path, channel: int | None = None) -> Volume:
     """One image: a file, or a folder with one DICOM series (a slice stands for its series).
 
-    Of a file that holds several (`read_channels`) the one in the place `channel`.
-
-    3-D arrays have the file's voxel axes (i, j, k) and an affine to RAS mm; pictures are (rows,
-    columns) on the pixel grid. Whole numbers stay as they are, all else is float32. Raises
-    `BadFile` if the file is damaged, has no place in space, holds NaN, or is not one image.
+    Of a file of several, that in the place `channel`. 3-D arrays have the file's voxel axes (i, j,
+    k) and an affine to RAS mm; pictures are (rows, columns) on the pixel grid. Whole numbers stay
+    as they are, all else is float32. Raises `BadFile` if the file is damaged, has no place in
+    space, holds NaN, or is not one image.
     """
     if channel is not None:
         channels = read_channels(path)
@@ -220,14 +218,6 @@ def _check_name(source: Source) -> None:
             raise BadFile(path, "has a name that is no valid text (UTF-8)", "rename it") from error
 
 
-def by_file(source: Source) -> dict[Path, list[str]]:
-    """File -> modalities in it, by their canonical names, in the order of its channels."""
-    files: dict[Path, list[str]] = {}
-    for name, path in source.images.items():
-        files.setdefault(path, []).append(canonical(name))
-    return files
-
-
 @contextmanager
 def _listed(failures: list[OncosegError] | None) -> Iterator[None]:
     """Put what goes wrong on the list, if there is one."""
@@ -244,7 +234,7 @@ def _images(
 ) -> dict[str, Volume]:
     """Modalities that share a file are its channels, in the order in which they are named."""
     images: dict[str, Volume] = {}
-    for path, names in by_file(source).items():
+    for path, names in layouts.by_file(source).items():
         if wanted.intersection(names):
             with _listed(failures):
                 images.update(_channels(path, names, wanted))
