@@ -56,6 +56,8 @@ def test_a_picture_is_shown_in_its_colours(tmp_path):
     (picture,) = shown(tmp_path / "out", "polyp")
     rows, columns, _ = picture.shape
     assert np.abs(picture[rows // 2, columns // 2].astype(int) - VALUES).max() < 6
+    page = next((tmp_path / "out").rglob("polyp*.html")).read_text(encoding="utf-8")
+    assert page.count("used, polyp.png") == 1
 
 
 def decathlon(folder, names):

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from oncoseg.blocks.modalities import spoken
 from oncoseg.case import Array
 
 Appearance = Mapping[str, Sequence[float]]  # modality -> `appearance` of its image
@@ -127,7 +128,7 @@ def warning(told: Mapping[str, Any]) -> tuple[str, ...]:
     """A sentence on what `unlikeness` found, none where it is not odd."""
     if not told.get("odd"):
         return ()
-    which = f", above all {', '.join(told['modalities'])}" if told["modalities"] else ""
+    which = f", above all {', '.join(spoken(told['modalities']))}," if told["modalities"] else ""
     where = f" in {', '.join(told['aspects'])}" if told["aspects"] else ""
     some = f"{100 * told['share']:.0f} % of" if told["share"] < 1 else "all"
     sentence = (

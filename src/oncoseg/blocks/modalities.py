@@ -55,6 +55,11 @@ def together(names: Sequence[str]) -> list[tuple[int, ...]]:
     return [colours, *((place,) for place in range(len(names)) if place not in colours)]
 
 
+def spoken(names: Sequence[str]) -> list[str]:
+    """Names of modalities for a person: red, green and blue of a picture are its `colours`."""
+    return ["colours" if len(places) > 1 else names[places[0]] for places in together(names)]
+
+
 def from_header(modality: str, description: str) -> str:
     """DICOM Modality and SeriesDescription -> canonical name.
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from oncoseg import __version__
 from oncoseg.blocks.document import today
+from oncoseg.blocks.modalities import spoken, together
 from oncoseg.blocks.planes import unit
 from oncoseg.case import Prediction
 from oncoseg.report.pictures import colours
@@ -47,10 +48,7 @@ def content(
         said=said,
         regions=[_region(prediction, name, found) for name in prediction.task.regions],
         plates=(),
-        used={
-            name: prediction.images[name].name if name in prediction.images else ""
-            for name in prediction.used
-        },
+        used=_used(prediction),
         missing=prediction.missing,
         notes=notes,
         provenance=provenance,
@@ -59,6 +57,14 @@ def content(
             *(one for name in found if name not in FINDINGS for one in tables(found[name])),
         ],
     )
+
+
+def _used(prediction: Prediction) -> dict[str, str]:
+    """Modality -> the name of its file, where that is known."""
+    used, images = prediction.used, prediction.images
+    groups = [[used[place] for place in places] for places in together(used)]
+    names = [[images[name].name for name in group if name in images] for group in groups]
+    return dict(zip(spoken(used), (", ".join(dict.fromkeys(each)) for each in names)))
 
 
 def bare(text: str, prediction: Prediction) -> str:

@@ -17,6 +17,7 @@ from oncoseg.blocks.appearance import (
     unlikeness,
     warning,
 )
+from oncoseg.blocks.modalities import COLOURS
 
 NUMBERS = {dims: max(part.stop for part in aspects(dims).values()) for dims in (2, 3)}
 
@@ -128,7 +129,13 @@ def test_the_image_that_is_unlike_is_named():
     new = {"t1": cases[0]["t1"], "t2": list(30 * np.array(new["t2"]))}
     told = unlikeness(cases, new, 2)
     assert told["modalities"] == ["t2"]
-    assert "above all t2" in warning(told)[0]
+    assert "above all t2, is unlike" in warning(told)[0]
+
+
+def test_a_picture_whose_colours_are_all_unlike_is_told_as_one():
+    told = {"odd": True, "share": 1.0, "cases": 60, "modalities": [*COLOURS, "t2"], "aspects": []}
+    assert "This scan, above all colours, t2, is unlike" in warning(told)[0]
+    assert "above all red, t2, is" in warning({**told, "modalities": ["red", "t2"]})[0]
 
 
 def test_cases_without_an_image_say_nothing_of_scans_that_have_it():
