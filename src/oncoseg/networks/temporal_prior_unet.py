@@ -19,7 +19,9 @@ CARD = Card(
     arxiv="1906.07160",
     reading="Our reading: no code is public. That slices before enter as channels is the paper's; "
     "that their masks do, that they are left out at random in training, and the LSTM are ours. An "
-    "earlier scan of the patient is one modality more. Its loss between slices is not here.",
+    "earlier scan of the patient is one modality more. Its loss between slices is not here. Masks "
+    "are no default: trained with true ones, it falls for its own. Four hippocampi are learned by "
+    "heart to 0.61 where none is left out, 0.75 where half are and 0.88 without masks.",
 )
 KINDS = ("images", "masks", "lstm")
 AGAIN = "it segments slices one after another, each with the masks of those before it"
@@ -29,7 +31,7 @@ class TemporalPriorUnet(Network):
     """A 2-D `network` that sweeps along `axis` (0: sagittal where scans lie as most do).
 
     It is shown the `priors` slices before each, as channels: their `images`, also their `masks`
-    (true ones in training, each left out with probability `drop`; its own in a sweep), or their
+    (true ones in training, each left out with probability `drop`; its own in a sweep), or the
     images with an `lstm` at the coarsest features that runs along the sweep. No slice is told of
     those after it. Where there is no slice before, as in 2-D images, all is 0 and not present.
     """
@@ -39,7 +41,7 @@ class TemporalPriorUnet(Network):
         task: Task,
         *,
         network: str = "unet:width=16",
-        kind: str = "masks",
+        kind: str = "images",
         priors: int = 2,
         axis: int = 0,
         drop: float = 0.5,

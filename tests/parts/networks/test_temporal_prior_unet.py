@@ -115,6 +115,7 @@ def test_only_what_sweeps_cannot_be_exported():
     task = classes_task(3, 16)
     assert built("kind=masks", task).alone
     assert not built("kind=images", task).alone
+    assert not built("priors=2", task).alone  # the default has no mask to fall for
     assert not built("kind=masks", classes_task(2, 16)).alone
 
 
