@@ -85,8 +85,7 @@ def _of_nonzero(image: Array) -> Array:
 
 
 MOST = 96**3  # voxels of a patch where there is time
-ACROSS = 20  # pixels across a structure, with which a network learns it soonest
-SOON = 90_000  # voxels of a patch, and so minutes, beyond which more pixels pay
+ACROSS = 20  # pixels across a structure, with which a network learns it best
 
 
 @dataclass(frozen=True)
@@ -188,12 +187,11 @@ def make_plan(task: Task, fingerprint: Fingerprint, *, voxels: int = MOST) -> Pl
 
     Spacing: the median of each axis, or its 10th percentile where that axis is three times coarser
     than the finest. Where time is short, and so `voxels` below the usual 96^3, the finest axes are
-    made coarser, up to three times, until a patch holds a quarter of the median scan; and those of
-    pictures until the smallest label has `ACROSS` pixels across, by the median of its cases, or
-    more of them, by the root of `voxels` / `SOON`, above that. Patch: the median shape on that
-    grid, its longest axis shortened until it fits. Strides: halve every axis that still has eight
-    voxels and is not yet coarser than twice the finest, while any can be halved, five times at
-    most.
+    made coarser, up to three times, until a patch holds a quarter of the median scan. Those of
+    pictures are, until the smallest label has `ACROSS` pixels across, by the median of its cases.
+    Patch: the median shape on that grid, its longest axis shortened until it fits. Strides: halve
+    every axis that still has eight voxels and is not yet coarser than twice the finest, while any
+    can be halved, five times at most.
     """
     spacings = np.array(fingerprint.spacings)
     spacing = np.median(spacings, axis=0)
@@ -202,9 +200,9 @@ def make_plan(task: Task, fingerprint: Fingerprint, *, voxels: int = MOST) -> Pl
     lengths = np.array([np.array(shape) * old for shape, old in zip(fingerprint.shapes, spacings)])
     if voxels < MOST:
         spacing = coarsened(np.median(lengths, axis=0), spacing, 4 * voxels)
-        if len(spacing) == 2 and fingerprint.across:
-            smallest = min(float(np.median(each)) for each in fingerprint.across.values())
-            spacing = np.maximum(spacing, smallest / (ACROSS * max(1, math.sqrt(voxels / SOON))))
+    if len(spacing) == 2 and fingerprint.across:
+        smallest = min(float(np.median(each)) for each in fingerprint.across.values())
+        spacing = np.maximum(spacing, smallest / ACROSS)
     sizes = lengths / spacing
     patch, strides = patch_and_strides(np.median(sizes, axis=0), spacing, voxels)
     batch = int(np.clip(voxels * 2 // int(np.prod(patch)), 2, 8))
