@@ -27,8 +27,8 @@ CARD = Card(
     "after they were used and puts a class token in the place of a token. Here maps are "
     "mixed before they are applied, block by block and by a learned factor, and the class "
     "token moves all tokens. No stochastic depth; weights start anew; 3-D is ours. In two "
-    "minutes of a core it falls behind the U-Net on polyps (docs/networks); of four "
-    "pictures the smallest polyp is not learned by heart.",
+    "minutes of a core it falls behind the U-Net on polyps and hippocampi (docs/networks); "
+    "of four pictures the smallest polyp is not learned by heart.",
 )
 WINDOW = {2: 7, 3: 4}  # of 343 patches one would be larger than what small scans have
 PATCH, HEADS, LAYERS, CROSS_HEADS = 4, (3, 6, 12, 24), 2, 8

@@ -18,7 +18,7 @@ CARD = Card(
     doi="10.3389/fradi.2021.711514",
     reading="Blocks of the bottleneck are those of the public code; pooling follows the plan, and "
     "the averaged image is as wide as its level. In two minutes of a core it falls behind "
-    "the U-Net on polyps (docs/networks), but learns four of them by heart.",
+    "the U-Net on polyps (docs/networks), but learns four polyps by heart.",
 )
 
 

@@ -23,8 +23,8 @@ CARD = Card(
     reading="Sizes are those of the public code (no licence; read, not copied), and as there the "
     "3-D part has no skips; the 2-D part has those of its 2-D training. Norms have one "
     "affine part where there they have two. All is trained at once, where the paper trains "
-    "the parts first. In two minutes of a core it falls behind the U-Net on polyps "
-    "(docs/networks), but learns four of them by heart.",
+    "the parts first. In two minutes of a core it falls behind the U-Net on polyps and "
+    "hippocampi (docs/networks), but learns four polyps by heart.",
 )
 BOTH = 32, 4  # what divides sizes within a slice, and the number of slices
 NEAR = (-1, 0, 1)

@@ -37,8 +37,9 @@ CARD = Card(
     "that masks can be learned from; places are offsets from a circle in the middle; batch "
     "norms keep running statistics; a structure that is not there is a contour without "
     "area; volumes go slice by slice: all ours. In two minutes of a core it falls behind "
-    "the U-Net on polyps (docs/networks): its contours start as circles in the middle, and "
-    "of four pictures the smallest polyp is not learned by heart.",
+    "the U-Net on polyps, nuclei and hippocampi (docs/networks): its contours start as "
+    "circles in the middle, and of four pictures the smallest polyp is not learned by "
+    "heart.",
 )
 WIDTHS = (2, 4, 8, 16, 32, 32)
 WIDEST = 10.0  # variance, as a logarithm: masks alone do not keep it from growing without end

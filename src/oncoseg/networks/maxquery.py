@@ -25,7 +25,7 @@ CARD = Card(
     reading="No code is public: cosine similarity, its temperature, the widths, a straight-through "
     "gradient of the k-means assignment and an unsmoothed map are our reading. In two "
     "minutes of a core it falls behind the U-Net on polyps (docs/networks), but learns "
-    "four of them by heart.",
+    "four polyps by heart.",
 )
 TINY = 1e-6
 

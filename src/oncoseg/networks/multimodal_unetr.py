@@ -24,7 +24,8 @@ CARD = Card(
     "resolution; here each modality has its own first convolution, averaged over those "
     "that are there, so that one set of weights serves every subset. The class token is "
     "kept. The paper's size is width=768,depth=12,heads=12. In two minutes of a core it "
-    "falls behind the U-Net on polyps (docs/networks), but learns four of them by heart.",
+    "falls behind the U-Net on polyps and hippocampi (docs/networks), but learns four "
+    "polyps by heart.",
 )
 
 

@@ -23,7 +23,7 @@ CARD = Card(
     reading="No code is public: widths, where the shortcuts lie and that gates add are our "
     "reading. To begin with weights learned on other wounds, start from their model; 3-D "
     "is ours. In two minutes of a core it falls behind the U-Net on polyps "
-    "(docs/networks), but learns four of them by heart.",
+    "(docs/networks), but learns four polyps by heart.",
 )
 
 

@@ -23,8 +23,8 @@ CARD = Card(
     reading="No code is public: widths, expansion, group norms and what stands between the stages "
     "are our reading (skips are added as in the partially reversible U-Net, arXiv "
     "1906.06148); 2-D is ours. In two minutes of a core it falls behind the U-Net on "
-    "polyps (docs/networks), since its steps are fewer: after as many, the U-Net has about "
-    "as much.",
+    "polyps and hippocampi (docs/networks), since its steps are fewer: after as many, the "
+    "U-Net has about as much on polyps.",
 )
 
 

@@ -31,7 +31,7 @@ CARD = Card(
     "medical knowledge; queries hold no embedding of the modality; projections end without "
     "an activation. What a phrase means beside exclusive classes is our reading. In two "
     "minutes of a core it falls behind the U-Net on polyps (docs/networks), but learns "
-    "four of them by heart.",
+    "four polyps by heart.",
 )
 SAME = 0.999
 

@@ -26,7 +26,8 @@ CARD = Card(
     reading="No code is public. The encoder and its blocks are those of the public code of "
     "DAE-Former (MIT), on which it builds; how skips interact between scales is our "
     "reading; 3-D is ours. In two minutes of a core it falls behind the U-Net on polyps "
-    "(docs/networks); of four pictures the smallest polyp is not learned by heart.",
+    "and hippocampi (docs/networks); of four pictures the smallest polyp is not learned by "
+    "heart.",
 )
 KERNELS, STRIDES, STEP = (7, 3, 3), (4, 2, 2), 16
 

@@ -29,7 +29,7 @@ CARD = Card(
     "round any 2-D network; its own implementations were not seen. All views learn at "
     "once, where the study trains each alone; the hybrid adds logits in place of features. "
     "Slices lie along the axis of the longest voxels, or the last. In two minutes of a "
-    "core it falls behind the U-Net on polyps (docs/networks), but learns four of them by "
+    "core it falls behind the U-Net on polyps (docs/networks), but learns four polyps by "
     "heart.",
 )
 KINDS = ("2d", "slices", "lstm", "attention", "conv", "views", "hybrid")

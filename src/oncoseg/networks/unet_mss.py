@@ -23,7 +23,7 @@ CARD = Card(
     "convolutions; there they end in a ReLU, which cannot say that a voxel is background. "
     "Their copies under deformation are no part of this. Pooling follows the plan; 2-D is "
     "ours. In two minutes of a core it falls behind the U-Net on polyps (docs/networks), "
-    "but learns four of them by heart.",
+    "but learns four polyps by heart.",
 )
 HEADS = 3
 
