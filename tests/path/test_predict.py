@@ -16,7 +16,7 @@ from oncoseg.blocks.expected_dice import expected_dice
 from oncoseg.blocks.surface import bounds
 from oncoseg.case import Case, Task, Volume
 from oncoseg.errors import BadData, BadFile, BadOption
-from oncoseg.predict import predict, segment
+from oncoseg.predict import predict, segment, validated
 from oncoseg.predict.window import gaussian, slide, starts
 from oncoseg.prepare.plan import Normalisation, Plan
 from runs import toy_data
@@ -189,7 +189,10 @@ def batch(tmp_path, monkeypatch):
         plan = Plan(
             replace(task, patch=(8, 8, 8)), {name: Normalisation() for name in task.modalities}
         )
-        card = {"dice_by_modalities": {"a": {"x": 0.71}, "b": {"x": 0.01}}}
+        card = {
+            "dice_by_modalities": {"a": {"x": 0.71}, "b": {"x": 0.01}},
+            "validation": {"dice": {"c1": 0.64, "gone": 0.1}, "cases": 30},
+        }
         described = {"name": "stand-in", "sha256": "0"}
         maps = ()
         posthoc = list
@@ -245,6 +248,22 @@ def test_a_subset_on_which_the_model_failed_is_refused_and_a_weak_one_is_noted(b
     )
     prediction, _ = results.load(results.find(folder / "out")[names[0]])
     assert "validation with these modalities: x 0.71" in prediction.notes[-1]
+
+
+def test_what_held_out_cases_had_is_told_of_a_scan_with_all_modalities(batch):
+    names, _, folder = batch
+    predict("model", folder / "scans", to=folder / "out")
+    prediction, _ = results.load(results.find(folder / "out")[names[0]])
+    said = "Mean Dice in the model's validation, 30 held-out cases: c1 0.64."
+    assert prediction.notes.count(said) == 1
+
+
+@pytest.mark.parametrize("said", [None, {}, {"dice": 1}, {"dice": {"x": "1"}, "cases": 3}, [1]])
+def test_a_card_without_figures_of_held_out_cases_says_nothing(said):
+    task = Task("t", ("a",), {"x": 1}, {"x": ("x",)})
+    model = SimpleNamespace(card={"validation": said}, task=task)
+    case = SimpleNamespace(id="c", images={"a": None})
+    assert validated(case, model) == ()
 
 
 def test_a_changed_label_map_is_refused(batch):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property, lru_cache
@@ -334,21 +334,39 @@ class Promise:
 
 
 def validated(case: Case, model: Model) -> tuple[str, ...]:
-    """What the model's card says of this case's subset of modalities, as sentences for the report.
+    """What the model's card says of scans with this case's modalities, as sentences for the report.
 
     Raises `BadData` for a subset on which the model failed in its own validation.
     """
     used = [name for name in model.task.modalities if name in case.images]
+    if len(used) == len(model.task.modalities):
+        return _held_out(model)
     figures = model.card.get("dice_by_modalities", {}).get("+".join(used), {})
-    if not figures or len(used) == len(model.task.modalities):
+    if not figures:
         return ()
-    words = ", ".join(f"{region} {value:.2f}" for region, value in figures.items())
+    words = _figures(figures)
     if max(figures.values()) < USELESS:
         raise BadData(
             f"case {case.id}: has {', '.join(used)} alone, from which this model cannot segment"
             f" (Dice in validation: {words}); give more of {', '.join(model.task.modalities)}"
         )
     return (f"Dice in the model's validation with these modalities: {words}.",)
+
+
+def _held_out(model: Model) -> tuple[str, ...]:
+    """A sentence on the Dice that cases held out of training had, if the card tells it."""
+    said = model.card.get("validation")
+    dice, cases = (said.get("dice"), said.get("cases")) if isinstance(said, dict) else (None, 0)
+    figures = dice if isinstance(dice, dict) and isinstance(cases, int) else {}
+    known = {name: figures.get(name) for name in model.task.regions}
+    numbers = {name: value for name, value in known.items() if isinstance(value, (int, float))}
+    if not numbers:
+        return ()
+    return (f"Mean Dice in the model's validation, {cases} held-out cases: {_figures(numbers)}.",)
+
+
+def _figures(dice: Mapping[str, float]) -> str:
+    return ", ".join(f"{region} {value:.2f}" for region, value in dice.items())
 
 
 def segment(
