@@ -215,6 +215,15 @@ def _figures(table: Any) -> bool:
     )
 
 
+def held_out(card: Mapping[str, Any]) -> tuple[dict[str, float], int]:
+    """Mean Dice a region of the cases held out of training, and their number; none if not told."""
+    said = card.get("validation")
+    dice, cases = (said.get("dice"), said.get("cases")) if isinstance(said, dict) else (None, 0)
+    if not isinstance(dice, dict) or not isinstance(cases, int):
+        return {}, 0
+    return {name: one for name, one in dice.items() if isinstance(one, (int, float))}, cases
+
+
 def find_model(name: str | Path) -> Path:
     """A path to a model file, or the name of a shipped model.
 

@@ -12,6 +12,7 @@ import pytest
 import oncoseg
 from oncoseg.__main__ import call, parser
 from oncoseg.cli import learn
+from oncoseg.cli.catalogue import dice_table
 from oncoseg.cli.words import complain
 from oncoseg.errors import BadFile, BadRun
 from oncoseg.response import Earlier
@@ -314,3 +315,11 @@ def test_every_option_of_train_is_a_field_of_the_run():
     from oncoseg.run import Run
 
     assert set(learn.RUN) <= {entry.name for entry in fields(Run)}
+
+
+def test_dice_of_held_out_cases_is_shown_where_modalities_have_none():
+    card = {"validation": {"dice": {"x": 0.5, "y": None}, "cases": 2}}
+    title, row = dice_table(card, ["x", "y"])[1:]
+    assert title.split()[-2:] == ["x", "y"]
+    assert row.split() == ["all", "0.500", "-", "2", "cases"]
+    assert dice_table({"validation": {"dice": [1], "cases": 2}}, ["x"]) == []

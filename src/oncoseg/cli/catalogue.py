@@ -155,10 +155,12 @@ def show_model(words: Words) -> int:
 
 def dice_table(card: Mapping[str, Any], regions: list[str]) -> list[str]:
     """Rows of Dice a region in validation, by the modalities that there were."""
+    from oncoseg.model import held_out
+
     figures, cases = dict(card.get("dice_by_modalities", {})), card.get("cases_by_modalities", {})
-    said = card.get("validation")
-    if not figures and isinstance(said, dict) and isinstance(said.get("dice"), dict):
-        figures, cases = {"all": said["dice"]}, {"all": said.get("cases", 0)}
+    dice, held = held_out(card)
+    if not figures and dice:
+        figures, cases = {"all": dice}, {"all": held}
     if not figures:
         return []
     width, wide = max(map(len, figures)), max(map(len, [*regions, "0.000"]))

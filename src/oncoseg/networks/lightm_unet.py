@@ -23,7 +23,8 @@ CARD = Card(
     reading="As in the public code, whose default width is 32; the paper states 1.87 million "
     "parameters in 3-D, which no setting of that code has. Pooling follows the plan. In "
     "two minutes of a core it falls behind the U-Net on polyps, nuclei and hippocampi "
-    "(docs/networks): its scans run over all pixels at full size, which leaves few steps.",
+    "(docs/networks): its scans run over all pixels at full size, which leaves few steps; "
+    "four polyps are learned by heart.",
 )
 BLOCKS = (1, 2, 2, 4)
 

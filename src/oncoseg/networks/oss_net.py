@@ -29,8 +29,9 @@ CARD = Card(
     reading="As in the public code, but places run from 0 to 1 along each axis, codes are pooled "
     "to the size that the planned patch gives, and points away from the surface take the "
     "logits of the coarser grid; 2-D and several outputs are ours. In two minutes of a "
-    "core it falls behind the U-Net on polyps and hippocampi (docs/networks): it is made "
-    "for the method `occupancy`.",
+    "core it falls behind the U-Net on polyps and hippocampi (docs/networks), in 21 steps on "
+    "the latter; of four pictures the smallest polyp is not learned by heart. By its own "
+    "method, `occupancy`, it was not compared.",
 )
 PATCHES = ("none", "local", "both")
 BLOCKS, LEAST, MANY = 5, 32, 2**14

@@ -19,7 +19,7 @@ from oncoseg.case import Case, Prediction, Source
 from oncoseg.errors import BadData, BadFile, OncosegError
 from oncoseg.memory import peak, said
 from oncoseg.memory import size as size_of
-from oncoseg.model import Model, open_model
+from oncoseg.model import Model, held_out, open_model
 from oncoseg.predict.doubt import with_lesions
 from oncoseg.predict.engines import engine as make_engine
 from oncoseg.predict.kept import kept
@@ -340,7 +340,10 @@ def validated(case: Case, model: Model) -> tuple[str, ...]:
     """
     used = [name for name in model.task.modalities if name in case.images]
     if len(used) == len(model.task.modalities):
-        return _held_out(model)
+        mean, cases = held_out(model.card)
+        dice = {region: mean[region] for region in model.task.regions if region in mean}
+        told = f"Mean Dice in the model's validation, {cases} held-out cases: {_figures(dice)}."
+        return (told,) if dice else ()
     figures = model.card.get("dice_by_modalities", {}).get("+".join(used), {})
     if not figures:
         return ()
@@ -351,18 +354,6 @@ def validated(case: Case, model: Model) -> tuple[str, ...]:
             f" (Dice in validation: {words}); give more of {', '.join(model.task.modalities)}"
         )
     return (f"Dice in the model's validation with these modalities: {words}.",)
-
-
-def _held_out(model: Model) -> tuple[str, ...]:
-    """A sentence on the Dice that cases held out of training had, if the card tells it."""
-    said = model.card.get("validation")
-    dice, cases = (said.get("dice"), said.get("cases")) if isinstance(said, dict) else (None, 0)
-    figures = dice if isinstance(dice, dict) and isinstance(cases, int) else {}
-    known = {name: figures.get(name) for name in model.task.regions}
-    numbers = {name: value for name, value in known.items() if isinstance(value, (int, float))}
-    if not numbers:
-        return ()
-    return (f"Mean Dice in the model's validation, {cases} held-out cases: {_figures(numbers)}.",)
 
 
 def _figures(dice: Mapping[str, float]) -> str:
