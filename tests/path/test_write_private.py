@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -148,8 +149,9 @@ def test_under_pseudonyms_nothing_at_all_tells_the_patient(world, tmp_path):
     hidden = [LEAK, COPIED, BIRTH, STUDY_DATE, "121314", "secret case", "secretcase", *uids]
     hidden += [str(folder)]
     for content, path in [*contents(to), (told, key)]:
+        kept = re.sub(rb"2\.25\.\d+", b"", content)  # new UIDs have digits as they come
         for word in hidden:
-            assert word.encode() not in content, f"{word} in {path.name}"
+            assert word.encode() not in kept, f"{word} in {path.name}"
     made = {path.name.split(".")[-2]: pydicom.dcmread(path) for path in to.glob("*.dcm")}
     assert sorted(made) == ["labelmap", "lesions", "rtstruct", "seg", "sr"]
     first = made["seg"]
