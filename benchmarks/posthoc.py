@@ -72,7 +72,7 @@ def predicted(model: Path, names: set[str], data: Path) -> list[Pair]:
 def heat(fitted: list[Pair], others: list[Pair]) -> dict[str, float]:
     """Temperature, and ECE near the structures (15 bins, all regions) before and after."""
     step = registry.build("posthoc", "temperature")
-    step.fit(*zip(*fitted))
+    step.fit([step.lesson(*pair) for pair in fitted])
     return {
         "temperature": step.state["temperature"],
         "ece": ece(others),
@@ -97,7 +97,7 @@ def cover(halves: list[tuple[list[Pair], ...]], level: float) -> dict[str, float
     inside, width = [], []
     for fitted, others in halves:
         step = registry.build("posthoc", f"conformal:level={level}")
-        step.fit(*zip(*fitted))
+        step.fit([step.lesson(*pair) for pair in fitted])
         for one, truth in others:
             true = sizes(one.task.masks(truth), one.grid)
             for region, (low, high) in step(one).intervals.items():
@@ -113,7 +113,7 @@ def ratios(halves: list[tuple[list[Pair], ...]], level: float) -> dict[str, dict
         inside, width, wrong = [], [], []
         for fitted, others in halves:
             step = registry.build("posthoc", f"care_ratio_ci:level={level}{options}")
-            step.fit(*zip(*fitted))
+            step.fit([step.lesson(*pair) for pair in fitted])
             if name == "voxels":  # as if probabilities were calibrated
                 step.state["errors"] = {key: [0.0, 0.0] for key in step.state["errors"]}
             for one, truth in others:

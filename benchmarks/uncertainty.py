@@ -103,8 +103,9 @@ def halves(pairs: list[Pair], level: float) -> dict[str, Any]:
         held = [pairs[at] for at in first]
         steps = [registry.build("posthoc", "temperature")]
         steps.append(registry.build("posthoc", f"predicted_dice:level={level}"))
-        steps[0].fit(*zip(*held))
-        steps[1].fit(*zip(*[(after(steps[0], one), truth) for one, truth in held]))
+        steps[0].fit([steps[0].lesson(*pair) for pair in held])
+        calm = [(after(steps[0], one), truth) for one, truth in held]
+        steps[1].fit([steps[1].lesson(*pair) for pair in calm])
         for at in others:
             calm = after(steps[0], pairs[at][0])
             expected, told = expected_dice(calm), steps[1](calm).predicted_dice

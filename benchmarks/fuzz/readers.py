@@ -16,7 +16,7 @@ def oncoseg_model(path):
     from oncoseg.model import open_model
 
     model = open_model(path)
-    _ = model.plan, model.card, model.maps, model.posthoc(), model.described
+    _ = model.plan, model.card, model.maps, model.posthoc, model.described
     if path.name.startswith("graph"):
         import openvino
 

@@ -5,8 +5,7 @@ The module is itself the verb: `oncoseg.fit("model.onco", ["temperature"], ...)`
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +18,11 @@ from oncoseg.blocks.annotated import whole
 from oncoseg.blocks.layouts import only
 from oncoseg.case import Source
 from oncoseg.errors import BadData, BadRun
-from oncoseg.model import Model, open_model, pack
+from oncoseg.model import Model, open_model, taught
 from oncoseg.parts import Posthoc
 from oncoseg.predict import segment
 from oncoseg.predict.engines import engine as make_engine
-from oncoseg.predict.soften import Pair, finished, parted, teach
+from oncoseg.predict.soften import Pair, finished, ordered, parted, teach
 from oncoseg.prepare.align import resample
 from oncoseg.read import find, read_case
 from oncoseg.verb import called
@@ -34,12 +33,16 @@ HELD = "held_out.json"
 
 @dataclass(frozen=True)
 class Fitted:
-    """The model that was written, what each new step learned, and the cases that were held out."""
+    """The model that was written, what each step learned, and the cases that were held out.
+
+    `left_out` names steps of the model before that learned from predictions it no longer makes.
+    """
 
     model: Path
     learned: Mapping[str, Mapping[str, Any]]
     cases: tuple[str, ...]
     held: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
 
 
 def fit(
@@ -56,39 +59,60 @@ def fit(
 ) -> Fitted:
     """Write a model whose steps are those it has and then `posthoc`, learned from labelled `data`.
 
-    A step it already has is replaced. Of the data that the model was trained on, only what its
-    training held out is taken (`held_out.json` in its .run folder); `cases` names those to take.
-    With `folds`, part `fold` of the patients is held out, and listed in the .run folder of the new
-    model. Steps with nothing to learn need no data. Raises `BadRun` for what was learned from
-    already, `BadData` where a step cannot be taught.
+    A step it already has is replaced, and what it has that learned from other predictions than it
+    will make is taught again, or left out where there are no data. Of the data that the model was
+    trained on, only what its training held out is taken (`held_out.json` in its .run folder);
+    `cases` names those to take. With `folds`, part `fold` of the patients is held out, and listed
+    in the .run folder of the new model. Steps with nothing to learn need no data. Raises `BadRun`
+    for what was learned from already, `BadData` where a step cannot be taught.
     """
     opened = open_model(model)
-    steps = {text: registry.build("posthoc", text) for text in posthoc}
-    if not steps:
+    if not posthoc:
         raise BadRun("no step is given; there are " + ", ".join(registry.names("posthoc")))
-    new = {_name(text) for text in steps}
-    before = [one for one in _records(opened) if _name(str(one["posthoc"])) not in new]
+    kept, stale = _kept(opened, posthoc)
+    wanted = [*posthoc, *(stale if data is not None else ())]
+    steps = {text: registry.build("posthoc", text) for text in ordered(wanted)}
     used: list[Source] = []
     held: list[Source] = []
     if data is not None:
         used, held = _parted(_unseen(opened, Path(data), cases), folds, fold)
-        kept = [step for step, one in zip(opened.posthoc(), _records(opened)) if one in before]
         infer = make_engine(opened, engine, device)
-
-        def predicted(done: Sequence[Posthoc]) -> list[Pair]:
-            return _predicted(opened, [*kept, *done], used, infer)
-
-        teach(list(steps.values()), predicted(()), predicted)
+        before = list(kept.values())
+        teach(
+            list(steps.values()),
+            lambda done: _predicted(opened, [*before, *done], used, infer),
+        )
     for text, step in steps.items():
-        if not step.state and type(step).fit is not Posthoc.fit:
+        if step.learns and not step.state:
             raise BadRun(f"{text} learns from labelled cases the model never saw; give a data set")
-    records = [*before, *({"posthoc": text, "state": step.state} for text, step in steps.items())]
-    written = _write(opened, records, Path(to))
+    records = [{"posthoc": text, "state": one.state} for text, one in {**kept, **steps}.items()]
+    written = taught(opened, records, Path(to))
     names = tuple(source.case for source in held)
     if data is not None:
         files.write_json(written.with_suffix(".run") / HELD, list(names))
     learned = {text: step.state for text, step in steps.items()}
-    return Fitted(written, learned, tuple(source.case for source in used), names)
+    left_out = tuple(text for text in stale if text not in steps)
+    return Fitted(written, learned, tuple(source.case for source in used), names, left_out)
+
+
+def _kept(model: Model, new: Sequence[str]) -> tuple[dict[str, Posthoc], list[str]]:
+    """The steps that a model keeps beside new ones, and those that learned from other predictions.
+
+    A new step that changes predictions comes before all that promise something of them, and one
+    that is replaced was at work when those after it learned.
+    """
+    names = {text.partition(":")[0].strip() for text in new}
+    changing = any(registry.build("posthoc", text).changes for text in new)
+    kept: dict[str, Posthoc] = {}
+    stale, replaced = [], False
+    for text, step in model.posthoc.items():
+        if text.partition(":")[0].strip() in names:
+            replaced = replaced or bool(step.changes)
+        elif step.learns and (replaced or (changing and not step.changes)):
+            stale.append(text)
+        else:
+            kept[text] = step
+    return kept, stale
 
 
 def _unseen(model: Model, data: Path, cases: Sequence[str]) -> list[Source]:
@@ -131,9 +155,9 @@ def _parted(sources: list[Source], folds: int, fold: int) -> tuple[list[Source],
 
 def _predicted(
     model: Model, steps: Sequence[Posthoc], sources: Sequence[Source], infer: Any
-) -> list[Pair]:
+) -> Iterator[Pair]:
     """Predictions on the cases' own grids after the steps there are, and the true label maps."""
-    task, pairs = model.task, []
+    task = model.task
     soften, rest = parted(steps)
     for source in bar(sources, "fit"):
         case = read_case(source, modalities=task.modalities, labels=task.labels)
@@ -143,32 +167,7 @@ def _predicted(
         drawn = case.drawn
         truth = resample(drawn.array.astype(np.int16), drawn.grid, case.grid, order=0)
         prediction = segment(case, model.plan, infer, maps=model.maps, soften=soften)
-        pairs.append((finished(model, rest, prediction), truth))
-    return pairs
-
-
-def _records(model: Model) -> list[dict[str, Any]]:
-    """A record a step that the model has."""
-    if "posthoc.json" not in model.members:
-        return []
-    model.posthoc()  # refuses nonsense
-    return list(files.parsed_json(model.members["posthoc.json"])["steps"])
-
-
-def _write(model: Model, records: Sequence[Mapping[str, Any]], to: Path) -> Path:
-    """The same model with other steps; its card names them."""
-    steps = ", ".join(_name(str(one["posthoc"])) for one in records)
-    card = {**model.card, "posthoc": steps}
-    changed = {"posthoc.json": {"steps": list(records)}, "card.json": card}
-    content = {
-        name: (json.dumps(one, indent=2, ensure_ascii=False) + "\n").encode()
-        for name, one in changed.items()
-    }
-    return pack(to, {**model.members, **content})
-
-
-def _name(text: str) -> str:
-    return text.partition(":")[0].strip()
+        yield finished(model, rest, prediction), truth
 
 
 called(__name__)

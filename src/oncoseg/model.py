@@ -88,16 +88,17 @@ class Model:
             raise BadFile(self.path, "its network.json names maps that are no words", REMEDY)
         return tuple(names)
 
-    def posthoc(self) -> list[Posthoc]:
-        """Its post-hoc steps in order, with what they learned."""
+    @cached_property
+    def posthoc(self) -> dict[str, Posthoc]:
+        """Its post-hoc steps as they are spelt, in order, with what they learned."""
         if "posthoc.json" not in self.members:
-            return []
-        steps = []
+            return {}
+        steps = {}
         try:
             for record in self._json("posthoc.json").get("steps", ()):
                 step: Posthoc = registry.build("posthoc", record["posthoc"])
                 step.state = dict(record["state"])
-                steps.append(step)
+                steps[str(record["posthoc"])] = step
         except NONSENSE as error:
             cause = f"its posthoc.json makes no sense ({' '.join(str(error).split())})"
             raise BadFile(self.path, cause, REMEDY) from error
@@ -224,6 +225,11 @@ def held_out(card: Mapping[str, Any]) -> tuple[dict[str, float], int]:
     return {name: one for name, one in dice.items() if isinstance(one, (int, float))}, cases
 
 
+def redrawn(steps: Mapping[str, Posthoc]) -> str:
+    """Names of the steps that change labels, before which a model's validation was."""
+    return ", ".join(_name(text) for text, one in steps.items() if "label" in one.changes)
+
+
 def find_model(name: str | Path) -> Path:
     """A path to a model file, or the name of a shipped model.
 
@@ -285,7 +291,7 @@ def save_model(
             for name, value in kept.items()
         }
     )
-    card = {"oncoseg": __version__, **effort(network, plan.task), **card}
+    card = {"oncoseg": __version__, **effort(network, plan.task), **card, **_named(posthoc)}
     members = {
         "weights.safetensors": save({name: value.contiguous() for name, value in kept.items()}),
         "plan.json": _dump(plan.as_dict()),
@@ -307,6 +313,26 @@ def save_model(
     if seen:
         members["appearance.json"] = json.dumps({"cases": remembered(seen)}).encode()
     return pack(path, members)
+
+
+def taught(model: Model, posthoc: Sequence[Mapping[str, Any]], to: Path) -> Path:
+    """The same model with other post-hoc steps, records as `save_model` takes; its card names them.
+
+    Returns where it was written.
+    """
+    card = {**model.card, "posthoc": "", **_named(posthoc)}
+    steps = {"posthoc.json": _dump({"steps": list(posthoc)}), "card.json": _dump(card)}
+    return pack(to, {**model.members, **steps})
+
+
+def _named(posthoc: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """What a card says of post-hoc steps: their names."""
+    names = ", ".join(_name(str(one["posthoc"])) for one in posthoc)
+    return {"posthoc": names} if names else {}
+
+
+def _name(text: str) -> str:
+    return text.partition(":")[0].strip()
 
 
 def _dump(content: Any) -> bytes:

@@ -6,7 +6,7 @@ What learns (networks, methods, losses, augmentations, strategies) has its contr
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -84,24 +84,32 @@ class Finding(ABC):
 class Posthoc(ABC):
     """A step after prediction: calibration, clean-up, intervals.
 
-    What `fit` learned is in `state`, plain data for JSON that travels in the model file. `needs` (a
-    literal) may hold `probability`: the step reads that of every voxel, or changes labels, of which
-    the confidence is then asked anew. It may hold `logits`: where whole probabilities would not be
-    kept, `logits` does on a part of the scan what the step does.
+    It learns from one held-out case at a time, so that of any number of cases only what each
+    teaches, its `lesson`, is in memory. What `fit` makes of the lessons is in `state`, plain data
+    for JSON that travels in the model file. `needs` (a literal) may hold `probability`: the step
+    reads that of every voxel, or changes labels, of which the confidence is then asked anew. It may
+    hold `logits`: where whole probabilities would not be kept, `logits` does on a part of the scan
+    what the step does. `changes` says what of a prediction the step may change, `probability` or
+    `label`; steps that change nothing promise something of what there is, and come after them.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("probability",)
+    changes: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self) -> None:
         self.state: dict[str, Any] = {}
 
-    def fit(  # noqa: B027 - nothing to learn for most
-        self, predictions: Sequence[Prediction], truths: Sequence[Array]
-    ) -> None:
-        """Learn from predictions and their true label maps (*S).
+    @property
+    def learns(self) -> bool:
+        """Whether there is anything to learn."""
+        return type(self).fit is not Posthoc.fit
 
-        Steps with nothing to learn need not override.
-        """
+    def lesson(self, prediction: Prediction, truth: Array) -> dict[str, Any]:
+        """What a held-out case with its true label map (*S) teaches: small, plain data for JSON."""
+        return {}
+
+    def fit(self, lessons: Sequence[Mapping[str, Any]]) -> None:  # noqa: B027 - most learn nothing
+        """Learn from the lessons of all held-out cases, one at least."""
 
     def logits(self, logits: Array) -> Array:
         """Logits (outputs, n) of some voxels after the step, which leaves labels as they are."""

@@ -307,8 +307,7 @@ class Session:
             notes=tuple(notes),
         )
         # Held-out cases were predicted without a person, so what they promise does not hold here.
-        acting = {"probability", "logits"}
-        steps = [step for step in self.model.posthoc() if acting & set(step.needs)]
+        steps = [step for step in self.model.posthoc.values() if step.changes]
         return finished(self.model, steps, found)
 
 

@@ -19,6 +19,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+POSTHOC = ("temperature", "predicted_dice", "conformal")
+NONE = ("none",)
 AUGMENTATIONS = ("spatial", "intensity", "modality_dropout")
 BOUNDS = {
     "minutes": (0, 10**6),
@@ -56,9 +58,10 @@ class Run:
     sites are seen equally often, however many cases each has. `start` is a model file whose weights
     the network starts from where they fit. With `labelled` above 0, the labels of so many training
     patients, drawn by the seed, are used and those of the others hidden. `voxels` bounds a patch; 0
-    means as many as leave time for a thousand steps. `posthoc` steps are fitted
-    to the predictions of held-out cases and kept in the model. `deterministic` refuses whatever
-    would not give the same bits each time; without it, a CPU does so too.
+    means as many as leave time for a thousand steps. `posthoc` steps learn from the
+    predictions of held-out cases and are kept in the model; none given means those in `POSTHOC`
+    where held-out cases can teach them, `none` no step. `deterministic` refuses whatever would not
+    give the same bits each time; without it, a CPU does so too.
     """
 
     data: str
@@ -143,7 +146,7 @@ class Run:
         parts = [("methods", self.method), ("losses", self.loss)]
         parts += [("networks", self.network)] if self.network else []
         parts += [("augmentations", text) for text in self.augmentations]
-        parts += [("posthoc", text) for text in self.posthoc]
+        parts += [("posthoc", text) for text in self.posthoc if self.posthoc != NONE]
         for slot, text in parts:
             registry.parse(slot, text)
         for name, (low, high) in BOUNDS.items():
@@ -171,7 +174,7 @@ class Run:
                     f"{method} needs a network that gives {need}, which {network} does not; "
                     f"there are {', '.join(able) or 'none'}"
                 )
-        if self.posthoc and self.folds < 2 and not self.hold:
+        if self.posthoc not in ((), NONE) and self.folds < 2 and not self.hold:
             raise BadRun("posthoc steps learn from held-out cases; hold some out, with --fold 0")
 
     def write(self, path: Path) -> Path:

@@ -62,7 +62,7 @@ def model(monkeypatch):
         card = {}
         described = {"name": "stand-in", "sha256": "0"}
         maps = ()
-        posthoc = list
+        posthoc = {}
         unlikeness = staticmethod(lambda scan: {})
 
     def infer(image, present):

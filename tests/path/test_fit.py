@@ -1,6 +1,7 @@
 """Steps are taught on cases the model never saw, and the model file keeps all else."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -31,6 +32,7 @@ def world(tmp_path_factory):
         folds=2,
         device="cpu",
         precision="f32",
+        posthoc=("none",),
     )
     train(run)
     return folder
@@ -57,8 +59,8 @@ def test_it_learns_from_what_was_held_out_alone_and_holds_a_part_out_itself(worl
     assert {k: v for k, v in after.members.items() if k not in names} == {
         k: v for k, v in before.members.items() if k not in names
     }
-    assert [type(step).__name__ for step in after.posthoc()] == ["Temperature", "Conformal"]
-    assert after.posthoc()[0].state == fitted.learned["temperature"]
+    assert list(after.posthoc) == ["temperature", "conformal:level=0.5"]
+    assert after.posthoc["temperature"].state == fitted.learned["temperature"]
     assert after.card["posthoc"] == "temperature, conformal"
 
 
@@ -105,12 +107,52 @@ def test_a_threshold_that_is_given_needs_no_data_and_replaces_the_last(world, ca
     assert call([*words, "--to", str(first)]) == 0
     assert f"the model is {first}" in capsys.readouterr().out
     oncoseg.fit(first, ["operating_point:threshold=0.9,floor=0.4"], to=second)
-    (step,) = open_model(second).posthoc()
+    (step,) = open_model(second).posthoc.values()
     assert (step.threshold, step.floor) == (0.9, 0.4)
     done = predict(second, world / "data", to=world / "sure", cases=held(world / "toy.onco")[:1])
     record = json.loads(done.done[0].read_text())
     assert any("Operating point of" in note for note in record["notes"])
     assert np.isfinite(list(record["confidence"].values())).all()
+
+
+def test_what_learned_from_other_predictions_is_taught_again_or_left_out(world, capsys):
+    """A promise holds of the predictions it was learned from alone."""
+    data, first = world / "data", world / "promised.onco"
+    promised = ("predicted_dice:level=0.3", "conformal:level=0.5")
+    train(replace(Run.read(world / "toy.run" / "run.toml"), to=str(first), posthoc=promised))
+    to = world / "redrawn.onco"
+    words = ["fit", str(first), "--posthoc", "operating_point:threshold=0.7", "--to", str(to)]
+    assert call(words) == 0
+    said = capsys.readouterr().out
+    assert "predicted_dice:level=0.3 was left out: it learned from other predictions" in said
+    model = open_model(to)
+    assert list(model.posthoc) == ["operating_point:threshold=0.7"]
+    assert call(["show", str(to)]) == 0
+    assert "before operating_point, which changes labels" in capsys.readouterr().out
+    done = predict(to, data, to=world / "told", cases=held(world / "toy.onco")[:1]).done
+    (told,) = [note for note in json.loads(done[0].read_text())["notes"] if "validation" in note]
+    assert "4 held-out cases, before operating_point: " in told
+    again = oncoseg.fit(first, ["temperature"], data=data, to=world / "again.onco")
+    assert again.left_out == ()
+    assert list(open_model(again.model).posthoc) == ["temperature", *promised]
+    before, after = (open_model(one).posthoc[promised[0]].state for one in (first, again.model))
+    assert before["scores"] != after["scores"]
+    again.model.with_suffix(".run").joinpath("held_out.json").unlink()  # else all are known to it
+    kept = oncoseg.fit(again.model, ["conformal:level=0.4"], data=data, to=world / "kept.onco")
+    steps = open_model(kept.model).posthoc
+    assert list(steps) == ["temperature", promised[0], "conformal:level=0.4"]
+    assert steps[promised[0]].state == after
+
+
+def test_a_threshold_goes_with_the_probabilities_it_was_learned_from(world):
+    """It comes after the temperature it was learned under, and goes when that is replaced."""
+    data, first = world / "data", world / "point.onco"
+    point = "operating_point:false_positives=99,floor=0.01,iou=0.001"
+    steps = ("temperature:voxels=50", point)
+    train(replace(Run.read(world / "toy.run" / "run.toml"), to=str(first), posthoc=steps))
+    new = ["temperature"]
+    assert oncoseg.fit(first, new, data=data, to=world / "n.onco").learned.keys() == {*new, point}
+    assert list(open_model(world / "n.onco").posthoc) == [*new, point]
 
 
 def test_the_predicted_dice_is_learned_from_the_confidence_that_predict_will_give(world):

@@ -39,9 +39,14 @@ def test_all_folds_and_a_final_model_which_go_on_where_they_were_killed(tmp_path
     earlier = folder / "fold_0.run" / "validation.json"
     whole_of_it = earlier.read_bytes()
     earlier.write_text(json.dumps({"by_modalities": {"a": {"dice": {}, "cases": 2}}}))
-    with pytest.raises(BadFile, match=r"does not say of each case .*fold_0\.onco and go on with"):
+    again = r"is of an earlier version, .*fold_0\.onco and go on with"
+    with pytest.raises(BadFile, match=again):
         train(run, resume=True)
     earlier.write_bytes(whole_of_it)
+    lessons = earlier.with_name("lessons.json").rename(tmp_path / "lessons.json")
+    with pytest.raises(BadFile, match=again):
+        train(run, resume=True)
+    lessons.rename(earlier.with_name("lessons.json"))
     train(run, resume=True)
     assert (folder / "fold_0.onco").stat().st_mtime_ns == before
     found = json.loads((run.folder / "crossvalidation.json").read_text())

@@ -203,14 +203,17 @@ OTHERS = {
 def test_what_a_model_says_of_itself_is_checked(members, tmp_path, name, text):
     model = open_model(forged(tmp_path / "m.onco", members, **{name: text.encode()}))
     scan = SimpleNamespace(appearance=lambda task: dict.fromkeys(task.modalities, [0.0] * 54))
-    asked = lambda: (model.card, model.posthoc(), model.maps, model.unlikeness(scan))  # noqa: E731
+    asked = lambda: (model.card, model.posthoc, model.maps, model.unlikeness(scan))  # noqa: E731
     refused(lambda: (asked(), model.network()))
 
 
 def test_a_posthoc_step_that_learned_nonsense_is_one_sentence(members, tmp_path):
     text = '{"steps": [{"posthoc": "temperature", "state": {"temperature": "hot"}}]}'
     model = open_model(forged(tmp_path / "m.onco", members, posthoc__json=text.encode()))
-    refused(lambda: finished(model, model.posthoc(), predicted("c")), r"m\.onco: what its posthoc")
+    refused(
+        lambda: finished(model, model.posthoc.values(), predicted("c")),
+        r"m\.onco: what its posthoc",
+    )
 
 
 def graph_with_external_data(location):

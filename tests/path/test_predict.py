@@ -195,7 +195,7 @@ def batch(tmp_path, monkeypatch):
         }
         described = {"name": "stand-in", "sha256": "0"}
         maps = ()
-        posthoc = list
+        posthoc = {}
         unlikeness = staticmethod(lambda scan: {})
 
     Opened.task = Opened.plan.task
@@ -261,7 +261,7 @@ def test_what_held_out_cases_had_is_told_of_a_scan_with_all_modalities(batch):
 @pytest.mark.parametrize("said", [None, {}, {"dice": 1}, {"dice": {"x": "1"}, "cases": 3}, [1]])
 def test_a_card_without_figures_of_held_out_cases_says_nothing(said):
     task = Task("t", ("a",), {"x": 1}, {"x": ("x",)})
-    model = SimpleNamespace(card={"validation": said}, task=task)
+    model = SimpleNamespace(card={"validation": said}, task=task, posthoc={})
     case = SimpleNamespace(id="c", images={"a": None})
     assert validated(case, model) == ()
 

@@ -26,7 +26,7 @@ class Opened:
     """A model that needs no training."""
 
     maps, card, path = (), {}, Path("m.onco")
-    posthoc = list
+    posthoc = {}
     unlikeness = staticmethod(lambda scan: {})
 
     def __init__(self, task, sha256="0"):

@@ -238,7 +238,7 @@ def test_a_batch_is_read_ahead_and_its_records_say_what_it_took(tmp_path, monkey
             replace(task, patch=(8, 8, 8)), {name: Normalisation() for name in task.modalities}
         )
         card, described, maps, path = {}, {"name": "stand-in", "sha256": "0"}, (), Path("m.onco")
-        posthoc = list
+        posthoc = {}
         unlikeness = staticmethod(lambda scan: {})
 
     Opened.task = Opened.plan.task

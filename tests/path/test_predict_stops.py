@@ -22,7 +22,7 @@ class Opened:
     """A model that needs no training."""
 
     maps, card, path, described = (), {}, Path("m.onco"), {"name": "stand-in", "sha256": "0"}
-    posthoc = list
+    posthoc = {}
     unlikeness = staticmethod(lambda scan: {})
 
     def __init__(self, task):

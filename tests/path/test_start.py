@@ -90,6 +90,7 @@ def test_what_a_method_needs_is_asked_for_before_any_work(tmp_path, monkeypatch)
     monkeypatch.undo()
     with pytest.raises(BadRun, match="posthoc steps learn from held-out cases"):
         replace(run, posthoc=("x",))._check_needs()
+    replace(run, posthoc=("none",))._check_needs()
 
 
 def test_a_model_to_start_from_is_refused_where_one_that_segments_is_wanted(tmp_path):

@@ -127,7 +127,7 @@ def model(monkeypatch):
         task=task,
         plan=Plan(task, {"t1": Normalisation()}),
         maps=(),
-        posthoc=list,
+        posthoc={},
         unlikeness=lambda scan: {},
     )
     opened.described = {"name": "bright", "version": "3", "sha256": "cd"}

@@ -39,6 +39,15 @@ class Found:
     sizes: Array
     false: Array
 
+    def as_lists(self) -> list[list[float]]:
+        """Plain data for JSON."""
+        return [self.lesions.tolist(), self.sizes.tolist(), self.false.tolist()]
+
+    @classmethod
+    def of(cls, lists: Sequence[Sequence[float]]) -> Found:
+        """Inverse of `as_lists`."""
+        return cls(*map(np.array, lists))
+
 
 @dataclass(frozen=True)
 class Point:

@@ -24,16 +24,41 @@ def least(level: float) -> int:
     return math.ceil(level / (1 - level) - 1e-9)
 
 
-def made(predictions: Sequence[Prediction]) -> dict[str, Any]:
+def lesson(prediction: Prediction, scores: Mapping[str, Any]) -> dict[str, Any]:
+    """What one held-out case teaches: its scores, and in what way it was predicted."""
+    return {"missing": "+".join(prediction.missing), "scores": dict(scores)}
+
+
+def gathered(lessons: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """The scores of all cases under each name."""
+    found: dict[str, list[Any]] = {}
+    for one in lessons:
+        for name, score in one["scores"].items():
+            found.setdefault(name, []).append(score)
+    return found
+
+
+def made(lessons: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """How many cases there were, and in what ways they were predicted, for JSON."""
-    return {
-        "cases": len(predictions),
-        "missing": sorted({"+".join(one.missing) for one in predictions}),
-    }
+    return {"cases": len(lessons), "missing": sorted({one["missing"] for one in lessons})}
 
 
-def unlike(state: Mapping[str, Any], prediction: Prediction) -> str:
-    """Why held-out cases say nothing of this one, which was predicted in another way; else ""."""
+def refusal(
+    state: Mapping[str, Any],
+    prediction: Prediction,
+    bounds: Mapping[str, Any],
+    level: float,
+    side: float,
+    which: str = "",
+) -> str:
+    """Why held-out cases promise nothing of this one; else "".
+
+    They were too few for `bounds` that each hold in a share `side`, all together in `level`, or
+    were predicted in another way. `which` says which cases count.
+    """
+    if not bounds:
+        cases = state.get("most", state["cases"])
+        return f"{level:.0%} takes {least(side)} held-out cases{which}, not {cases}"
     if prediction.samples:
         return "held-out cases were predicted without samples"
     if "+".join(prediction.missing) not in state["missing"]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from oncoseg.case import Array, Task
+from oncoseg.errors import unknown
 
 
 def without(task: Task, region: str) -> Array:
@@ -42,6 +43,16 @@ def redrawn(task: Task, region: str, label: Array, mask: Array) -> Array:
     for changed, table in ((was & ~mask, without), (mask & ~was, within)):
         label[changed] = table(task, region)[label[changed]]
     return label
+
+
+def outer_first(task: Task, region: str = "") -> list[str]:
+    """The regions, those with most labels first, or the one that is named.
+
+    Raises `UnknownName` for one that the task has not.
+    """
+    if region and region not in task.regions:
+        raise unknown("region", region, task.regions)
+    return sorted([region] if region else task.regions, key=lambda one: -len(task.regions[one]))
 
 
 def _member(task: Task) -> dict[int, set[str]]:

@@ -136,7 +136,7 @@ def show_part(words: Words) -> int:
 
 def show_model(words: Words) -> int:
     """`oncoseg show MODEL`: its card, and what it was found to reach from which modalities."""
-    from oncoseg.model import open_model
+    from oncoseg.model import open_model, redrawn
 
     model = open_model(words.name)
     card, task = model.card, model.task
@@ -148,7 +148,11 @@ def show_model(words: Words) -> int:
     lines.append(f"  from     {', '.join(task.modalities)}, or some of them")
     told = ("trained_on", "crossvalidated", "licence", "intended", "not_for", "limits", "citation")
     lines += [f"  {key.replace('_', ' ')}: {card[key]}" for key in told if card.get(key)]
+    if model.posthoc:
+        lines.append(f"  then     {', '.join(model.posthoc)}")
     lines += dice_table(card, list(task.regions))
+    if before := redrawn(model.posthoc):
+        lines.append(f"  before {before}, which changes labels")
     answer(words, {"model": card}, "\n".join(printable(line) for line in lines))
     return 0
 

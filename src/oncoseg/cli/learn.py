@@ -81,7 +81,8 @@ def _add_train(commands: Any) -> None:
     parser.add_argument(
         "--posthoc",
         action="append",
-        help="name:option=value,...; a step learned from held-out cases and kept in the model",
+        help="name:option=value,...; a step learned from held-out cases and kept in the model; "
+        "temperature, predicted_dice, conformal where there are such cases; 'none' for no step",
     )
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--minutes", type=positive, help="stop after so many minutes")

@@ -114,8 +114,10 @@ def fit(words: Words) -> int:
         "learned": dict(found.learned),
         "cases": list(found.cases),
         "held_out": list(found.held),
+        "left_out": list(found.left_out),
     }
     lines = [f"{text}: {json.dumps(state)}" for text, state in found.learned.items()]
+    lines += [f"{text} was left out: it learned from other predictions" for text in found.left_out]
     if found.cases:
         lines.append(f"learned from {len(found.cases)} cases, {len(found.held)} held out")
     answer(words, data, "\n".join([*lines, f"the model is {found.model}"]))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from oncoseg.blocks.held_out import bound, least, made, unlike
+from oncoseg.blocks.held_out import bound, gathered, lesson, made, refusal
 from oncoseg.blocks.ratio_estimator import expected, sizes, within
 from oncoseg.case import Array, Prediction
 from oncoseg.errors import BadOption
@@ -40,32 +41,36 @@ class CareRatioCi(Posthoc):
         self.side = (1 + level) / 2 if volumes else level  # half of the rest beyond either size
         self.noise = within(self.side), offset if volumes else 0.0
 
-    def fit(self, predictions: Sequence[Prediction], truths: Sequence[Array]) -> None:
+    def lesson(self, prediction: Prediction, truth: Array) -> dict[str, Any]:
+        """How far each ratio, or both its volumes, were off beyond the noise of voxels."""
+        true, scores = sizes(prediction, truth), {}
+        for share, found in expected(prediction).items():
+            part, whole = share.of(true)
+            if whole:
+                real = (part, whole) if self.volumes else (part / whole,)
+                scores[share.name] = [
+                    float(max(0.0, abs(one - said) - noise) / scale)
+                    for one, (said, noise, scale) in zip(real, found.bounded(*self.noise))
+                ]
+        return lesson(prediction, scores)
+
+    def fit(self, lessons: Sequence[Mapping[str, Any]]) -> None:
         """`state` gets the bounds e of each ratio, none where cases are too few for the level."""
-        scores: dict[str, list[list[float]]] = {}
-        for prediction, truth in zip(predictions, truths):
-            true = sizes(prediction, truth)
-            for share, found in expected(prediction).items():
-                part, whole = share.of(true)
-                if whole:
-                    real = (part, whole) if self.volumes else (part / whole,)
-                    beyond = [
-                        max(0.0, abs(one - said) - noise) / scale
-                        for one, (said, noise, scale) in zip(real, found.bounded(*self.noise))
-                    ]
-                    scores.setdefault(share.name, []).append(beyond)
+        scores = gathered(lessons)
         bounds = {
             name: [bound(one, self.side) for one in zip(*rows)] for name, rows in scores.items()
         }
         known = {name: errors for name, errors in bounds.items() if None not in errors}
         most = max(map(len, scores.values()), default=0)
-        self.state = {**made(predictions), "most": most, "errors": known}
+        self.state = {**made(lessons), "most": most, "errors": known}
 
     def __call__(self, prediction: Prediction) -> Prediction:
         """The same labels, with ratios of what was found, and a note on their intervals."""
         if not self.state:
             return prediction
-        if told := self._refusal(prediction):
+        whole = " with the whole in them"
+        given = self.state, prediction, self.state["errors"], self.level, self.side
+        if told := refusal(*given, whole):
             return prediction.but(notes=(*prediction.notes, f"No intervals of ratios: {told}."))
         ratios = {}
         for share, found in expected(prediction).items():
@@ -79,10 +84,3 @@ class CareRatioCi(Posthoc):
             f"they are like the {self.state['cases']} held-out cases it was learned from."
         )
         return prediction.but(ratios=ratios, notes=(*prediction.notes, *([note] if ratios else ())))
-
-    def _refusal(self, prediction: Prediction) -> str:
-        """Why nothing can be promised of this prediction, empty if it can."""
-        if not self.state["errors"]:
-            few = f"{self.level:.0%} takes {least(self.side)} held-out cases with the whole in them"
-            return f"{few}, not {self.state['most']}"
-        return unlike(self.state, prediction)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from oncoseg.blocks.held_out import bound, least, made, unlike
+from oncoseg.blocks.held_out import bound, gathered, lesson, made, refusal
 from oncoseg.blocks.sizes import sizes
 from oncoseg.case import Array, Prediction
 from oncoseg.errors import BadOption
@@ -39,27 +40,28 @@ class Conformal(Posthoc):
             raise BadOption(f"conformal takes 0 < level < 1 and offset > 0, not {given}")
         self.level, self.offset = level, offset
 
-    def fit(self, predictions: Sequence[Prediction], truths: Sequence[Array]) -> None:
+    def lesson(self, prediction: Prediction, truth: Array) -> dict[str, Any]:
+        """The score of each region."""
+        true, scores = sizes(prediction.task.masks(truth), prediction.grid), {}
+        for name, volume in sizes(prediction.masks, prediction.grid).items():
+            scores[name] = abs(math.log((volume + self.offset) / (true[name] + self.offset)))
+        return lesson(prediction, scores)
+
+    def fit(self, lessons: Sequence[Mapping[str, Any]]) -> None:
         """`state` gets the quantile q of each region, none where cases are too few for the level.
 
         It also gets which modalities were missing in the cases.
         """
-        scores: dict[str, list[float]] = {}
-        for prediction, truth in zip(predictions, truths):
-            true = sizes(prediction.task.masks(truth), prediction.grid)
-            for name, volume in sizes(prediction.masks, prediction.grid).items():
-                ratio = (volume + self.offset) / (true[name] + self.offset)
-                scores.setdefault(name, []).append(abs(math.log(ratio)))
-        bounds = {name: bound(values, self.level) for name, values in scores.items()}
+        bounds = {name: bound(values, self.level) for name, values in gathered(lessons).items()}
         known = {name: value for name, value in bounds.items() if value is not None}
-        self.state = {**made(predictions), "quantiles": known}
+        self.state = {**made(lessons), "quantiles": known}
 
     def __call__(self, prediction: Prediction) -> Prediction:
         """The same labels, with intervals and a note on what they mean."""
         if not self.state:
             return prediction
-        told, quantiles = self._refusal(prediction), self.state["quantiles"]
-        if told:
+        quantiles = self.state["quantiles"]
+        if told := refusal(self.state, prediction, quantiles, self.level, self.level):
             return prediction.but(notes=(*prediction.notes, f"No volume intervals: {told}."))
         note = (
             f"A volume interval holds the true volume in {self.level:.0%} of cases, if they are "
@@ -74,10 +76,3 @@ class Conformal(Posthoc):
         }
         notes = (*prediction.notes, note)
         return prediction.but(intervals=intervals, level=self.level, notes=notes)
-
-    def _refusal(self, prediction: Prediction) -> str:
-        """Why nothing can be promised of this prediction, empty if it can."""
-        if not self.state["quantiles"]:
-            few = f"{self.level:.0%} takes {least(self.level)} held-out cases"
-            return f"{few}, not {self.state['cases']}"
-        return unlike(self.state, prediction)

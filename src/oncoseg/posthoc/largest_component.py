@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from oncoseg.blocks.relabel import without
+from oncoseg.blocks.relabel import outer_first, without
 from oncoseg.case import Array, Prediction
-from oncoseg.errors import unknown
 from oncoseg.parts import Posthoc
 from oncoseg.registry import Card
 
@@ -28,6 +27,8 @@ class LargestComponent(Posthoc):
     Probabilities stay what the model gave.
     """
 
+    changes = ("label",)
+
     def __init__(self, *, region: str = "", corners: bool = True) -> None:
         super().__init__()
         self.region, self.corners = region, corners
@@ -38,14 +39,11 @@ class LargestComponent(Posthoc):
         Raises `UnknownName` for a region that the task has not.
         """
         task, before = prediction.task, prediction.masks
-        if self.region and self.region not in before:
-            raise unknown("region", self.region, before)
         label = prediction.label.copy()
-        for name in sorted(task.regions, key=lambda name: -len(task.regions[name])):
-            if self.region in {"", name}:
-                mask = task.masks(label)[name]
-                apart = mask & ~self._largest(mask)
-                label[apart] = without(task, name)[label[apart]]
+        for name in outer_first(task, self.region):
+            mask = task.masks(label)[name]
+            apart = mask & ~self._largest(mask)
+            label[apart] = without(task, name)[label[apart]]
         after = task.masks(label)
         lost = {name: int(mask.sum() - after[name].sum()) for name, mask in before.items()}
         notes = [

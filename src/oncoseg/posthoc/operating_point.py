@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from oncoseg.blocks.froc import Froc, checked, found, kept
+from oncoseg.blocks.froc import Found, Froc, checked, found, kept
 from oncoseg.blocks.layouts import patient_of
-from oncoseg.blocks.relabel import redrawn
+from oncoseg.blocks.relabel import outer_first, redrawn
 from oncoseg.case import Array, Prediction
-from oncoseg.errors import BadData, BadOption, unknown
+from oncoseg.errors import BadOption
 from oncoseg.parts import Posthoc
 from oncoseg.registry import Card
 
@@ -28,9 +29,11 @@ class OperatingPoint(Posthoc):
 
     The threshold of each region (or `region` alone) is learned: the most lesions found with at most
     `false_positives` a case, or the fewest false positives with at least a `sensitivity`; or it is
-    given as `threshold`. A candidate finds what it overlaps by `iou`. A floor below 0.5
-    takes doubtful lesions too, and draws all larger.
+    given as `threshold`. A candidate finds what it overlaps by `iou`. A floor below 0.5 takes
+    doubtful lesions too, and draws all larger.
     """
+
+    changes = ("label",)
 
     def __init__(
         self,
@@ -44,47 +47,44 @@ class OperatingPoint(Posthoc):
     ) -> None:
         super().__init__()
         if not (false_positives >= 0 and 0 <= sensitivity <= 1 and 0 <= threshold <= 1):
-            said = f"not {false_positives:g}, {sensitivity:g} and {threshold:g}"
-            known = "false_positives of 0 or more, a sensitivity or threshold from 0 to 1"
-            raise BadOption(f"operating_point takes {known}, {said}")
+            known = "operating_point takes false_positives of 0 or more, a sensitivity or threshold"
+            said = f"{false_positives:g}, {sensitivity:g} and {threshold:g}"
+            raise BadOption(f"{known} from 0 to 1, not {said}")
         if threshold:
             self.state = {"points": {}}  # nothing is left to learn
         self._goal = {"false_positives": false_positives, "sensitivity": sensitivity}
         self.threshold, self.region, (self.floor, self.iou) = threshold, region, checked(floor, iou)
 
-    def fit(self, predictions: Sequence[Prediction], truths: Sequence[Array]) -> None:
+    def lesson(self, prediction: Prediction, truth: Array) -> dict[str, Any]:
+        """The scores of the candidates and of the lesions they found, region by region."""
+        task, regions = prediction.task, {}
+        for name in outer_first(task, self.region):
+            chance = prediction.probability[list(task.regions).index(name)]
+            true = task.masks(truth)[name]
+            regions[name] = found(chance, true, self.floor, self.iou).as_lists()
+        return {"patient": patient_of(prediction.case), "regions": regions}
+
+    def fit(self, lessons: Sequence[Mapping[str, Any]]) -> None:
         """`state` gets each region's threshold and what it achieved; `BadData` if none can."""
-        if not predictions:
-            raise BadData("an operating point is learned from held-out cases, but there are none")
-        patients, points = [patient_of(one.case) for one in predictions], {}
-        for name, place in self._regions(predictions[0]):
-            cases = [
-                found(one.probability[place], one.task.masks(truth)[name], self.floor, self.iou)
-                for one, truth in zip(predictions, truths)
-            ]
+        patients, points = [one["patient"] for one in lessons], {}
+        for name in lessons[0]["regions"]:
+            cases = [Found.of(one["regions"][name]) for one in lessons]
             curve = Froc(cases, patients, self.floor, name)
             points[name] = curve.point(self.threshold or curve.chosen(**self._goal)).as_dict()
-        self.state = {"cases": len(predictions), "points": points}
+        self.state = {"cases": len(lessons), "points": points}
 
     def __call__(self, prediction: Prediction) -> Prediction:
         """Labels of the candidates that stay, and a note on how many; the same if untaught."""
         task, label, notes = prediction.task, prediction.label, list(prediction.notes)
-        for name, place in self._regions(prediction):
-            point = self.state.get("points", {}).get(name, {})
-            if (threshold := self.threshold or point.get("threshold")) is None:
+        for name in outer_first(task, self.region):
+            learned = self.state.get("points", {}).get(name, {}).get("threshold")
+            if (threshold := self.threshold or learned) is None:
                 continue
-            mask, stay, count = kept(prediction.probability[place], self.floor, threshold)
+            chance = prediction.probability[list(task.regions).index(name)]
+            mask, stay, count = kept(chance, self.floor, threshold)
             label = redrawn(task, name, label, mask)
             notes.append(
                 f"Operating point of {name}: {stay} of {count} candidates stay, those with a "
                 f"probability of {threshold:.4g} somewhere."
             )
         return prediction.but(label=label, notes=tuple(notes))
-
-    def _regions(self, prediction: Prediction) -> list[tuple[str, int]]:
-        """Regions that have a threshold and their places, those with most labels first."""
-        regions = prediction.task.regions
-        if self.region and self.region not in regions:
-            raise unknown("region", self.region, regions)
-        places = [(name, at) for at, name in enumerate(regions) if self.region in ("", name)]
-        return sorted(places, key=lambda one: -len(regions[one[0]]))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
+from typing import Any
 
-import numpy as np
-
-from oncoseg.blocks.expected_dice import expected_dice
-from oncoseg.blocks.held_out import bound, least, made, unlike
+from oncoseg.blocks.expected_dice import expected_dice, true_dice
+from oncoseg.blocks.held_out import bound, gathered, least, lesson, made, refusal
 from oncoseg.case import Array, Prediction
 from oncoseg.errors import BadOption
 from oncoseg.parts import Posthoc
@@ -22,6 +21,7 @@ CARD = Card(
     reading="There sampled segmentations predict the Dice; here the probabilities do. The score, "
     "log((1 - Dice + c) / (1 - expected Dice + c)), is ours.",
 )
+LEVELS = 0.9, 0.8  # what is promised, the first that there are cases enough for
 
 
 class PredictedDice(Posthoc):
@@ -29,31 +29,36 @@ class PredictedDice(Posthoc):
 
     Half of 1 - `level` of new cases may lie beyond either bound of s, which are order statistics of
     the held-out scores; so the true Dice is inside in at least `level` of the cases, if a new case
-    and the n held-out ones could as well have been drawn in another order. Where that cannot be,
-    there is none, and a note that says why. `offset` is c: errors below it count little.
+    and the n held-out ones could as well have been drawn in another order. A level of 0 means 0.9,
+    or 0.8 where cases are too few for that. Where none can be promised, there is none, and a note
+    says why. `offset` is c: errors below it count little.
     """
 
-    needs = ("confidence",)
+    needs = ()
 
-    def __init__(self, *, level: float = 0.9, offset: float = 0.02) -> None:
+    def __init__(self, *, level: float = 0.0, offset: float = 0.02) -> None:
         super().__init__()
-        if not 0 < level < 1 or not offset > 0:
+        if not 0 <= level < 1 or not offset > 0:
             given = f"level={level}, offset={offset}"
-            raise BadOption(f"predicted_dice takes 0 < level < 1 and offset > 0, not {given}")
-        self.level, self.offset = level, offset
-        self.side = (1 + level) / 2
+            raise BadOption(f"predicted_dice takes 0 <= level < 1 and offset > 0, not {given}")
+        self.levels, self.offset = (level,) if level else LEVELS, offset
 
-    def fit(self, predictions: Sequence[Prediction], truths: Sequence[Array]) -> None:
-        """`state` gets lower bound, median and upper bound of each region's score."""
-        scores: dict[str, list[float]] = {}
-        for prediction, truth in zip(predictions, truths):
-            true, said = prediction.task.masks(truth), prediction.masks
-            for name, dice in expected_dice(prediction).items():
-                error = 1 - _dice(said[name], true[name]) + self.offset
-                scores.setdefault(name, []).append(math.log(error / (1 - dice + self.offset)))
-        self.state = {**made(predictions), "scores": {}}
-        for name, values in scores.items():
-            low, high = bound([-value for value in values], self.side), bound(values, self.side)
+    def lesson(self, prediction: Prediction, truth: Array) -> dict[str, Any]:
+        """The score of each region."""
+        true, said, scores = prediction.task.masks(truth), prediction.masks, {}
+        for name, dice in expected_dice(prediction).items():
+            error = 1 - true_dice(said[name], true[name]) + self.offset
+            scores[name] = math.log(error / (1 - dice + self.offset))
+        return lesson(prediction, scores)
+
+    def fit(self, lessons: Sequence[Mapping[str, Any]]) -> None:
+        """`state` gets the level, and of each region's score lower bound, median, upper bound."""
+        able = [level for level in self.levels if len(lessons) >= least(side(level))]
+        level = (able or self.levels[-1:])[0]
+        self.state = {**made(lessons), "level": level, "scores": {}}
+        for name, values in gathered(lessons).items():
+            low = bound([-value for value in values], side(level))
+            high = bound(values, side(level))
             if low is not None and high is not None:
                 self.state["scores"][name] = [-low, median(values), high]
 
@@ -61,29 +66,22 @@ class PredictedDice(Posthoc):
         """The same labels, with the Dice to be expected of each region and a note on it."""
         if not self.state:
             return prediction
-        if told := self._refusal(prediction):
+        scores, level = self.state["scores"], self.state.get("level", self.levels[0])
+        if told := refusal(self.state, prediction, scores, level, side(level)):
             return prediction.but(notes=(*prediction.notes, f"No predicted Dice: {told}."))
         note = (
-            f"The interval of a predicted Dice holds the true one in {self.level:.0%} of cases, if "
+            f"The interval of a predicted Dice holds the true one in {level:.0%} of cases, if "
             f"they are like the {self.state['cases']} held-out cases it was learned from."
         )
         found = {}
         for name, dice in expected_dice(prediction).items():
-            errors = [(1 - dice + self.offset) * math.exp(s) for s in self.state["scores"][name]]
+            errors = [(1 - dice + self.offset) * math.exp(s) for s in scores[name]]
             ends = [min(1.0, max(0.0, 1 + self.offset - error)) for error in errors]
             found[name] = dict(zip(("high", "value", "low"), (round(end, 4) for end in ends)))
-            found[name]["level"] = self.level
+            found[name]["level"] = level
         return prediction.but(predicted_dice=found, notes=(*prediction.notes, note))
 
-    def _refusal(self, prediction: Prediction) -> str:
-        """Why nothing can be promised of this prediction, empty if it can."""
-        if not self.state["scores"]:
-            few = f"{self.level:.0%} takes {least(self.side)} held-out cases"
-            return f"{few}, not {self.state['cases']}"
-        return unlike(self.state, prediction)
 
-
-def _dice(prediction: Array, truth: Array) -> float:
-    """Of two masks; 1 if both are empty, as the expected Dice has it."""
-    total = np.count_nonzero(prediction) + np.count_nonzero(truth)
-    return 2 * np.count_nonzero(prediction & truth) / total if total else 1.0
+def side(level: float) -> float:
+    """How sure either bound is."""
+    return (1 + level) / 2

@@ -19,7 +19,7 @@ from oncoseg.case import Case, Prediction, Source
 from oncoseg.errors import BadData, BadFile, OncosegError
 from oncoseg.memory import peak, said
 from oncoseg.memory import size as size_of
-from oncoseg.model import Model, held_out, open_model
+from oncoseg.model import Model, held_out, open_model, redrawn
 from oncoseg.predict.doubt import with_lesions
 from oncoseg.predict.engines import engine as make_engine
 from oncoseg.predict.kept import kept
@@ -339,10 +339,13 @@ def validated(case: Case, model: Model) -> tuple[str, ...]:
     Raises `BadData` for a subset on which the model failed in its own validation.
     """
     used = [name for name in model.task.modalities if name in case.images]
+    redraw = redrawn(model.posthoc)
+    before = f", before {redraw}" if redraw else ""
     if len(used) == len(model.task.modalities):
         mean, cases = held_out(model.card)
         dice = {region: mean[region] for region in model.task.regions if region in mean}
-        told = f"Mean Dice in the model's validation, {cases} held-out cases: {_figures(dice)}."
+        told = f"Mean Dice in the model's validation, {cases} held-out cases{before}:"
+        told = f"{told} {_figures(dice)}."
         return (told,) if dice else ()
     figures = model.card.get("dice_by_modalities", {}).get("+".join(used), {})
     if not figures:
@@ -353,7 +356,7 @@ def validated(case: Case, model: Model) -> tuple[str, ...]:
             f"case {case.id}: has {', '.join(used)} alone, from which this model cannot segment"
             f" (Dice in validation: {words}); give more of {', '.join(model.task.modalities)}"
         )
-    return (f"Dice in the model's validation with these modalities: {words}.",)
+    return (f"Dice in the model's validation with these modalities{before}: {words}.",)
 
 
 def _figures(dice: Mapping[str, float]) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
+from oncoseg import registry
 from oncoseg.case import Array, Prediction
 from oncoseg.errors import BadFile
 from oncoseg.model import NONSENSE, REMEDY, Model
@@ -30,7 +32,7 @@ def parted(steps: Sequence[Posthoc]) -> tuple[Soften, list[Posthoc]]:
 
 def softening(model: Model) -> tuple[Soften, list[Posthoc]]:
     """The steps of a model, parted; raises `BadFile` if what they learned is nonsense."""
-    soften, steps = parted(model.posthoc())
+    soften, steps = parted(list(model.posthoc.values()))
     try:
         soften(np.zeros((model.task.outputs, 1), dtype=np.float32))
     except NONSENSE as error:
@@ -59,17 +61,31 @@ def after(step: Posthoc, prediction: Prediction) -> Prediction:
 
 
 def teach(
-    steps: Sequence[Posthoc],
-    pairs: Sequence[Pair],
-    again: Callable[[Sequence[Posthoc]], list[Pair]],
-) -> None:
-    """Teach each step what those before it make of held-out cases: predictions and true labels.
+    steps: Sequence[Posthoc], predicted: Callable[[Sequence[Posthoc]], Iterable[Pair]]
+) -> list[list[dict[str, Any]]]:
+    """Teach steps from held-out cases, and give the lessons of each.
 
-    The confidence is summed up while a case is predicted, so a step that reads it learns from cases
-    that are predicted `again`, with the steps that change it at work, as they are in use.
+    `predicted` gives predictions and true labels with some steps at work, as they are in use; it is
+    called once, and once more after each step that changes them. No case stays in memory. Without
+    any case, steps stay as they are.
     """
-    for place, step in enumerate(steps):
-        if "confidence" in step.needs and any("logits" in one.needs for one in steps[:place]):
-            pairs = again(steps[:place])
-        step.fit([one for one, _ in pairs], [truth for _, truth in pairs])
-        pairs = [(after(step, one), truth) for one, truth in pairs]
+    lessons: list[list[dict[str, Any]]] = [[] for _ in steps]
+    first = 0
+    while first < len(steps):
+        last = first
+        while last < len(steps) - 1 and not steps[last].changes:
+            last += 1
+        learners = [at for at in range(first, last + 1) if steps[at].learns]
+        for prediction, truth in predicted(steps[:first]) if learners else ():
+            for at in learners:
+                lessons[at].append(steps[at].lesson(prediction, truth))
+        for at in learners:
+            if lessons[at]:
+                steps[at].fit(lessons[at])
+        first = last + 1
+    return lessons
+
+
+def ordered(steps: Iterable[str]) -> list[str]:
+    """Spelt steps, those that change a prediction before those that promise something of it."""
+    return sorted(steps, key=lambda text: not registry.build("posthoc", text).changes)

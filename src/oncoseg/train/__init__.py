@@ -18,10 +18,11 @@ from oncoseg.errors import BadData, BadRun
 from oncoseg.model import save_model
 from oncoseg.parts import Posthoc
 from oncoseg.predict.engines import torch_device
+from oncoseg.predict.soften import ordered
 from oncoseg.prepare import Plan, Stored, agreed, held_out, open_store, prepare
 from oncoseg.prepare.plan import MOST
 from oncoseg.prepare.store import appearances
-from oncoseg.run import AUGMENTATIONS, EACH, Run
+from oncoseg.run import AUGMENTATIONS, EACH, NONE, POSTHOC, Run
 from oncoseg.train.folds import each_fold
 from oncoseg.train.loop import Loop, kept
 from oncoseg.train.ranks import Ranks, joined
@@ -191,14 +192,16 @@ def finish(run: Run, plan: Plan, loop: Loop, held: Sequence[Stored]) -> Path:
     network = kept(loop.average)
     scans = held and not (Path(run.data) / "plan.json").exists()  # else: no files to read again
     own = loop.trained == plan.task
-    steps: list[Posthoc] = [registry.build("posthoc", text) for text in run.posthoc]
-    if steps and not (scans and own):
-        raise BadRun("posthoc steps learn from the scans of held-out cases; train from those")
+    judged = bool(scans and own)
+    steps = asked(run, judged=judged)
     device, seconds = str(loop.device), loop.progress.seconds
-    judged = scans and own
     mirrors = sorted({axis for part in loop.augmentations for axis in part.mirrors})
     given = run, plan, network, held, device, steps
     found = validate(*given, seconds=seconds, mirrors=mirrors) if judged else {}
+    untaught = [text for text, step in steps.items() if step.learns and not step.state]
+    if untaught and run.posthoc:
+        cause = "posthoc steps learn from held-out cases that were searched for all"
+        raise BadRun(f"{cause}; hold one out, or leave out {untaught[0]}")
     card = {
         "name": run.name or Path(run.to).stem,
         "version": __version__,
@@ -214,10 +217,23 @@ def finish(run: Run, plan: Plan, loop: Loop, held: Sequence[Stored]) -> Path:
         "licence": "research use only",
         **(files.read_json(Path(run.card)) if run.card else {}),
     }
-    fitted = [{"posthoc": text, "state": step.state} for text, step in zip(run.posthoc, steps)]
+    fitted = [
+        {"posthoc": text, "state": step.state}
+        for text, step in steps.items()
+        if text not in untaught
+    ]
     trained = replace(plan, task=loop.trained)
     content = network, run.network, trained, card, LICENCE, fitted
     return save_model(Path(run.to), *content, seen=appearances(loop.training))
+
+
+def asked(run: Run, *, judged: bool) -> dict[str, Posthoc]:
+    """The post-hoc steps to teach, spelt, in their order; `judged`: there are held-out scans."""
+    if run.posthoc == NONE or not (judged or run.posthoc):
+        return {}
+    if not judged:
+        raise BadRun("posthoc steps learn from the scans of held-out cases; train from those")
+    return {text: registry.build("posthoc", text) for text in ordered(run.posthoc or POSTHOC)}
 
 
 called(__name__)

@@ -7,22 +7,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from oncoseg import files
+from oncoseg import files, registry
 from oncoseg.errors import BadData, BadFile, BadRun
+from oncoseg.model import open_model, taught
 from oncoseg.prepare import held_out, open_store
-from oncoseg.run import Run
+from oncoseg.run import NONE, Run
 from oncoseg.train import page
 from oncoseg.train.spread import by_region, recorded
 
-RECORD = "crossvalidation.json"
+RECORD, LESSONS = "crossvalidation.json", "lessons.json"
 FREE = ("device", "workers", "tensorboard", "card", "name")  # may differ when it goes on
 
 
 def each_fold(run: Run, *, resume: bool = False, cluster: str = "") -> Path:
     """Train a model a fold, judge each on the cases it never saw, then train one on all cases.
 
-    That last one is written to `run.to`, with the Dice of all cases by models that never saw them:
-    an ensemble of the folds might gain a little, but each scan would take as many times longer. The
+    That last one is written to `run.to`, with the Dice of all cases by models that never saw them,
+    and with post-hoc steps that learned from what those made of these cases: an ensemble of the
+    folds might gain a little, but each scan would take as many times longer. The
     folds lie in `<name>.run/folds/`, what they say in `<name>.run/crossvalidation.json`. Each
     training gets the minutes or steps of the run. With `resume`, folds that are finished stay. The
     address of a Ray `cluster` trains the folds there, at once.
@@ -31,9 +33,6 @@ def each_fold(run: Run, *, resume: bool = False, cluster: str = "") -> Path:
     from oncoseg.train.several import several  # noqa: PLC0415 - needs torch
 
     alone("--folds")
-    if run.posthoc:
-        raise BadRun("posthoc steps learn from held-out cases, and the model to keep saw all; give"
-                     " --fold, or teach them later with 'oncoseg fit'")  # fmt: skip
     run.check()
     folder = run.folder / "folds"
     begun = [place for place in (folder, run.folder) if (place / "run.toml").exists()]
@@ -54,9 +53,10 @@ def each_fold(run: Run, *, resume: bool = False, cluster: str = "") -> Path:
     files.write_json(run.folder / RECORD, together(records, patients))
     card = {**in_card(run.folder), **(files.read_json(Path(run.card)) if run.card else {})}
     said = files.write_json(run.folder / "card.json", card)
-    final = replace(run, folds=1, fold=0, card=str(said))
+    steps = lessons(ones)
+    final = replace(run, folds=1, fold=0, card=str(said), posthoc=NONE)
     ((_, model),) = several(_trained, {"the model of all cases": (final, store)}, run, cluster)
-    return Path(model)
+    return taught(open_model(model), steps, Path(model)) if steps else Path(model)
 
 
 def _ready(run: Run, resume: bool) -> tuple[Run, Path]:
@@ -78,11 +78,28 @@ def _judged(run: Run) -> dict[str, Any]:
     """What a finished fold says of the cases it never saw."""
     path = run.folder / "validation.json"
     found: dict[str, Any] = files.read_json(path)
-    if not all("rows" in row for row in found["by_modalities"].values()):
-        cause = "does not say of each case how it fares with some modalities alone"
+    known = all("rows" in row for row in found["by_modalities"].values())
+    if not known or not (run.folder / LESSONS).exists():
+        cause = "is of an earlier version, which kept less of each case"
         again = f"remove {run.to} and go on with --resume, which validates it again"
         raise BadFile(path, cause, again)
     return found
+
+
+def lessons(folds: Sequence[Run]) -> list[dict[str, Any]]:
+    """A record a post-hoc step, which learned from the held-out cases of all finished folds."""
+    found: dict[str, list[Any]] = {}
+    for run in folds:
+        for text, some in files.read_json(run.folder / LESSONS).items():
+            found.setdefault(text, []).extend(some)
+    records = []
+    for text, some in found.items():
+        step = registry.build("posthoc", text)
+        if some:
+            step.fit(some)
+        if step.state or not step.learns:
+            records.append({"posthoc": text, "state": step.state})
+    return records
 
 
 def _refuse_others(run: Run, begun: Path) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
@@ -17,7 +17,6 @@ from oncoseg.bar import bar
 from oncoseg.blocks.annotated import known, whole
 from oncoseg.blocks.modalities import together
 from oncoseg.case import Array, Case, Source, Task
-from oncoseg.errors import BadRun
 from oncoseg.evaluate import evaluate
 from oncoseg.parts import Posthoc
 from oncoseg.predict import segment
@@ -29,6 +28,7 @@ from oncoseg.prepare import Plan, Stored, ignoring
 from oncoseg.prepare.align import resample
 from oncoseg.read import find, read_case
 from oncoseg.run import Run
+from oncoseg.train.folds import LESSONS
 from oncoseg.train.spread import recorded
 from oncoseg.trainable import Network
 
@@ -44,7 +44,7 @@ def validate(
     network: Network,
     held: Sequence[Stored],
     device: str,
-    steps: Sequence[Posthoc] = (),
+    steps: Mapping[str, Posthoc],
     seconds: float = 0.0,
     mirrors: Sequence[int] = (),
 ) -> dict[str, Any]:
@@ -52,36 +52,48 @@ def validate(
 
     With several modalities, also Dice of each subset of them, on as many cases as a tenth of the
     `seconds` of training allows; and as long, what views mirrored along the axes `mirrors` gain.
-    The post-hoc `steps` are fitted to the whole predictions, each to what the one before makes of
-    them; cases that were searched or drawn in part teach them nothing.
+    The post-hoc `steps` are taught by the whole predictions, each by what those before make of
+    them, and their lessons written to `lessons.json`; cases that were searched or drawn in part
+    teach them nothing.
     """
     names = {case.id for case in held}
     found = ignoring(find(Path(run.data)), run.labels)
     sources = [source for source in found.sources if source.case in names]
     infer = network_engine(network, device, half=run.half)
     rows: dict[str, Row] = {}
-    seen: list[Pair] = []
     taught: list[Source] = []
     subsets = Subsets(plan.task, SHARE * seconds)
     mirrored = Mirrored(plan, infer, tuple(mirrors), network.maps, SHARE * seconds)
     sources.sort(key=lambda source: -len(source.images))  # so that one has every subset
-    for source in bar(sources, "validate"):
-        case = read_case(source, modalities=plan.task.modalities, labels=plan.task.labels)
-        prediction = segment(case, plan, infer, maps=network.maps)
-        results.save(prediction, run.folder / "validation")
-        rows[case.id] = dice_of(case, prediction.label, plan.task)
-        subsets.add(prediction.used, case, rows[case.id])
-        for part in subsets.of(case):
-            label = segment(part, plan, infer, maps=network.maps).label
-            subsets.add(tuple(part.images), case, dice_of(part, label, plan.task))
-        mirrored(case, rows[case.id])
-        if steps and whole(case, plan.task):
-            seen.append((prediction, truth_of(case)))
-            taught.append(source)
+
+    def judged() -> Iterator[Pair]:
+        """Every case once; those that can teach are given on."""
+        for source in bar(sources, "validate"):
+            case = read_case(source, modalities=plan.task.modalities, labels=plan.task.labels)
+            prediction = segment(case, plan, infer, maps=network.maps)
+            results.save(prediction, run.folder / "validation")
+            rows[case.id] = dice_of(case, prediction.label, plan.task)
+            subsets.add(prediction.used, case, rows[case.id])
+            for part in subsets.of(case):
+                label = segment(part, plan, infer, maps=network.maps).label
+                subsets.add(tuple(part.images), case, dice_of(part, label, plan.task))
+            mirrored(case, rows[case.id])
+            if whole(case, plan.task):
+                taught.append(source)
+                yield prediction, truth_of(case)
+
+    first = judged()
+
+    def predicted(done: Sequence[Posthoc]) -> Iterable[Pair]:
+        if not done:
+            return first
+        deque(first, maxlen=0)  # all are judged before any is predicted anew
+        return anew(taught, plan, infer, network.maps, done)
+
+    lessons = teach(list(steps.values()), predicted)
+    deque(first, maxlen=0)
+    files.write_json(run.folder / LESSONS, dict(zip(steps, lessons)))
     mean = mean_of(list(rows.values()), plan.task)
-    if steps and not seen:
-        raise BadRun("posthoc steps learn from held-out cases that were searched for all; give one")
-    teach(steps, seen, lambda done: anew(taught, plan, infer, network.maps, done))
     by_modalities = subsets.table()
     patients = {source.case: source.patient for source in sources}
     record = {
@@ -111,17 +123,15 @@ def anew(
     infer: Infer,
     maps: Sequence[str],
     steps: Sequence[Posthoc],
-) -> list[Pair]:
+) -> Iterator[Pair]:
     """Predictions of cases with these steps at work, and their true label maps."""
     soften, rest = parted(steps)
-    pairs = []
-    for source in sources:
+    for source in bar(sources, "calibrate"):
         case = read_case(source, modalities=plan.task.modalities, labels=plan.task.labels)
         prediction = segment(case, plan, infer, maps=maps, soften=soften)
         for step in rest:
             prediction = after(step, prediction)
-        pairs.append((prediction, truth_of(case)))
-    return pairs
+        yield prediction, truth_of(case)
 
 
 def truth_of(case: Case) -> Array:

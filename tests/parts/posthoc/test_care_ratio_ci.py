@@ -51,7 +51,7 @@ def ratio(truth):
 def taught(pairs, **options):
     spelled = ",".join(f"{name}={value}" for name, value in options.items())
     step = build("posthoc", f"care_ratio_ci:{spelled}" if spelled else "care_ratio_ci")
-    step.fit(*zip(*pairs))
+    step.fit([step.lesson(*pair) for pair in pairs])
     return step
 
 
@@ -150,7 +150,7 @@ def test_an_interval_worked_out_by_hand():
     step = build(
         "posthoc", "care_ratio_ci:level=0.2,offset=1.0,volumes=true"
     )  # 0.6 each: 2 cases bound it
-    step.fit([certain(4, 6)[0]] * 2, [certain(6, 5)[1]] * 2)
+    step.fit([step.lesson(certain(4, 6)[0], certain(6, 5)[1])] * 2)
     e_core, e_all = 2 / (4 + 1), 1 / (10 + 1)
     assert step.state["errors"][NAME] == pytest.approx([e_core, e_all])
     found = step(certain(8, 12)[0]).ratios[NAME]

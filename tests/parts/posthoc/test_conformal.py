@@ -33,7 +33,7 @@ def case(rng, sigma=0.4):
 
 def fitted(rng, count, level):
     step = build("posthoc", f"conformal:level={level}")
-    step.fit(*zip(*[case(rng) for _ in range(count)]))
+    step.fit([step.lesson(*case(rng)) for _ in range(count)])
     return step
 
 
@@ -59,7 +59,7 @@ def test_intervals_widen_with_the_level_and_hold_the_volume():
     ends = []
     for level in (0.5, 0.7, 0.9, 0.95):
         step = build("posthoc", f"conformal:level={level}")
-        step.fit(*zip(*pairs))
+        step.fit([step.lesson(*pair) for pair in pairs])
         ends.append(step(prediction).intervals["class_1"])
     volume = np.count_nonzero(prediction.label) * 0.125
     lows, highs = zip(*ends)
@@ -73,7 +73,7 @@ def test_the_interval_is_the_one_worked_out_by_hand():
     step = build("posthoc", "conformal:level=0.5,offset=1.0")
     rng = np.random.default_rng(2)
     pairs = [case(rng) for _ in range(3)]
-    step.fit(*zip(*pairs))
+    step.fit([step.lesson(*pair) for pair in pairs])
     counts = [(np.count_nonzero(p.label) * 0.125, np.count_nonzero(t) * 0.125) for p, t in pairs]
     middle = sorted(abs(math.log((said + 1) / (true + 1))) for said, true in counts)[1]
     said = counts[0][0]

@@ -35,7 +35,7 @@ def measured(prediction, truth):
 def test_what_is_promised_is_what_evaluate_finds(asked, floor):
     step = build("posthoc", f"operating_point:{asked},floor={floor}")
     pairs = [simulated(seed) for seed in range(5)]
-    step.fit(*zip(*pairs))
+    step.fit([step.lesson(*pair) for pair in pairs])
     point = step.state["points"]["class_1"]
     rows = [measured(step(prediction), truth) for prediction, truth in pairs]
     lesions = sum(count for _, count in rows)
@@ -58,7 +58,7 @@ def test_a_lower_floor_finds_what_the_model_doubts():
     found = []
     for floor in (0.5, 0.3):
         step = build("posthoc", f"operating_point:false_positives=0,floor={floor}")
-        step.fit([prediction], [truth])
+        step.fit([step.lesson(prediction, truth)])
         found.append(step.state["points"]["class_1"]["sensitivity"])
         assert np.array_equal(step(prediction).label, sure if floor == 0.5 else truth)
     assert found == [0.5, 1]
@@ -79,12 +79,11 @@ def test_candidates_that_stay_are_whole_and_a_note_counts_them():
 
 def test_what_cannot_be_had_is_refused():
     pairs = [simulated(seed) for seed in range(2)]
+    step = build("posthoc", "operating_point:sensitivity=1")
     with pytest.raises(BadData, match="class_1: no threshold finds 1 of the lesions"):
-        build("posthoc", "operating_point:sensitivity=1").fit(*zip(*pairs))
-    with pytest.raises(BadData, match="held-out cases, but there are none"):
-        build("posthoc", "operating_point").fit([], [])
+        step.fit([step.lesson(*pair) for pair in pairs])
     with pytest.raises(UnknownName, match="region"):
-        build("posthoc", "operating_point:region=class_2").fit(*zip(*pairs))
+        build("posthoc", "operating_point:region=class_2").lesson(*pairs[0])
     for wrong in ("sensitivity=1.5", "threshold=-1", "false_positives=-1", "floor=0"):
         with pytest.raises(BadOption):
             build("posthoc", f"operating_point:{wrong}")

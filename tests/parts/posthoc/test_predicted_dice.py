@@ -31,7 +31,7 @@ def dice(prediction, truth):
 
 def fitted(rng, count, level=0.8, **options):
     step = build("posthoc", f"predicted_dice:level={level}")
-    step.fit(*zip(*[case(rng, **options) for _ in range(count)]))
+    step.fit([step.lesson(*case(rng, **options)) for _ in range(count)])
     return step
 
 
@@ -75,7 +75,7 @@ def test_an_interval_worked_out_by_hand():
     step = build("posthoc", "predicted_dice:level=0.5,offset=0.1")
     prediction, truth = case(np.random.default_rng(3))
     held = [prediction.but(confidence={"class_1": value}) for value in (0.9, 0.8, 0.7)]
-    step.fit(held, [truth] * 3)
+    step.fit([step.lesson(one, truth) for one in held])
     error = 1 - dice(prediction, truth) + 0.1
     ends = [1.1 - error / (1.1 - value) * 0.6 for value in (0.7, 0.8, 0.9)]
     high, value, low = (round(min(1, max(0, end)), 4) for end in ends)
@@ -84,6 +84,24 @@ def test_an_interval_worked_out_by_hand():
         "class_1": {"high": high, "value": value, "low": low, "level": 0.5}
     }
     assert "in 50% of cases" in found.notes[0]
+
+
+@pytest.mark.parametrize(("count", "level"), [(30, 0.9), (19, 0.9), (18, 0.8), (9, 0.8)])
+def test_a_level_that_is_not_given_is_what_the_cases_allow(count, level):
+    rng = np.random.default_rng(5)
+    step, (prediction, _) = fitted(rng, count, 0), case(rng)
+    assert step(prediction).predicted_dice["class_1"]["level"] == level
+    assert f"in {level:.0%} of cases" in step(prediction).notes[0]
+    (told,) = fitted(rng, 8, 0)(prediction).notes
+    assert told == "No predicted Dice: 80% takes 9 held-out cases, not 8."
+
+
+def test_what_models_of_before_learned_keeps_its_level():
+    rng = np.random.default_rng(6)
+    for level in (0.0, 0.8):
+        step, (prediction, _) = fitted(rng, 20, level), case(rng)
+        del step.state["level"]
+        assert step(prediction).predicted_dice["class_1"]["level"] == (level or 0.9)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +120,7 @@ def test_nothing_is_promised_of_few_cases_or_unlike_ones(count, changes, told):
     assert found.notes == (told,)
 
 
-@pytest.mark.parametrize("option", ["level=1", "level=0", "offset=0"])
+@pytest.mark.parametrize("option", ["level=1", "level=-0.1", "offset=0"])
 def test_options_out_of_range_are_refused(option):
-    with pytest.raises(BadOption, match="predicted_dice takes 0 < level < 1 and offset > 0"):
+    with pytest.raises(BadOption, match="predicted_dice takes 0 <= level < 1 and offset > 0"):
         build("posthoc", f"predicted_dice:{option}")
