@@ -6,10 +6,11 @@ Each training goes through the command line, `oncoseg train DATA --to MODEL --re
 phantom world, and is killed (SIGKILL) again and again until it ends: while it prepares, trains,
 validates and writes its model, at instants drawn evenly from the time it takes, and for a quarter
 of the kills or more while a checkpoint is being written. A kill counts as resumed if the next call
-makes no complaint. What ends is compared with a training that nothing happened to: weights of the
-model, tensors of the checkpoint and steps in metrics.jsonl. Needs fork (not Windows). Each training
-has a process of its own, and so an order of sets of its own; the calls within are forks of it.
-Prints JSON. The sources must not change meanwhile: other code may round to other bits.
+makes no complaint. What ends is compared with a training that nothing happened to: weights and
+post-hoc steps of the model, tensors of the checkpoint and steps in metrics.jsonl. Needs fork (not
+Windows). Each training has a process of its own, and so an order of sets of its own; the calls
+within are forks of it. Prints JSON. The sources must not change meanwhile: other code may round to
+other bits.
 """
 
 import argparse
@@ -132,8 +133,9 @@ def episode(folder, kills, seed, span):
 
 
 def ended(folder):
-    """What a training has left: digests of its weights and its checkpoint, and its steps."""
-    weights = open_model(folder / "model.onco").members["weights.safetensors"]
+    """What a training has left: digests of what it learned and its checkpoint, and its steps."""
+    members = open_model(folder / "model.onco").members
+    learned = members["weights.safetensors"] + members["posthoc.json"]
     tensors, _ = checkpoint.read(folder / "model.run" / "last.safetensors")
     lines = (folder / "model.run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     left = [path.name for path in (folder / "model.run").rglob("*.part.*")]
@@ -141,7 +143,7 @@ def ended(folder):
     for name, value in sorted(tensors.items()):
         digest.update(name.encode() + value.numpy().tobytes())
     steps = [json.loads(line)["step"] for line in lines]
-    return hashlib.sha256(weights).hexdigest(), digest.hexdigest(), steps, left
+    return hashlib.sha256(learned).hexdigest(), digest.hexdigest(), steps, left
 
 
 def one(folder, kills, seed, span):

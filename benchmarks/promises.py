@@ -20,8 +20,8 @@ import numpy as np
 from scipy import stats
 
 from oncoseg import results
-from oncoseg.blocks.expected_dice import true_dice
-from oncoseg.blocks.sizes import sizes
+from oncoseg.blocks.counts import dice
+from oncoseg.blocks.sizes import volumes
 from oncoseg.case import Source
 from oncoseg.model import Model, open_model, taught
 from oncoseg.predict import predict
@@ -83,16 +83,16 @@ def mirrored(data: Path, to: Path, without: set[str]) -> Path:
 def compared(source: Source, model: Model, to: Path) -> dict[str, list[float]]:
     """Of one case, region by region: what was said and what is so, in the order of `summary`."""
     case = read_case(source, modalities=model.task.modalities, labels=model.task.labels)
-    truth = model.task.masks(truth_of(case))
+    truth = truth_of(case)
     (_, before), (after, record) = (
         results.load(results.find(to / folder)[source.case]) for folder in ("bare", "model")
     )
-    volumes, rows = sizes(truth, after.grid), {}
-    for name, mask in after.masks.items():
-        dice, bounds = after.predicted_dice[name], after.intervals[name]
-        said = [one["confidence"][name] for one in (before, record)]
-        ends = [dice[key] for key in ("low", "value", "high")]
-        rows[name] = [true_dice(mask, truth[name]), *said, *ends, volumes[name], *bounds]
+    real, size = dice(model.task, after.label, truth), volumes(model.task, truth, after.grid)
+    rows = {}
+    for name, one in after.predicted_dice.items():
+        said = [each["confidence"][name] for each in (before, record)]
+        ends = [one[key] for key in ("low", "value", "high")]
+        rows[name] = [real[name], *said, *ends, size[name], *after.intervals[name]]
     return rows
 
 

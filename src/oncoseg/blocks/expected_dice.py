@@ -1,10 +1,10 @@
-"""The Dice to be expected if probabilities are calibrated, 2 sum(p m) / sum(p + m); and true."""
+"""The Dice to be expected if probabilities are calibrated: 2 sum(p m) / sum(p + m)."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from oncoseg.case import Array, Prediction
+from oncoseg.case import Prediction
 
 
 def ratio(inside: float, total: float) -> float:
@@ -27,9 +27,3 @@ def expected_dice(prediction: Prediction) -> dict[str, float]:
         total = float(probability.sum(dtype=np.float64)) + float(mask.sum())
         values[name] = ratio(float(probability[mask].sum(dtype=np.float64)), total)
     return values
-
-
-def true_dice(prediction: Array, truth: Array) -> float:
-    """Dice of two masks (*S); 1 if both are empty."""
-    total = np.count_nonzero(prediction) + np.count_nonzero(truth)
-    return 2 * np.count_nonzero(prediction & truth) / total if total else 1.0

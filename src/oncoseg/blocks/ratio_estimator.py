@@ -14,6 +14,7 @@ from statistics import NormalDist
 
 import numpy as np
 
+from oncoseg.blocks.counts import counts
 from oncoseg.case import Array, Prediction, Task
 
 ROWS = 16
@@ -136,8 +137,8 @@ def expected(prediction: Prediction) -> dict[Share, Sums]:
 
 def sizes(prediction: Prediction, label: Array) -> dict[str, float]:
     """Size of every label in a label map (*S), counted, in ml (2-D: mm²)."""
-    counts = np.bincount(label.ravel(), minlength=256) * _voxel(prediction)
-    return {name: float(counts[value]) for name, value in prediction.task.labels.items()}
+    found = counts(label)[:, 0] * _voxel(prediction)
+    return {name: float(found[value]) for name, value in prediction.task.labels.items()}
 
 
 def _voxel(prediction: Prediction) -> float:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from oncoseg.blocks.counts import counts
 from oncoseg.blocks.extents import extents
-from oncoseg.case import Array, Grid
+from oncoseg.case import Array, Grid, Task
 
 
 def sizes(masks: dict[str, Array], grid: Grid) -> dict[str, float]:
@@ -14,8 +15,18 @@ def sizes(masks: dict[str, Array], grid: Grid) -> dict[str, float]:
 
     The latter where no size is known.
     """
-    voxel = grid.voxel_volume / (1 if grid.dims == 2 else 1000)
-    return {name: int(np.count_nonzero(mask)) * voxel for name, mask in masks.items()}
+    return {name: int(np.count_nonzero(mask)) * _voxel(grid) for name, mask in masks.items()}
+
+
+def volumes(task: Task, label: Array, grid: Grid) -> dict[str, float]:
+    """Label map (*S) -> size of each region, as `sizes` gives it."""
+    table = counts(label)
+    values = {name: [task.labels[one] for one in members] for name, members in task.regions.items()}
+    return {name: int(table[some].sum()) * _voxel(grid) for name, some in values.items()}
+
+
+def _voxel(grid: Grid) -> float:
+    return grid.voxel_volume / (1 if grid.dims == 2 else 1000)
 
 
 def boundary_ml(mask: Array, grid: Grid) -> float:

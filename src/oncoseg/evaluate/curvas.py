@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from oncoseg.blocks.expected_dice import true_dice
 from oncoseg.case import Array
 from oncoseg.errors import BadData
 
@@ -57,7 +56,7 @@ def curvas(mask: Array, probability: Array, raters: Array, voxel_ml: float) -> C
     volumes = np.count_nonzero(raters.reshape(len(raters), -1), axis=1) * voxel_ml
     volume = float(probability.sum(dtype=np.float64)) * voxel_ml
     return Curvas(
-        consensus_dice=true_dice(mask & agreed, inside),
+        consensus_dice=_dice(mask & agreed, inside),
         confidence=(_mean(probability[inside]) + 1 - _mean(probability[outside])) / 2,
         dissensus=np.count_nonzero(~agreed) / drawn if drawn else 0.0,
         crps_ml=crps(volume, float(volumes.mean()), float(volumes.std())),
@@ -74,6 +73,11 @@ def crps(value: float, mean: float, deviation: float) -> float:
     z = (value - mean) / deviation
     density = math.exp(-z * z / 2) / math.sqrt(2 * math.pi)
     return deviation * (z * math.erf(z / math.sqrt(2)) + 2 * density - 1 / math.sqrt(math.pi))
+
+
+def _dice(prediction: Array, truth: Array) -> float:
+    total = np.count_nonzero(prediction) + np.count_nonzero(truth)
+    return 2 * np.count_nonzero(prediction & truth) / total if total else 1.0
 
 
 def _mean(values: Array) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from oncoseg.blocks.planes import unit
-from oncoseg.blocks.sizes import sizes
+from oncoseg.blocks.sizes import volumes
 from oncoseg.case import Case, Prediction
 from oncoseg.parts import Finding
 from oncoseg.registry import Card
@@ -35,7 +35,7 @@ class Volumes(Finding):
                 "unit": kind,
                 **_interval(prediction, name),
             }
-            for name, size in sizes(prediction.masks, prediction.grid).items()
+            for name, size in volumes(prediction.task, prediction.label, prediction.grid).items()
         ]
         method = "Number of voxels times the volume of a voxel, on the scan's own grid."
         return {"title": "Areas" if flat else "Volumes", "method": method, "rows": rows}

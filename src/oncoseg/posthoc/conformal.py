@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from oncoseg.blocks.held_out import bound, gathered, lesson, made, refusal
-from oncoseg.blocks.sizes import sizes
+from oncoseg.blocks.sizes import volumes
 from oncoseg.case import Array, Prediction
 from oncoseg.errors import BadOption
 from oncoseg.parts import Posthoc
@@ -42,8 +42,8 @@ class Conformal(Posthoc):
 
     def lesson(self, prediction: Prediction, truth: Array) -> dict[str, Any]:
         """The score of each region."""
-        true, scores = sizes(prediction.task.masks(truth), prediction.grid), {}
-        for name, volume in sizes(prediction.masks, prediction.grid).items():
+        true, scores = volumes(prediction.task, truth, prediction.grid), {}
+        for name, volume in volumes(prediction.task, prediction.label, prediction.grid).items():
             scores[name] = abs(math.log((volume + self.offset) / (true[name] + self.offset)))
         return lesson(prediction, scores)
 
@@ -61,10 +61,11 @@ class Conformal(Posthoc):
         if not self.state:
             return prediction
         quantiles = self.state["quantiles"]
+        size = "an area" if prediction.grid.dims == 2 else "a volume"
         if told := refusal(self.state, prediction, quantiles, self.level, self.level):
-            return prediction.but(notes=(*prediction.notes, f"No volume intervals: {told}."))
+            return prediction.but(notes=(*prediction.notes, f"No interval of {size}: {told}."))
         note = (
-            f"A volume interval holds the true volume in {self.level:.0%} of cases, if they are "
+            f"The interval of {size} holds the true one in {self.level:.0%} of cases, if they are "
             f"like the {self.state['cases']} held-out cases it was learned from."
         )
         intervals = {
@@ -72,7 +73,7 @@ class Conformal(Posthoc):
                 max(0.0, (volume + self.offset) * math.exp(-quantiles[name]) - self.offset),
                 (volume + self.offset) * math.exp(quantiles[name]) - self.offset,
             )
-            for name, volume in sizes(prediction.masks, prediction.grid).items()
+            for name, volume in volumes(prediction.task, prediction.label, prediction.grid).items()
         }
         notes = (*prediction.notes, note)
         return prediction.but(intervals=intervals, level=self.level, notes=notes)

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from oncoseg.blocks.expected_dice import expected_dice, true_dice
+from oncoseg.blocks.counts import dice
+from oncoseg.blocks.expected_dice import expected_dice
 from oncoseg.blocks.held_out import bound, gathered, least, lesson, made, refusal
 from oncoseg.case import Array, Prediction
 from oncoseg.errors import BadOption
@@ -45,10 +46,9 @@ class PredictedDice(Posthoc):
 
     def lesson(self, prediction: Prediction, truth: Array) -> dict[str, Any]:
         """The score of each region."""
-        true, said, scores = prediction.task.masks(truth), prediction.masks, {}
-        for name, dice in expected_dice(prediction).items():
-            error = 1 - true_dice(said[name], true[name]) + self.offset
-            scores[name] = math.log(error / (1 - dice + self.offset))
+        true, scores = dice(prediction.task, prediction.label, truth), {}
+        for name, said in expected_dice(prediction).items():
+            scores[name] = math.log((1 - true[name] + self.offset) / (1 - said + self.offset))
         return lesson(prediction, scores)
 
     def fit(self, lessons: Sequence[Mapping[str, Any]]) -> None:
@@ -74,8 +74,8 @@ class PredictedDice(Posthoc):
             f"they are like the {self.state['cases']} held-out cases it was learned from."
         )
         found = {}
-        for name, dice in expected_dice(prediction).items():
-            errors = [(1 - dice + self.offset) * math.exp(s) for s in scores[name]]
+        for name, said in expected_dice(prediction).items():
+            errors = [(1 - said + self.offset) * math.exp(s) for s in scores[name]]
             ends = [min(1.0, max(0.0, 1 + self.offset - error)) for error in errors]
             found[name] = dict(zip(("high", "value", "low"), (round(end, 4) for end in ends)))
             found[name]["level"] = level

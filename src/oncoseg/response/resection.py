@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from oncoseg.blocks.region_names import enhancing, not_enhancing, outermost, tumours
-from oncoseg.blocks.sizes import boundary_ml, sizes
+from oncoseg.blocks.sizes import boundary_ml, volumes
 from oncoseg.case import Array, Prediction
 from oncoseg.response.match import Look, Visit
 
@@ -100,8 +100,8 @@ def _union(prediction: Prediction, regions: Sequence[str]) -> Array:
 def _other(now: Prediction) -> float | None:
     """What is left of non-enhancing tumour in ml; None if no region is named so."""
     names = outermost(now.task, not_enhancing(now.task))
-    volumes = sizes(now.masks, now.grid)
-    return sum(volumes[name] for name in names) if names else None
+    found = volumes(now.task, now.label, now.grid)
+    return sum(found[name] for name in names) if names else None
 
 
 def _all_seen(regions: Sequence[str], visits: Sequence[Visit]) -> bool:

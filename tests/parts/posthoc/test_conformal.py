@@ -89,7 +89,7 @@ def test_too_few_cases_give_no_interval_and_a_note():
     prediction, _ = case(rng)
     found = fitted(rng, 8, 0.9)(prediction)
     assert not found.intervals
-    assert found.notes == ("No volume intervals: 90% takes 9 held-out cases, not 8.",)
+    assert found.notes == ("No interval of a volume: 90% takes 9 held-out cases, not 8.",)
     assert fitted(rng, 9, 0.9)(prediction).intervals
 
 
@@ -98,7 +98,7 @@ def test_nothing_is_promised_of_cases_unlike_the_held_out_ones():
     prediction, _ = case(rng)
     found = fitted(rng, 9, 0.9)(prediction.but(missing=("flair",)))
     assert not found.intervals
-    assert found.notes == ("No volume intervals: no held-out case was without flair.",)
+    assert found.notes == ("No interval of a volume: no held-out case was without flair.",)
 
 
 def test_an_empty_prediction_reaches_up_to_what_was_missed():
