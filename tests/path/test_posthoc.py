@@ -64,10 +64,10 @@ def test_a_training_teaches_what_its_held_out_cases_can(tmp_path):
 
 def test_the_model_of_all_cases_learns_from_what_the_folds_made_of_them(tmp_path):
     task, _ = toy_data(tmp_path / "data", 2, 6, dims=2, size=16)
-    posthoc = ("conformal:level=0.8", "temperature")
+    posthoc = ("conformal:level=0.7", "temperature")
     run = toy_run(tmp_path, task, folds=3, fold=-1, steps=2, posthoc=posthoc)
     found = open_model(train(run))
-    assert list(found.posthoc) == ["temperature", "conformal:level=0.8"]
+    assert list(found.posthoc) == ["temperature", "conformal:level=0.7"]
     assert found.card["posthoc"] == "temperature, conformal"
     states = [step.state for step in found.posthoc.values()]
     assert [state["cases"] for state in states] == [6, 6]
@@ -78,6 +78,9 @@ def test_the_model_of_all_cases_learns_from_what_the_folds_made_of_them(tmp_path
     assert min(each) <= states[0]["temperature"] <= max(each)
     few = [fold.posthoc[posthoc[0]].state for fold in folds]
     assert not any(state["quantiles"] for state in few)  # of two cases each
+    assert (
+        states[1]["models"] == 3
+    )  # so that six cases are the fewest, which bound it by the largest
     assert states[1]["quantiles"].keys() == task.regions.keys()
     again = train(run, resume=True)
     assert [step.state for step in open_model(again).posthoc.values()] == states

@@ -1,7 +1,10 @@
 """What held-out cases can promise of a new one: the rule of split-conformal prediction.
 
 Of n held-out scores and a new one, drawn in any order, the new one is at most the k-th smallest
-with probability k / (n + 1) or more.
+with probability k / (n + 1) or more. That is so of the model that made them. What the models of a
+cross-validation made promises less of a model of all cases: half the error is allowed then, since
+the bound of CV+ is 1 - 2 a where that of one model is 1 - a (Barber 2021, arXiv 1905.02928). There
+each case is bounded by the models themselves, so that this is our reading.
 """
 
 from __future__ import annotations
@@ -39,8 +42,17 @@ def gathered(lessons: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
 
 
 def made(lessons: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """How many cases there were, and in what ways they were predicted, for JSON."""
-    return {"cases": len(lessons), "missing": sorted({one["missing"] for one in lessons})}
+    """How many cases there were, of how many models, and in what ways predicted, for JSON."""
+    return {
+        "cases": len(lessons),
+        "models": len({one.get("fold", 0) for one in lessons}),
+        "missing": sorted({one["missing"] for one in lessons}),
+    }
+
+
+def strict(level: float, state: Mapping[str, Any]) -> float:
+    """How sure a bound has to be by held-out cases for it to be as sure as `level` of new ones."""
+    return (1 + level) / 2 if state.get("models", 1) > 1 else level
 
 
 def refusal(
@@ -58,7 +70,8 @@ def refusal(
     """
     if not bounds:
         cases = state.get("most", state["cases"])
-        return f"{level:.0%} takes {least(side)} held-out cases{which}, not {cases}"
+        count = least(strict(side, state))
+        return f"{level:.0%} takes {count} held-out cases{which}, not {cases}"
     if prediction.samples:
         return "held-out cases were predicted without samples"
     if "+".join(prediction.missing) not in state["missing"]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from oncoseg.blocks.held_out import bound, gathered, lesson, made, refusal
+from oncoseg.blocks.held_out import bound, gathered, lesson, made, refusal, strict
 from oncoseg.blocks.ratio_estimator import expected, sizes, within
 from oncoseg.case import Array, Prediction
 from oncoseg.errors import BadOption
@@ -56,13 +56,12 @@ class CareRatioCi(Posthoc):
 
     def fit(self, lessons: Sequence[Mapping[str, Any]]) -> None:
         """`state` gets the bounds e of each ratio, none where cases are too few for the level."""
-        scores = gathered(lessons)
-        bounds = {
-            name: [bound(one, self.side) for one in zip(*rows)] for name, rows in scores.items()
-        }
+        scores, state = gathered(lessons), made(lessons)
+        sure = strict(self.side, state)
+        bounds = {name: [bound(one, sure) for one in zip(*rows)] for name, rows in scores.items()}
         known = {name: errors for name, errors in bounds.items() if None not in errors}
         most = max(map(len, scores.values()), default=0)
-        self.state = {**made(lessons), "most": most, "errors": known}
+        self.state = {**state, "most": most, "errors": known}
 
     def __call__(self, prediction: Prediction) -> Prediction:
         """The same labels, with ratios of what was found, and a note on their intervals."""

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from oncoseg.blocks.held_out import bound, gathered, lesson, made, refusal
+from oncoseg.blocks.held_out import bound, gathered, lesson, made, refusal, strict
 from oncoseg.blocks.sizes import volumes
 from oncoseg.case import Array, Prediction
 from oncoseg.errors import BadOption
@@ -52,9 +52,11 @@ class Conformal(Posthoc):
 
         It also gets which modalities were missing in the cases.
         """
-        bounds = {name: bound(values, self.level) for name, values in gathered(lessons).items()}
+        state = made(lessons)
+        sure = strict(self.level, state)
+        bounds = {name: bound(values, sure) for name, values in gathered(lessons).items()}
         known = {name: value for name, value in bounds.items() if value is not None}
-        self.state = {**made(lessons), "quantiles": known}
+        self.state = {**state, "quantiles": known}
 
     def __call__(self, prediction: Prediction) -> Prediction:
         """The same labels, with intervals and a note on what they mean."""

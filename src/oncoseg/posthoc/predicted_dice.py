@@ -9,7 +9,7 @@ from typing import Any
 
 from oncoseg.blocks.counts import dice
 from oncoseg.blocks.expected_dice import expected_dice
-from oncoseg.blocks.held_out import bound, gathered, least, lesson, made, refusal
+from oncoseg.blocks.held_out import bound, gathered, least, lesson, made, refusal, strict
 from oncoseg.case import Array, Prediction
 from oncoseg.errors import BadOption
 from oncoseg.parts import Posthoc
@@ -53,12 +53,13 @@ class PredictedDice(Posthoc):
 
     def fit(self, lessons: Sequence[Mapping[str, Any]]) -> None:
         """`state` gets the level, and of each region's score lower bound, median, upper bound."""
-        able = [level for level in self.levels if len(lessons) >= least(side(level))]
+        state = made(lessons)
+        able = [one for one in self.levels if len(lessons) >= least(strict(side(one), state))]
         level = (able or self.levels[-1:])[0]
-        self.state = {**made(lessons), "level": level, "scores": {}}
+        sure = strict(side(level), state)
+        self.state = {**state, "level": level, "scores": {}}
         for name, values in gathered(lessons).items():
-            low = bound([-value for value in values], side(level))
-            high = bound(values, side(level))
+            low, high = bound([-value for value in values], sure), bound(values, sure)
             if low is not None and high is not None:
                 self.state["scores"][name] = [-low, median(values), high]
 

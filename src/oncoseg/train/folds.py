@@ -87,11 +87,14 @@ def _judged(run: Run) -> dict[str, Any]:
 
 
 def lessons(folds: Sequence[Run]) -> list[dict[str, Any]]:
-    """A record a post-hoc step, which learned from the held-out cases of all finished folds."""
+    """A record a post-hoc step, which learned from the held-out cases of all finished folds.
+
+    Each lesson says of which fold's model it is: of another model it promises less.
+    """
     found: dict[str, list[Any]] = {}
     for run in folds:
         for text, some in files.read_json(run.folder / LESSONS).items():
-            found.setdefault(text, []).extend(some)
+            found.setdefault(text, []).extend({**one, "fold": run.fold} for one in some)
     records = []
     for text, some in found.items():
         step = registry.build("posthoc", text)
