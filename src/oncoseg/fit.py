@@ -101,12 +101,12 @@ def _kept(model: Model, new: Sequence[str]) -> tuple[dict[str, Posthoc], list[st
     A new step that changes predictions comes before all that promise something of them, and one
     that is replaced was at work when those after it learned.
     """
-    names = {text.partition(":")[0].strip() for text in new}
+    names = {registry.parse("posthoc", text)[0] for text in new}
     changing = any(registry.build("posthoc", text).changes for text in new)
     kept: dict[str, Posthoc] = {}
     stale, replaced = [], False
     for text, step in model.posthoc.items():
-        if text.partition(":")[0].strip() in names:
+        if registry.parse("posthoc", text)[0] in names:
             replaced = replaced or bool(step.changes)
         elif step.learns and (replaced or (changing and not step.changes)):
             stale.append(text)

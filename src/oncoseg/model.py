@@ -227,7 +227,10 @@ def held_out(card: Mapping[str, Any]) -> tuple[dict[str, float], int]:
 
 def redrawn(steps: Mapping[str, Posthoc]) -> str:
     """Names of the steps that change labels, before which a model's validation was."""
-    return ", ".join(_name(text) for text, one in steps.items() if "label" in one.changes)
+    names = [
+        registry.parse("posthoc", text)[0] for text, one in steps.items() if "label" in one.changes
+    ]
+    return ", ".join(names)
 
 
 def find_model(name: str | Path) -> Path:
@@ -327,12 +330,8 @@ def taught(model: Model, posthoc: Sequence[Mapping[str, Any]], to: Path) -> Path
 
 def _named(posthoc: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """What a card says of post-hoc steps: their names."""
-    names = ", ".join(_name(str(one["posthoc"])) for one in posthoc)
+    names = ", ".join(registry.parse("posthoc", one["posthoc"])[0] for one in posthoc)
     return {"posthoc": names} if names else {}
-
-
-def _name(text: str) -> str:
-    return text.partition(":")[0].strip()
 
 
 def _dump(content: Any) -> bytes:

@@ -24,10 +24,10 @@ def each_fold(run: Run, *, resume: bool = False, cluster: str = "") -> Path:
 
     That last one is written to `run.to`, with the Dice of all cases by models that never saw them,
     and with post-hoc steps that learned from what those made of these cases: an ensemble of the
-    folds might gain a little, but each scan would take as many times longer. The
-    folds lie in `<name>.run/folds/`, what they say in `<name>.run/crossvalidation.json`. Each
-    training gets the minutes or steps of the run. With `resume`, folds that are finished stay. The
-    address of a Ray `cluster` trains the folds there, at once.
+    folds might gain a little, but each scan would take as many times longer. The folds lie in
+    `<name>.run/folds/`, what they say in `<name>.run/crossvalidation.json`. Each training gets the
+    minutes or steps of the run. With `resume`, folds that are finished stay. The address of a Ray
+    `cluster` trains the folds there, at once.
     """
     from oncoseg.train.ranks import alone  # noqa: PLC0415 - needs torch
     from oncoseg.train.several import several  # noqa: PLC0415 - needs torch
